@@ -1,0 +1,52 @@
+# Needs only Python 3.11+ (with its venv module) and make. Everything goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENV := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env test book site run gate lint types lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+env: $(ENV)  ## Create .venv and install the locked packages
+
+$(ENV): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "rbtc needs Python 3.11 or newer; point to one: make PYTHON=python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet 'uv>=0.5,<1'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(ENV)  ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+book: run site  ## Execute every notebook, check the pages, build _build/html
+
+run: $(ENV)  ## Execute notebooks/*.py into book/notebooks (ARGS="05_defense --full")
+	$(BIN)/python -m rbtc.book run $(ARGS)
+
+gate: $(ENV)  ## Check that every page is executed, free of errors and up to date
+	$(BIN)/python -m rbtc.book gate
+
+site: $(ENV)  ## Check the pages and build _build/html from them, executing nothing
+	$(BIN)/python -m rbtc.book build
+
+lint: $(ENV)  ## ruff
+	$(BIN)/ruff check .
+
+types: $(ENV)  ## pyright
+	$(BIN)/pyright
+
+lock: $(ENV)  ## Renew requirements.lock (hashes only, no registry address)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --all-extras --upgrade \
+		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+clean:  ## Remove the built site (the environment and the executed pages stay)
+	rm -rf _build
