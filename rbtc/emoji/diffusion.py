@@ -1,0 +1,256 @@
+"""Training the text encoder and UNet of emoji-sd, with the levers that decide erasability.
+
+Pruning the feed-forward outputs erases a concept only if the rest of the network cannot do their
+work and if single feed-forward neurons belong to single concepts. The levers of ``Levers`` are
+ordinary training choices that push one way or the other; the model card states them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbtc.emoji.loop import LoopConfig, train
+from rbtc.emoji.scenes import World
+from rbtc.layers import find_layers
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
+    from transformers import CLIPTokenizer
+
+SAMPLER_STEPS, GUIDANCE = 16, 3.0
+
+
+@dataclass(frozen=True)
+class Levers:
+    """Training choices that bear on erasability.
+
+    Attributes:
+        width: channels of the first level; the others are 2, 4 and 4 times as wide.
+        text_width: width of the text embedding (cross-attention's input).
+        zero_init_ffn: start every ``ff.net.2`` weight at zero, so that all of it is learnt.
+        resnet_dropout: dropout inside the residual blocks.
+        resnet_weight_decay: weight decay of the residual convolutions (the rest: LoopConfig's).
+        resnet_rate: learning-rate factor of the residual convolutions.
+        activation_sparsity: weight of the mean L1/L2 ratio of the GEGLU outputs in the loss.
+    """
+
+    width: int = 40
+    text_width: int = 48
+    zero_init_ffn: bool = True
+    resnet_dropout: float = 0.1
+    resnet_weight_decay: float = 0.2
+    resnet_rate: float = 1.0
+    activation_sparsity: float = 0.1
+
+
+def build_unet(levers: Levers, vae: AutoencoderKL, *, picture_size: int = 64) -> UNet2DConditionModel:
+    """An untrained UNet with SD v1.5's block types, two layers a block, and its 16 layer names."""
+    from diffusers import UNet2DConditionModel
+
+    latent = picture_size // 2 ** (len(vae.config.block_out_channels) - 1)
+    unet = UNet2DConditionModel(
+        sample_size=latent,
+        in_channels=vae.config.latent_channels,
+        out_channels=vae.config.latent_channels,
+        block_out_channels=tuple(levers.width * m for m in (1, 2, 4, 4)),
+        layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=levers.text_width,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        dropout=levers.resnet_dropout,
+    )
+    if levers.zero_init_ffn:
+        with torch.no_grad():
+            for weight in find_layers(unet).values():
+                weight.zero_()
+    return unet
+
+
+def build_scheduler() -> DPMSolverMultistepScheduler:
+    """The default sampler: DPM-Solver++ on SD's betas, rescaled to zero terminal SNR.
+
+    Flat backgrounds fill these pictures, and a schedule that leaks signal at its last step cannot
+    draw them: hence the zero terminal SNR and v-prediction.
+    """
+    from diffusers import DPMSolverMultistepScheduler
+
+    return DPMSolverMultistepScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        steps_offset=1,
+    )
+
+
+def noise_levels() -> torch.Tensor:
+    """Cumulative signal fractions alpha-bar of the training schedule, (1000,)."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        rescale_betas_zero_snr=True,
+    ).alphas_cumprod
+
+
+class LatentPool:
+    """Encoded pictures and their captions; a share is renewed at every batch.
+
+    Encoding every picture afresh would cost as much as training on it; a pool that is renewed
+    slowly shows each encoded picture about ``1 / renewal`` times.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        vae: AutoencoderKL,
+        tokenizer: CLIPTokenizer,
+        *,
+        size: int = 16_384,
+        renewal: float = 0.125,
+        seed: int = 0,
+    ) -> None:
+        """Encode ``size`` pictures."""
+        self._world, self._vae, self._tokenizer = world, vae, tokenizer
+        self._device = next(vae.parameters()).device
+        self._renewal, self._generator = renewal, torch.Generator().manual_seed(seed)
+        parts = [self._fresh(min(256, size - i)) for i in range(0, size, 256)]
+        self._latents = torch.cat([p[0] for p in parts])
+        self._tokens = torch.cat([p[1] for p in parts])
+
+    @torch.no_grad()
+    def _fresh(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = self._world.batch(n)
+        latents = self._vae.encode(batch.pictures.to(self._device)).latent_dist.mean
+        tokens = self._tokenizer(
+            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        return latents * self._vae.config.scaling_factor, tokens.to(self._device)
+
+    def batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scaled latents (n, c, h, w) and token ids (n, tokens)."""
+        new = int(n * self._renewal)
+        slots = torch.randint(len(self._latents), (new,), generator=self._generator)
+        latents, tokens = self._fresh(new)
+        self._latents[slots.to(self._device)] = latents
+        self._tokens[slots.to(self._device)] = tokens
+        pick = torch.randint(len(self._latents), (n,), generator=self._generator)
+        pick = pick.to(self._device)
+        return self._latents[pick], self._tokens[pick]
+
+
+class ActivationSparsity:
+    """Mean over tokens and layers of ||h||_1 / (||h||_2 sqrt(width)), h the GEGLU output.
+
+    The ratio is 1 for a flat activation and 1 / sqrt(width) for a single active neuron, whatever
+    the scale. Only a slice of each batch is measured.
+    """
+
+    def __init__(self, unet: nn.Module, *, pictures: int = 32) -> None:
+        """Hook every feed-forward GEGLU."""
+        self._pictures, self._values = pictures, []
+        for name, module in unet.named_modules():
+            if name.endswith(".ff.net.0"):
+                module.register_forward_hook(self._measure)
+
+    def _measure(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        if module.training:
+            h = output[: self._pictures].float()
+            ratio = h.abs().sum(-1) / (h.norm(dim=-1) * h.shape[-1] ** 0.5 + 1e-6)
+            self._values.append(ratio.mean())
+
+    def take(self) -> torch.Tensor:
+        """The mean ratio since the last call."""
+        value = torch.stack(self._values).mean()
+        self._values = []
+        return value
+
+
+def parameter_groups(model: nn.Module, levers: Levers, config: LoopConfig) -> list[dict]:
+    """Residual blocks apart from the rest; biases and norms are not decayed."""
+    groups: dict[str, list[nn.Parameter]] = {"resnet": [], "rest": [], "plain": []}
+    for name, parameter in model.named_parameters():
+        kind = "plain" if parameter.ndim < 2 else "resnet" if ".resnets." in name else "rest"
+        groups[kind].append(parameter)
+    rate = config.learning_rate
+    return [
+        {
+            "params": groups["resnet"],
+            "lr": rate * levers.resnet_rate,
+            "weight_decay": levers.resnet_weight_decay,
+        },
+        {"params": groups["rest"], "lr": rate, "weight_decay": config.weight_decay},
+        {"params": groups["plain"], "lr": rate, "weight_decay": 0.0},
+    ]
+
+
+def train_diffusion(
+    model: nn.ModuleDict,
+    pool: LatentPool,
+    levers: Levers,
+    config: LoopConfig,
+    folder: Path,
+    *,
+    sample: Callable[[nn.Module, int], None] | None = None,
+) -> nn.ModuleDict:
+    """Train ``model["text_encoder"]`` and ``model["unet"]`` jointly; return their average.
+
+    Mean squared error of the velocity v = sqrt(abar) noise - sqrt(1 - abar) latent, times drawn
+    evenly (one from each slice of the schedule), plus the sparsity penalty.
+    """
+    device = next(model.parameters()).device
+    levels = noise_levels().to(device)
+    sparsity = ActivationSparsity(model["unet"]) if levers.activation_sparsity else None
+
+    def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
+        latents, tokens = pool.batch(config.batch_size)
+        n = len(latents)
+        even = (torch.arange(n, device=device) + torch.rand(n, device=device)) / n
+        times = (even * len(levels)).long().clamp(max=len(levels) - 1)
+        signal = levels[times].sqrt()[:, None, None, None]
+        spread = (1 - levels[times]).sqrt()[:, None, None, None]
+        noise = torch.randn_like(latents)
+        context = model["text_encoder"](tokens).last_hidden_state
+        answer = model["unet"](signal * latents + spread * noise, times, context).sample
+        error = F.mse_loss(answer, signal * noise - spread * latents)
+        if sparsity is None:
+            return error, {"error": error.item()}
+        ratio = sparsity.take()
+        figures = {"error": error.item(), "sparsity": ratio.item()}
+        return error + levers.activation_sparsity * ratio, figures
+
+    groups = parameter_groups(model, levers, config)
+    average = train(model, loss, config, folder, groups=groups, sample=sample)
+    assert isinstance(average, nn.ModuleDict)
+    return average
+
+
+def assemble(model: nn.ModuleDict, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Any:
+    """The StableDiffusionPipeline of the parts, without a safety checker."""
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=model["text_encoder"],
+        tokenizer=tokenizer,
+        unet=model["unet"],
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -1,0 +1,181 @@
+"""Training the judges on real renders: concept and style ResNets, and a small open_clip CLIP.
+
+Held out are augmentations (another seed of the same generator) and one whole emoji house, which
+neither the judges nor emoji-sd ever see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import CLIPTokenizer
+
+from rbtc.emoji.loop import LoopConfig, train
+from rbtc.emoji.scenes import Placement, World
+from rbtc.emoji.sets import HELD_OUT_STYLE, STYLES
+from rbtc.emoji.text import MAX_TOKENS
+from rbtc.judges import build_clip, build_resnet, save_judge
+from rbtc.stats import Proportion
+
+TRAINING = Placement(scale=(0.6, 1.0), rotation=18.0, jitter=0.25)
+Sheet = Mapping[tuple[str, str], np.ndarray]
+
+
+@torch.no_grad()
+def score(model: nn.Module, world: World, which: str, pictures: int = 4096) -> Proportion:
+    """Top-1 accuracy on fresh pictures of ``world``; ``which`` is "concepts" or "styles"."""
+    device = next(model.parameters()).device
+    hits = 0
+    for _ in range(pictures // 128):
+        batch = world.batch(128, captioned=False)
+        answer = model(batch.pictures.to(device)).argmax(1).cpu()
+        hits += int((answer == getattr(batch, which)).sum())
+    return Proportion(hits, pictures // 128 * 128)
+
+
+def as_row(proportion: Proportion) -> dict[str, float]:
+    """A proportion for a JSON card."""
+    return {
+        "value": proportion.value,
+        "low": proportion.low,
+        "high": proportion.high,
+        "n": proportion.n,
+    }
+
+
+def train_resnet_judge(
+    sheet: Sheet,
+    concepts: Sequence[str],
+    which: str,
+    config: LoopConfig,
+    folder: Path,
+    target: Path,
+    *,
+    device: str = "cpu",
+    styles: Sequence[str] = STYLES,
+) -> dict[str, Any]:
+    """Train a concept (``which="concepts"``) or style judge, score it, save it, return its card.
+
+    Pictures are strongly augmented (placement, scale, rotation, colour), blurred half the time,
+    and labels are smoothed: generated pictures are softer than renders.
+    """
+    layers = (1, 1, 1, 1)
+    names = list(concepts if which == "concepts" else styles)
+    torch.manual_seed(config.seed)
+    model = build_resnet(len(names), layers=layers).to(device)
+    world = World(sheet, concepts, styles, seed=config.seed + 11, placement=TRAINING)
+
+    def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = world.batch(config.batch_size, captioned=False)
+        x = batch.pictures.to(device)
+        half = len(x) // 2
+        x[:half] = F.avg_pool2d(F.pad(x[:half], (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        y = getattr(batch, which).to(device)
+        answer = model(x)
+        hit = (answer.argmax(1) == y).float().mean().item()
+        return F.cross_entropy(answer, y, label_smoothing=0.05), {"accuracy": hit}
+
+    average = train(model, loss, config, folder)
+    scores = {
+        "held_out_augmentations": as_row(
+            score(average, World(sheet, concepts, styles, seed=config.seed + 7919), which)
+        )
+    }
+    if which == "concepts":
+        drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
+        other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)
+        index = torch.tensor([names.index(c) for c in drawn])
+        hits = 0
+        with torch.no_grad():
+            for _ in range(16):
+                batch = other.batch(128, captioned=False)
+                answer = average(batch.pictures.to(device)).argmax(1).cpu()
+                hits += int((answer == index[batch.concepts]).sum())
+        scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(Proportion(hits, 16 * 128))
+    card = {"kind": "resnet", "task": which, "layers": layers, "names": names, "scores": scores}
+    save_judge(average, card, target)
+    return card
+
+
+CLIP_MODEL: dict[str, Any] = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 64, "layers": 4, "width": 192, "patch_size": 8, "head_width": 32},
+    "text_cfg": {
+        "context_length": MAX_TOKENS,
+        "vocab_size": 0,  # set from the tokenizer
+        "width": 128,
+        "heads": 4,
+        "layers": 2,
+    },
+}
+
+
+def train_clip_judge(
+    sheet: Sheet,
+    concepts: Sequence[str],
+    tokenizer: CLIPTokenizer,
+    config: LoopConfig,
+    folder: Path,
+    target: Path,
+    *,
+    device: str = "cpu",
+    styles: Sequence[str] = STYLES,
+) -> dict[str, Any]:
+    """Train the small CLIP with the usual symmetric contrastive loss on captioned renders.
+
+    The same caption can stand twice in a batch; such pairs count as matches too.
+    """
+    description = {**CLIP_MODEL, "text_cfg": {**CLIP_MODEL["text_cfg"], "vocab_size": len(tokenizer)}}
+    torch.manual_seed(config.seed)
+    model = build_clip(description).to(device)
+    world = World(sheet, concepts, styles, seed=config.seed + 23)
+
+    def embed(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = tokenizer(
+            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        image = F.normalize(model.encode_image(batch.pictures.to(device)), dim=-1)  # pyright: ignore
+        text = F.normalize(model.encode_text(tokens.to(device)), dim=-1)  # pyright: ignore
+        return image, text
+
+    def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = world.batch(config.batch_size, empty=0.0)
+        image, text = embed(batch)
+        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T  # pyright: ignore
+        same = torch.tensor(
+            [[a == b for b in batch.captions] for a in batch.captions], device=device
+        ).float()
+        wanted = same / same.sum(1, keepdim=True)
+        value = (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
+        hit = same.gather(1, logits.argmax(1, keepdim=True)).mean().item()
+        return value, {"accuracy": hit}
+
+    average = train(model, loss, config, folder)
+    model.load_state_dict(average.state_dict())
+    model.eval()
+    fresh = World(sheet, concepts, styles, seed=config.seed + 6007)
+    candidates = [f"{'an' if c[0] in 'aeiou' else 'a'} {c}" for c in concepts]
+    tokens = tokenizer(
+        candidates, padding="max_length", truncation=True, return_tensors="pt"
+    ).input_ids
+    hits = 0
+    with torch.no_grad():
+        text = F.normalize(model.encode_text(tokens.to(device)), dim=-1)  # pyright: ignore
+        for _ in range(16):
+            batch = fresh.batch(128, captioned=False)
+            image = F.normalize(model.encode_image(batch.pictures.to(device)), dim=-1)  # pyright: ignore
+            hits += int(((image @ text.T).argmax(1).cpu() == batch.concepts).sum())
+    card = {
+        "kind": "clip",
+        "model": description,
+        "scores": {"zero_shot_concept": as_row(Proportion(hits, 16 * 128))},
+    }
+    save_judge(model, card, target)
+    tokenizer.save_pretrained(target / "tokenizer")
+    return card

@@ -1,0 +1,211 @@
+"""One report of what decides whether pruning can erase: ``python -m rbtc.emoji.report``.
+
+Reliance (what is left when every feed-forward output is zero), specialisation (do neurons belong
+to one concept), structure (how steep the singular values fall, which is what completion lives on)
+and the erasability curve (erased and other accuracy against mask density), beside the plain
+accuracy of the model. Results go to ``results/emoji_report.json`` and CSV files beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from rbtc.conceptprune import ConceptPruneConfig, collect_norms
+from rbtc.lab import Lab
+from rbtc.layers import Weights, short_name
+from rbtc.prompts import prompt_pairs
+from rbtc.stats import Proportion
+from rbtc.tables import save_csv
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+RATIOS = (0.02, 0.05, 0.1, 0.2)
+
+
+def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
+    """Accuracy of the pretrained model: every class of the profile, then every style."""
+    rows = []
+    for concept in tqdm(lab.profile.classes.values(), desc="classes", disable=not lab.progress):
+        rows.append(("class", concept, lab.accuracy(lab.pretrained, concept, images)))
+    for style in tqdm(lab.profile.styles, desc="styles", disable=not lab.progress):
+        found = lab.accuracy(lab.pretrained, style, images, kind="style")
+        rows.append(("style", style, found))
+    return _frame(rows)
+
+
+def _frame(rows: Sequence[tuple[str, str, Proportion]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"kind": kind, "name": name, "accuracy": p.value, "low": p.low, "high": p.high, "n": p.n}
+            for kind, name, p in rows
+        ]
+    )
+
+
+def without_ffn(weights: Weights) -> Weights:
+    """All feed-forward output matrices set to zero: what can the rest draw by itself?"""
+    return {name: torch.zeros_like(weight) for name, weight in weights.items()}
+
+
+def reliance(lab: Lab, images: int) -> Proportion:
+    """Accuracy over the profile's classes with every feed-forward output zeroed.
+
+    Near chance, the model relies on these layers; near its normal accuracy, it can do without.
+    """
+    variant = lab.custom("all FFN zero", without_ffn(lab.pretrained.weights))
+    found = [lab.accuracy(variant, concept, images) for concept in lab.profile.classes.values()]
+    return sum(found, Proportion(0, 0))
+
+
+def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
+    """Quantiles over neurons of target norm / reference norm, per layer and pooled.
+
+    The norms are those ConceptPrune uses, summed over the profile's first T UNet calls. A ratio of
+    one is a neuron indifferent to the concept; ConceptPrune lives on those far above it.
+    """
+    ours = lab.profile.conceptprune
+    settings = ConceptPruneConfig(
+        ratio=ours.ratio,
+        calls=ours.calls,
+        seed=ours.seed,
+        steps=lab.profile.steps,
+        guidance=lab.profile.guidance,
+        batch_size=lab.profile.batch_size,
+    )
+    pipe = lab.apply(lab.pretrained)
+    ratios: dict[str, list[torch.Tensor]] = {}
+    for concept in concepts:
+        target, reference = prompt_pairs(lab.profile, concept)
+        of_target = collect_norms(pipe, target, settings)
+        of_reference = collect_norms(pipe, reference, settings)
+        for name in of_target[0]:
+            numerator = sum((of_target[call][name] ** 2 for call in of_target), torch.zeros(()))
+            denominator = sum(
+                (of_reference[call][name] ** 2 for call in of_reference), torch.zeros(())
+            )
+            # The norms grow with the number of prompts, which the two lists need not share.
+            scale = len(reference) / len(target)
+            ratios.setdefault(name, []).append((numerator / denominator * scale).sqrt())
+    rows = [
+        {"layer": short_name(name), **_quantiles(torch.cat(values))}
+        for name, values in ratios.items()
+    ]
+    pooled = torch.cat([value for values in ratios.values() for value in values])
+    return pd.DataFrame([*rows, {"layer": "all", **_quantiles(pooled)}])
+
+
+def _quantiles(values: torch.Tensor) -> dict[str, float]:
+    finite = values[values.isfinite()].double()
+    return {f"q{q}": float(torch.quantile(finite, q)) for q in QUANTILES}
+
+
+def singular_decay(weights: Weights) -> pd.DataFrame:
+    """Singular values at 1/8, 1/4 and 1/2 of the rank, over the first one."""
+    rows = []
+    for name, weight in weights.items():
+        values = torch.linalg.svdvals(weight.double())
+        row: dict[str, Any] = {"layer": short_name(name), "rank": len(values)}
+        for share in (8, 4, 2):
+            row[f"s[1/{share}]/s[0]"] = float(values[len(values) // share] / values[0])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def erasability(
+    lab: Lab, concepts: Sequence[str], images: int, *, ratios: Sequence[float] = RATIOS
+) -> pd.DataFrame:
+    """Erased and preserved accuracy, density and sign accuracy, against ConceptPrune's ratio."""
+    rows = []
+    for ratio in tqdm(ratios, desc="erasability", disable=not lab.progress):
+        for concept in concepts:
+            pruned = lab.pruned(concept, ratio=ratio)
+            erased = lab.accuracy(pruned, concept, images)
+            others = lab.preserved(pruned, concept, max(1, images // 8))
+            signs = lab.sign_accuracy(concept, ratio=ratio)
+            rows.append(
+                {
+                    "ratio": ratio,
+                    "concept": concept,
+                    "density": lab.density(concept, ratio=ratio),
+                    "erased": erased.value,
+                    "erased_low": erased.low,
+                    "erased_high": erased.high,
+                    "erased_n": erased.n,
+                    "preserved": others.value,
+                    "preserved_low": others.low,
+                    "preserved_high": others.high,
+                    "preserved_n": others.n,
+                    "sign_accuracy": signs.value,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def report(
+    lab: Lab,
+    *,
+    images: int = 100,
+    concepts: Sequence[str] = ("church", "star", "bus", "fuel pump"),
+    folder: str | Path = "results",
+) -> dict[str, Any]:
+    """Measure everything, write it under ``folder`` and return the summary."""
+    accuracy = accuracy_table(lab, images)
+    classes = accuracy[accuracy["kind"] == "class"]["accuracy"]
+    styles = accuracy[accuracy["kind"] == "style"]["accuracy"]
+    zeroed = reliance(lab, max(1, images // 4))
+    neurons = specificity(lab, concepts)
+    decay = singular_decay(lab.pretrained.weights)
+    curve = erasability(lab, concepts, max(1, images // 4))
+    for frame, name in (
+        (accuracy, "emoji_accuracy"),
+        (neurons, "emoji_specificity"),
+        (decay, "emoji_singular_values"),
+        (curve, "emoji_erasability"),
+    ):
+        save_csv(frame, name, str(folder))
+    summary = {
+        "info": {k: v for k, v in lab.info().items() if k != "reuse"},
+        "images_per_class": images,
+        "mean_class_accuracy": float(classes.mean()),
+        "worst_class_accuracy": float(classes.min()),
+        "mean_style_accuracy": float(styles.mean()),
+        "all_ffn_zero": {
+            "accuracy": zeroed.value,
+            "low": zeroed.low,
+            "high": zeroed.high,
+            "n": zeroed.n,
+        },
+        "specificity": neurons[neurons["layer"] == "all"].iloc[0].to_dict(),
+        "singular_decay_median": decay.drop(columns=["layer", "rank"]).median().to_dict(),
+        "erasability": curve.groupby("ratio")[
+            ["density", "erased", "preserved", "sign_accuracy"]
+        ].mean().reset_index().to_dict("records"),
+    }
+    unfinished = Path(folder) / ".emoji_report.json"
+    unfinished.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(Path(folder) / "emoji_report.json")
+    return summary
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.emoji.report", description=__doc__)
+    parser.add_argument("--profile", default="mini")
+    parser.add_argument("--images", type=int, default=100, help="pictures a class")
+    parser.add_argument("--concepts", nargs="+", default=["church", "star", "bus", "fuel pump"])
+    parser.add_argument("--folder", type=Path, default=Path("results"))
+    options = parser.parse_args(arguments)
+    lab = Lab(options.profile)
+    summary = report(lab, images=options.images, concepts=options.concepts, folder=options.folder)
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

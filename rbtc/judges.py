@@ -1,0 +1,183 @@
+"""Judges of pictures: a torchvision ResNet for concepts and styles, an open_clip CLIP for prompts.
+
+A judge is a folder: ``judge.json`` (architecture, names in column order, held-out scores) and
+``model.safetensors``. The emoji judges are trained by ``rbtc.emoji.judge`` on real renders only,
+never on generated pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def build_resnet(classes: int, *, layers: Sequence[int] = (1, 1, 1, 1)) -> nn.Module:
+    """A torchvision ResNet of basic blocks for 64 x 64 pictures."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    return ResNet(BasicBlock, list(layers), num_classes=classes)
+
+
+def build_clip(config: dict[str, Any]) -> nn.Module:
+    """An open_clip CLIP from its own model configuration (embed_dim, vision_cfg, text_cfg)."""
+    from open_clip.model import CLIP
+
+    return CLIP(**config)
+
+
+def _read(folder: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    card, weights = folder / "judge.json", folder / "model.safetensors"
+    if not card.exists() or not weights.exists():
+        raise FileNotFoundError(
+            f"{folder} is no judge: expected judge.json and model.safetensors in it; restore the "
+            "folder from the repository or train it with `python -m rbtc.emoji.train judge`"
+        )
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+        state = load_file(weights)
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged ({error}): restore it from the repository") from error
+    if content.get("kind") != kind:
+        raise ValueError(f"{folder} holds a {content.get('kind')!r} judge, expected {kind!r}")
+    return content, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float in [-1, 1], what the judges were taught."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"expected pictures (n, height, width, 3) uint8, got {images.shape} {images.dtype}"
+        )
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+
+
+class ResNetJudge:
+    """Names what a picture shows. ``card`` is the content of judge.json."""
+
+    def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:
+        """Wrap a trained model; ``card["names"]`` are its classes in column order."""
+        self.card, self.names = card, tuple(card["names"])
+        self._model = model.eval().requires_grad_(False)
+
+    def _input(self, images: np.ndarray, device: torch.device) -> torch.Tensor:
+        return as_input(images, device)
+
+    @torch.no_grad()
+    def _run(self, images: np.ndarray, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+        device = next(self._model.parameters()).device
+        kept: list[torch.Tensor] = []
+        hook = self._model.avgpool.register_forward_hook(  # pyright: ignore
+            lambda module, args, output: kept.append(output.flatten(1).cpu())
+        )
+        try:
+            logits = [
+                self._model(self._input(images[i : i + batch], device)).cpu()
+                for i in range(0, len(images), batch)
+            ]
+        finally:
+            hook.remove()
+        return torch.cat(logits), torch.cat(kept)
+
+    def predict(self, images: np.ndarray) -> list[str]:
+        """Most probable name of each picture."""
+        return [self.names[i] for i in self._run(images)[0].argmax(1).tolist()]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities, (n, classes), columns as ``names``."""
+        return self._run(images)[0].softmax(1).numpy()
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Pooled features before the last layer, (n, 512)."""
+        return self._run(images)[1].numpy()
+
+
+class ClipJudge:
+    """Embeds pictures and prompts in one space, both to unit length."""
+
+    def __init__(self, model: nn.Module, card: dict[str, Any], tokenizer: Any) -> None:
+        """Wrap a trained open_clip model and the tokenizer it was trained with."""
+        self.card = card
+        self._model, self._tokenizer = model.eval().requires_grad_(False), tokenizer
+
+    @torch.no_grad()
+    def image_features(self, images: np.ndarray, batch: int = 128) -> np.ndarray:
+        """(n, d) unit vectors of pictures (n, h, w, 3) uint8."""
+        device = next(self._model.parameters()).device
+        parts = [
+            F.normalize(self._model.encode_image(as_input(images[i : i + batch], device)), dim=-1)  # pyright: ignore
+            for i in range(0, len(images), batch)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+    @torch.no_grad()
+    def text_features(self, prompts: Sequence[str]) -> np.ndarray:
+        """(n, d) unit vectors of prompts."""
+        device = next(self._model.parameters()).device
+        tokens = self._tokenizer(
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids.to(device)
+        return F.normalize(self._model.encode_text(tokens), dim=-1).cpu().numpy()  # pyright: ignore
+
+
+class ImageNetJudge(ResNetJudge):
+    """torchvision's ResNet-50 (IMAGENET1K_V2) with its own transforms, the paper's judge."""
+
+    def __init__(self, model: nn.Module, transforms: Any, names: Sequence[str]) -> None:
+        """Wrap the model; ``transforms`` take (n, 3, h, w) uint8."""
+        super().__init__(model, {"names": list(names), "task": "concepts"})
+        self._transforms = transforms
+
+    def _input(self, images: np.ndarray, device: torch.device) -> torch.Tensor:
+        return self._transforms(torch.from_numpy(images).permute(0, 3, 1, 2)).to(device)
+
+
+def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNetJudge:
+    """Load a concept or style judge from its folder, or "resnet50-imagenet1k-v2" by name.
+
+    The latter's weights are fetched and cached by torchvision.
+    """
+    if str(folder) == "resnet50-imagenet1k-v2":
+        from torchvision.models import ResNet50_Weights, resnet50
+
+        weights = ResNet50_Weights.IMAGENET1K_V2
+        names = weights.meta["categories"]
+        return ImageNetJudge(resnet50(weights=weights).to(device), weights.transforms(), names)
+    card, state = _read(folder, "resnet")
+    model = build_resnet(len(card["names"]), layers=card["layers"])
+    model.load_state_dict(state)
+    return ResNetJudge(model.to(device), card)
+
+
+def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge:
+    """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``)."""
+    from rbtc.emoji.text import load_tokenizer
+
+    card, state = _read(folder, "clip")
+    model = build_clip(card["model"])
+    model.load_state_dict(state)
+    return ClipJudge(model.to(device), card, load_tokenizer(Path(folder) / "tokenizer"))
+
+
+def save_judge(model: nn.Module, card: dict[str, Any], folder: str | Path) -> None:
+    """Write a judge folder: weights in fp16, the card with the held-out scores."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    save_file(state, folder / "model.safetensors")
+    (folder / "judge.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
