@@ -47,7 +47,9 @@ def _read(folder: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, torc
         content = json.loads(card.read_text(encoding="utf-8"))
         state = load_file(weights)
     except (json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{folder} is damaged ({error}): restore it from the repository") from error
+        raise ValueError(
+            f"{folder} is damaged ({error}): restore it from the repository"
+        ) from error
     if content.get("kind") != kind:
         raise ValueError(f"{folder} holds a {content.get('kind')!r} judge, expected {kind!r}")
     return content, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}

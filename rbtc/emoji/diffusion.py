@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportIndexIssue=false
+# (diffusers and torch annotate less than they accept and return)
 """Training the text encoder and UNet of emoji-sd, with the levers that decide erasability.
 
 Pruning the feed-forward outputs erases a concept only if the rest of the network cannot do their
@@ -50,7 +53,9 @@ class Levers:
     activation_sparsity: float = 0.1
 
 
-def build_unet(levers: Levers, vae: AutoencoderKL, *, picture_size: int = 64) -> UNet2DConditionModel:
+def build_unet(
+    levers: Levers, vae: AutoencoderKL, *, picture_size: int = 64
+) -> UNet2DConditionModel:
     """An untrained UNet with SD v1.5's block types, two layers a block, and its 16 layer names."""
     from diffusers import UNet2DConditionModel
 

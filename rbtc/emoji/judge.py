@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportIndexIssue=false
+# (diffusers and torch annotate less than they accept and return)
 """Training the judges on real renders: concept and style ResNets, and a small open_clip CLIP.
 
 Held out are augmentations (another seed of the same generator) and one whole emoji house, which
@@ -87,8 +90,8 @@ def train_resnet_judge(
             score(average, World(sheet, concepts, styles, seed=config.seed + 7919), which)
         )
     }
-    if which == "concepts":
-        drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
+    drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
+    if which == "concepts" and drawn:
         other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)
         index = torch.tensor([names.index(c) for c in drawn])
         hits = 0
@@ -131,7 +134,10 @@ def train_clip_judge(
 
     The same caption can stand twice in a batch; such pairs count as matches too.
     """
-    description = {**CLIP_MODEL, "text_cfg": {**CLIP_MODEL["text_cfg"], "vocab_size": len(tokenizer)}}
+    description = {
+        **CLIP_MODEL,
+        "text_cfg": {**CLIP_MODEL["text_cfg"], "vocab_size": len(tokenizer)},
+    }
     torch.manual_seed(config.seed)
     model = build_clip(description).to(device)
     world = World(sheet, concepts, styles, seed=config.seed + 23)

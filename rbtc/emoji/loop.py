@@ -126,7 +126,9 @@ def train(
             group["lr"] = rate * factor
         value, figures = loss(seen)
         if not torch.isfinite(value):
-            raise ValueError(f"the loss became {value.item()} after {seen} pictures: lower the rate")
+            raise ValueError(
+                f"the loss became {value.item()} after {seen} pictures: lower the rate"
+            )
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimiser.step()

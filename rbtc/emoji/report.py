@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+# (pandas annotates row access as any scalar)
 """One report of what decides whether pruning can erase: ``python -m rbtc.emoji.report``.
 
 Reliance (what is left when every feed-forward output is zero), specialisation (do neurons belong
@@ -27,6 +29,7 @@ from rbtc.tables import save_csv
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 RATIOS = (0.02, 0.05, 0.1, 0.2)
+CURVE = ["density", "erased", "preserved", "sign_accuracy"]
 
 
 def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
@@ -43,14 +46,21 @@ def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
 def _frame(rows: Sequence[tuple[str, str, Proportion]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"kind": kind, "name": name, "accuracy": p.value, "low": p.low, "high": p.high, "n": p.n}
+            {
+                "kind": kind,
+                "name": name,
+                "accuracy": p.value,
+                "low": p.low,
+                "high": p.high,
+                "n": p.n,
+            }
             for kind, name, p in rows
         ]
     )
 
 
 def without_ffn(weights: Weights) -> Weights:
-    """All feed-forward output matrices set to zero: what can the rest draw by itself?"""
+    """Set all feed-forward output matrices to zero."""
     return {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
 
@@ -157,8 +167,8 @@ def report(
 ) -> dict[str, Any]:
     """Measure everything, write it under ``folder`` and return the summary."""
     accuracy = accuracy_table(lab, images)
-    classes = accuracy[accuracy["kind"] == "class"]["accuracy"]
-    styles = accuracy[accuracy["kind"] == "style"]["accuracy"]
+    means = accuracy.groupby("kind")["accuracy"].mean().to_dict()
+    worst = accuracy.groupby("kind")["accuracy"].min().to_dict()
     zeroed = reliance(lab, max(1, images // 4))
     neurons = specificity(lab, concepts)
     decay = singular_decay(lab.pretrained.weights)
@@ -173,20 +183,21 @@ def report(
     summary = {
         "info": {k: v for k, v in lab.info().items() if k != "reuse"},
         "images_per_class": images,
-        "mean_class_accuracy": float(classes.mean()),
-        "worst_class_accuracy": float(classes.min()),
-        "mean_style_accuracy": float(styles.mean()),
+        "mean_class_accuracy": means["class"],
+        "worst_class_accuracy": worst["class"],
+        "mean_style_accuracy": means["style"],
         "all_ffn_zero": {
-            "accuracy": zeroed.value,
+            "value": zeroed.value,
             "low": zeroed.low,
             "high": zeroed.high,
             "n": zeroed.n,
         },
         "specificity": neurons[neurons["layer"] == "all"].iloc[0].to_dict(),
         "singular_decay_median": decay.drop(columns=["layer", "rank"]).median().to_dict(),
-        "erasability": curve.groupby("ratio")[
-            ["density", "erased", "preserved", "sign_accuracy"]
-        ].mean().reset_index().to_dict("records"),
+        "erasability": [
+            {"ratio": ratio, **part[CURVE].mean().to_dict()}
+            for ratio, part in curve.groupby("ratio")
+        ],
     }
     unfinished = Path(folder) / ".emoji_report.json"
     unfinished.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

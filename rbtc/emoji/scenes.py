@@ -32,7 +32,9 @@ COLOURS = {
 }
 PATTERNS = ("", "striped", "dotted", "checkered")
 SCENES = tuple(
-    f"{colour} {pattern} background".replace("  ", " ") for pattern in PATTERNS for colour in COLOURS
+    f"{colour} {pattern} background".replace("  ", " ")
+    for pattern in PATTERNS
+    for colour in COLOURS
 )
 
 
@@ -56,7 +58,9 @@ def scene_picture(scene: str, generator: np.random.Generator) -> np.ndarray:
         mask = (((x + dx) // (period // 2)) + ((y + dy) // (period // 2))) % 2 == 0
     elif pattern == "dotted":
         half = period / 2
-        mask = ((x + dx) % period - half) ** 2 + ((y + dy) % period - half) ** 2 < (period / 3.4) ** 2
+        mask = ((x + dx) % period - half) ** 2 + ((y + dy) % period - half) ** 2 < (
+            period / 3.4
+        ) ** 2
     else:
         mask = np.zeros((PICTURE_SIZE, PICTURE_SIZE), dtype=bool)
     return np.where(mask[..., None], second, base).astype(np.uint8)
@@ -133,7 +137,7 @@ class World:
         styles: Sequence[str],
         *,
         seed: int = 0,
-        placement: Placement = Placement(),  # noqa: B008 - frozen
+        placement: Placement = Placement(),
     ) -> None:
         """Keep the icons of ``concepts`` by ``styles``, premultiplied and at 64 pixels."""
         self.concepts, self.styles = list(concepts), list(styles)
@@ -156,7 +160,10 @@ class World:
         self._scenes = {
             s: torch.from_numpy(
                 np.stack([scene_picture(s, np.random.default_rng(k)) for k in range(16)])
-            ).permute(0, 3, 1, 2).float() / 255
+            )
+            .permute(0, 3, 1, 2)
+            .float()
+            / 255
             for s in SCENES
         }
 

@@ -1,6 +1,10 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportIndexIssue=false
+# (diffusers and torch annotate less than they accept and return)
 """Train emoji-sd and its judges: ``python -m rbtc.emoji.train STAGE``.
 
-Stages, in order: ``fetch`` (the emoji sets), ``vae``, ``diffusion``, ``concept-judge``,
+Stages, in order: ``fetch`` (the emoji sets), ``vae``, ``vae-refine`` (smaller batches, lighter KL),
+``diffusion``, ``vae-decoder`` (the decoder alone: the latents stay), ``concept-judge``,
 ``style-judge``, ``clip``, ``pack`` (copy the finished model into ``data/models``). Every stage
 resumes from its last checkpoint; the run folder lies outside the repository.
 """
@@ -36,6 +40,12 @@ from rbtc.emoji.vae import build_vae, train_vae
 DEFAULTS = {
     "vae": LoopConfig(
         32_000, batch_size=16, learning_rate=2e-3, warmup=1_600, ema=0.998, save_every=8_000
+    ),
+    "vae-refine": LoopConfig(
+        26_000, batch_size=8, learning_rate=1.2e-3, warmup=400, ema=0.998, save_every=8_000
+    ),
+    "vae-decoder": LoopConfig(
+        16_000, batch_size=8, learning_rate=1e-3, warmup=400, ema=0.998, save_every=8_000
     ),
     "diffusion": LoopConfig(
         450_000, learning_rate=1e-3, warmup=20_000, weight_decay=0.02, save_every=40_000
@@ -79,24 +89,45 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
 
 
-def train_vae_stage(run: Path, config: LoopConfig, sheet: Any, names: list[str], device: str) -> None:
-    """Stage ``vae``: writes RUN/vae/final."""
+VAE_PASSES: dict[str, tuple[str | None, float, bool]] = {
+    # stage: (stage it starts from, weight of the KL term, decoder only)
+    "vae": (None, 2e-4, False),
+    "vae-refine": ("vae", 5e-5, False),
+    "vae-decoder": ("vae-refine", 0.0, True),
+}
+
+
+def load_vae(run: Path, stage: str, device: str) -> Any:
+    """The autoencoder a stage has finished."""
+    from diffusers import AutoencoderKL
+
+    folder = run / stage / "final"
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} is missing: run the stage `{stage}` first")
+    return AutoencoderKL.from_pretrained(folder).to(device)
+
+
+def train_vae_stage(
+    run: Path, stage: str, config: LoopConfig, sheet: Any, names: list[str], device: str
+) -> None:
+    """One pass over the autoencoder: writes RUN/STAGE/final."""
+    start, kl_weight, decoder_only = VAE_PASSES[stage]
     torch.manual_seed(config.seed)
-    world = World(sheet, names, sets.STYLES, seed=config.seed + 1)
-    average = train_vae(build_vae().to(device), world, config, run / "vae")
-    average.save_pretrained(run / "vae" / "final")
+    vae = build_vae().to(device) if start is None else load_vae(run, start, device)
+    seed = config.seed + 101 + list(VAE_PASSES).index(stage)
+    world = World(sheet, names, sets.STYLES, seed=seed)
+    average = train_vae(
+        vae, world, config, run / stage, kl_weight=kl_weight, decoder_only=decoder_only
+    )
+    average.save_pretrained(run / stage / "final")
 
 
 def train_diffusion_stage(
     run: Path, config: LoopConfig, levers: Levers, sheet: Any, names: list[str], device: str
 ) -> None:
     """Stage ``diffusion``: writes RUN/diffusion/final, a StableDiffusionPipeline folder."""
-    from diffusers import AutoencoderKL
-
     folder = run / "diffusion"
-    if not (run / "vae" / "final").exists():
-        raise FileNotFoundError(f"{run}/vae/final is missing: run the stage `vae` first")
-    vae = AutoencoderKL.from_pretrained(run / "vae" / "final").to(device)
+    vae = load_vae(run, "vae-refine", device)
     vae.eval().requires_grad_(False)
     tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
     world = World(sheet, names, sets.STYLES, seed=config.seed + 2)
@@ -121,16 +152,18 @@ def train_diffusion_stage(
 
 
 def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
-    """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with its training record."""
+    """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with how it was trained."""
     from diffusers import StableDiffusionPipeline
 
     target = target or models_folder() / "emoji-sd"
     source = run / "diffusion" / "final"
     if not source.exists():
         raise FileNotFoundError(f"{source} is missing: finish the stage `diffusion` first")
-    pipe = StableDiffusionPipeline.from_pretrained(
-        source, safety_checker=None, torch_dtype=torch.float16
-    )
+    pipe = StableDiffusionPipeline.from_pretrained(source, safety_checker=None)
+    stages = [stage for stage in (*VAE_PASSES, "diffusion") if (run / stage / "done.json").exists()]
+    if "vae-decoder" in stages:
+        pipe.vae = load_vae(run, "vae-decoder", "cpu")
+    pipe.to(torch.float16)
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
@@ -138,8 +171,10 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
     (temporary / "concepts.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
     record = {
         "levers": json.loads((run / "diffusion" / "levers.json").read_text(encoding="utf-8")),
-        "vae": json.loads((run / "vae" / "done.json").read_text(encoding="utf-8")),
-        "diffusion": json.loads((run / "diffusion" / "done.json").read_text(encoding="utf-8")),
+        "stages": {
+            stage: json.loads((run / stage / "done.json").read_text(encoding="utf-8"))
+            for stage in stages
+        },
         "sampler": {"steps": SAMPLER_STEPS, "guidance": GUIDANCE},
     }
     (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -153,7 +188,9 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rbtc.emoji.train", description=__doc__)
     parser.add_argument("stage", choices=["fetch", *DEFAULTS, "pack"])
-    parser.add_argument("--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd")
+    parser.add_argument(
+        "--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd"
+    )
     parser.add_argument("--pictures", type=int, help="pictures to train on, in all")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--learning-rate", type=float)
@@ -164,9 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         flag = "--" + field.name.replace("_", "-")
         kind = {"bool": None, "int": int, "float": float}[str(field.type)]
         if kind is None:
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=field.default
-            )
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
         else:
             parser.add_argument(flag, type=kind, default=field.default)
     return parser
@@ -191,14 +226,16 @@ def main(arguments: list[str] | None = None) -> None:
     config = dataclasses.replace(DEFAULTS[options.stage], **given)
     levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
     sheet = sets.load_sheet(concepts)
-    if options.stage == "vae":
-        train_vae_stage(options.run, config, sheet, names, options.device)
+    if options.stage in VAE_PASSES:
+        train_vae_stage(options.run, options.stage, config, sheet, names, options.device)
     elif options.stage == "diffusion":
         train_diffusion_stage(options.run, config, levers, sheet, names, options.device)
     else:
         folder, target = options.run / options.stage, models_folder() / MODEL_FOLDERS[options.stage]
         if options.stage == "clip":
-            tokenizer = load_tokenizer(write_tokenizer(options.run / "tokenizer", names, sets.STYLES))
+            tokenizer = load_tokenizer(
+                write_tokenizer(options.run / "tokenizer", names, sets.STYLES)
+            )
             card = train_clip_judge(
                 sheet, names, tokenizer, config, folder, target, device=options.device
             )

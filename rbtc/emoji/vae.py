@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportReturnType=false
+# (diffusers annotates less than it accepts and returns)
 """The autoencoder of emoji-sd: 64 x 64 pictures to 8 x 8 latents, diffusers' AutoencoderKL."""
 
 from __future__ import annotations
@@ -49,21 +52,19 @@ def train_vae(
     config: LoopConfig,
     folder: Path,
     *,
-    kl_weight: float = 5e-5,
-    crop: int = 64,
+    kl_weight: float = 2e-4,
+    decoder_only: bool = False,
 ) -> AutoencoderKL:
     """Train on pixels, pixel differences (sharp outlines) and a light KL term; set the scaling.
 
     ``scaling_factor`` becomes one over the standard deviation of the latents, as in Stable
-    Diffusion, so that the UNet sees unit variance. The network is convolutional, so most of the steps
-    can be taken on random crops of ``crop`` pixels, at a quarter of the cost for 32.
+    Diffusion, so that the UNet sees unit variance. ``decoder_only`` leaves the latents alone,
+    so that a UNet already trained on them stays valid.
     """
     device = next(vae.parameters()).device
 
     def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
         x = world.batch(config.batch_size).pictures.to(device)
-        top, left = torch.randint(0, 65 - crop, (2,)).tolist()
-        x = x[..., top : top + crop, left : left + crop]
         with torch.autocast(device.type, torch.bfloat16):
             posterior = vae.encode(x).latent_dist
             y = vae.decode(posterior.sample()).sample
@@ -73,10 +74,17 @@ def train_vae(
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
         return pixel + 0.5 * edge + kl_weight * kl, {"pixel": pixel.item(), "kl": kl.item()}
 
-    average = train(vae, loss, config, folder)
+    learnt = [vae.decoder, vae.post_quant_conv] if decoder_only else [vae]
+    groups = [{"params": [p for part in learnt for p in part.parameters()]}]
+    average = train(vae, loss, config, folder, groups=groups)
+    if decoder_only:
+        return average
     with torch.no_grad():
         latents = torch.cat(
-            [average.encode(world.batch(128).pictures.to(device)).latent_dist.mean for _ in range(8)]
+            [
+                average.encode(world.batch(128).pictures.to(device)).latent_dist.mean
+                for _ in range(8)
+            ]
         )
     average.register_to_config(scaling_factor=round(float(1 / latents.std()), 5))
     return average

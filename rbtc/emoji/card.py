@@ -1,0 +1,174 @@
+"""The model card of emoji-sd, written from result files: ``python -m rbtc.emoji.card``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rbtc.emoji.sets import HELD_OUT_STYLE, data_folder
+from rbtc.emoji.train import MODEL_FOLDERS, models_folder
+
+
+def _read(path: Path) -> Any:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the command that writes it, then the card")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _share(row: dict[str, float]) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] (n={row['n']})"
+
+
+def sets_table() -> str:
+    """Markdown table of every emoji set with author and licence, from the manifest."""
+    lines = ["| style | set | author | licence | package, version |", "|---|---|---|---|---|"]
+    for entry in _read(data_folder() / "manifest.json")["packages"]:
+        held = " (held out)" if entry["style"] == HELD_OUT_STYLE else ""
+        lines.append(
+            f"| {entry['style']}{held} | {entry['title']} | "
+            f"[{entry['author']}]({entry['author_url']}) | "
+            f"[{entry['license']}]({entry['license_url']}) | "
+            f"`{entry['package']}` {entry['version']} |"
+        )
+    return "\n".join(lines)
+
+
+def judges_table(models: Path) -> str:
+    """Markdown table of the judges' held-out scores, from their cards."""
+    lines = ["| judge | held out | score |", "|---|---|---|"]
+    for folder in MODEL_FOLDERS.values():
+        for name, row in _read(models / folder / "judge.json")["scores"].items():
+            lines.append(f"| `{folder}` | {name.replace('_', ' ')} | {_share(row)} |")
+    return "\n".join(lines)
+
+
+def _erasability(rows: list[dict[str, float]]) -> str:
+    lines = [
+        "| ratio | density | erased class | other classes | sign accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['ratio']:g} | {r['density']:.3f} | {r['erased']:.2f} | {r['preserved']:.2f} | "
+            f"{r['sign_accuracy']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def card(models: Path | None = None, results: Path = Path("results")) -> str:
+    """The text of ``data/models/emoji-sd/README.md``.
+
+    Raises:
+        FileNotFoundError: a result file is missing; the message names it.
+    """
+    models = models or models_folder()
+    training = _read(models / "emoji-sd" / "training.json")
+    words = _read(models / "emoji-sd" / "concepts.json")
+    found = _read(results / "emoji_report.json")
+    accuracy = pd.read_csv(results / "emoji_accuracy.csv")
+    levers = "\n".join(f"| `{k}` | {v} |" for k, v in training["levers"].items())
+    stages = "\n".join(
+        f"| {stage} | {done['pictures']:,} | {done['batch_size']} | "
+        f"{done['seconds'] / 60:.0f} | {done['device']} |"
+        for stage, done in training["stages"].items()
+    )
+    classes = "\n".join(
+        f"| {row['kind']} | {row['name']} | {row['accuracy']:.2f} [{row['low']:.2f}, "
+        f"{row['high']:.2f}] (n={row['n']}) |"
+        for _, row in accuracy.iterrows()
+    )
+    size = sum(f.stat().st_size for f in (models / "emoji-sd").rglob("*") if f.is_file()) / 1e6
+    zero, neurons = found["all_ffn_zero"], found["specificity"]
+    return f"""# emoji-sd
+
+A miniature of Stable Diffusion v1.5: the same diffusers classes (`StableDiffusionPipeline`,
+`AutoencoderKL`, `CLIPTextModel` with a CLIP tokenizer, `UNet2DConditionModel` with the same block
+types), the same sixteen feed-forward output matrices, only narrower. It draws
+{len(words["concepts"])} concepts in the styles of {len(words["styles"])} emoji houses, 64 x 64
+pixels, on a CPU. {size:.1f} MB in fp16.
+
+It exists so that every experiment of this book runs anywhere. It is no general picture generator.
+
+Every number on this page is read from a results file by `python -m rbtc.emoji.card`.
+
+## Data and attribution
+
+Rendered from these sets, which keep their licences; the weights are derived from them and are
+offered under CC BY-SA 4.0, the strictest of them.
+
+{sets_table()}
+
+`{HELD_OUT_STYLE}` was seen by no network: the concept judge is tested on it. Pictures: one icon at
+a random place, scale and small rotation on a plain or patterned background. Captions: "a church",
+"a church on a blue striped background", "a blue background", "a church in the style of fluent",
+and the empty caption. The words are in `concepts.json`.
+
+## Training
+
+```
+python -m rbtc.emoji.train fetch          # needs npm
+python -m rbtc.emoji.train vae            # then vae-refine
+python -m rbtc.emoji.train diffusion      # then vae-decoder
+python -m rbtc.emoji.train concept-judge  # style-judge, clip
+python -m rbtc.emoji.train pack
+python -m rbtc.emoji.report && python -m rbtc.emoji.card
+```
+
+| stage | pictures | batch | minutes | on |
+|---|---|---|---|---|
+{stages}
+
+Sampler: {found["info"]["scheduler"]}, {found["info"]["steps"]} steps, guidance
+{found["info"]["guidance"]}, v-prediction, zero terminal SNR. Training choices that bear on
+erasability:
+
+| lever | value |
+|---|---|
+{levers}
+
+## Measured
+
+{found["images_per_class"]} pictures a class and style; 95 % Wilson intervals. Mean over the twelve
+classes {found["mean_class_accuracy"]:.2f}, worst class {found["worst_class_accuracy"]:.2f}; mean
+over the styles {found["mean_style_accuracy"]:.2f}.
+
+| | name | accuracy |
+|---|---|---|
+{classes}
+
+With every feed-forward output zeroed the twelve classes keep {_share(zero)}. Target over reference
+activation norm of the neurons, quantiles: {
+        ", ".join(f"{q[1:]}: {v:.2f}" for q, v in neurons.items() if q != "layer")
+    }.
+
+What ConceptPrune does to it, by ratio (mean of the report's concepts):
+
+{_erasability(found["erasability"])}
+
+## Judges
+
+Trained on renders only, never on generated pictures.
+
+{judges_table(models)}
+
+## Limits
+
+- Pictures are soft: an eight-fold autoencoder of 64 x 64 pixels cannot keep thin outlines.
+- The judges know this world only; their accuracy on other pictures means nothing.
+- A small network trained briefly: what pruning does to it is evidence about the method on a real
+  but small diffusion model, not about Stable Diffusion v1.5.
+"""
+
+
+def main() -> None:
+    """Write the card."""
+    path = models_folder() / "emoji-sd" / "README.md"
+    path.write_text(card(), encoding="utf-8")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
