@@ -24,7 +24,7 @@ from rbtc.emoji.judge import score, train_resnet_judge
 from rbtc.emoji.loop import LoopConfig, schedule, train
 from rbtc.emoji.scenes import COLOURS, SCENES, Placement, World, article, place
 from rbtc.emoji.text import MAX_TOKENS, build_text_encoder, load_tokenizer, write_tokenizer
-from rbtc.emoji.vae import build_vae
+from rbtc.emoji.vae import build_vae, thumbnail_code, train_vae
 from rbtc.generate import generate
 from rbtc.judges import load_clip, load_judge
 from rbtc.layers import find_layers
@@ -188,20 +188,45 @@ def test_a_diverging_loss_stops_the_run(tmp_path):
 
 
 def test_levers_shape_the_unet():
-    vae = build_vae(latent_channels=4, widths=(8, 8, 8, 8))
     levers = Levers(width=8, text_width=8, resnet_dropout=0.3, resnet_rate=0.5)
-    unet = build_unet(levers, vae)
+    unet = build_unet(levers)
     layers = find_layers(unet)
     assert len(layers) == 16
     assert all(not weight.any() for weight in layers.values())
     assert any(
-        w.any() for w in find_layers(build_unet(Levers(width=8, zero_init_ffn=False), vae)).values()
+        w.any() for w in find_layers(build_unet(Levers(width=8, zero_init_ffn=False))).values()
     )
     assert unet.config.sample_size == 8
     groups = parameter_groups(unet, levers, LoopConfig(1_000, learning_rate=1e-3))
     assert groups[0]["lr"] == pytest.approx(5e-4)
     assert sum(len(g["params"]) for g in groups) == len(list(unet.parameters()))
     assert noise_levels()[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_code_is_the_thumbnail(world):
+    pictures = world.batch(3).pictures
+    code = thumbnail_code(pictures)
+    assert code.shape == (3, 12, 8, 8)
+    thumbnail = torch.nn.functional.pixel_shuffle(code, 2)
+    assert torch.allclose(thumbnail[0, :, 0, 0], pictures[0, :, :4, :4].mean((1, 2)), atol=1e-6)
+
+
+def test_the_encoder_learns_the_code_and_the_decoder_to_draw(tmp_path, world):
+    torch.manual_seed(0)
+    vae = build_vae(widths=(8, 8, 8, 8))
+    pictures = world.batch(16).pictures
+
+    def errors(network) -> tuple[float, float]:
+        with torch.no_grad():
+            code = thumbnail_code(pictures)
+            encoded = network.encode(pictures).latent_dist.mean
+            drawn = network.decode(code).sample
+        return float((encoded - code).square().mean()), float((drawn - pictures).abs().mean())
+
+    before = errors(vae)
+    config = LoopConfig(320, batch_size=8, warmup=32, learning_rate=3e-3, ema=0.9)
+    after = errors(train_vae(vae, world, config, tmp_path))
+    assert after[0] < before[0] and after[1] < before[1]
 
 
 def test_sparsity_is_one_for_flat_and_small_for_single_activations():
@@ -224,16 +249,16 @@ def test_sparsity_is_one_for_flat_and_small_for_single_activations():
 
 def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world):
     torch.manual_seed(0)
-    vae = build_vae(latent_channels=4, widths=(8, 8, 8, 8)).eval().requires_grad_(False)
+    vae = build_vae(widths=(8, 8, 8, 8)).eval().requires_grad_(False)
     tokenizer = load_tokenizer(write_tokenizer(tmp_path / "t", CONCEPTS, STYLES))
     levers = Levers(width=8, text_width=8)
     model = nn.ModuleDict(
         {
-            "unet": build_unet(levers, vae),
+            "unet": build_unet(levers),
             "text_encoder": build_text_encoder(tokenizer, width=8),
         }
     )
-    pool = LatentPool(world, vae, tokenizer, size=16)
+    pool = LatentPool(world, tokenizer, size=16)
     config = LoopConfig(32, batch_size=8, warmup=8, log_every=8)
     average = train_diffusion(model, pool, levers, config, tmp_path / "run")
     assert any(weight.any() for weight in find_layers(average["unet"]).values())

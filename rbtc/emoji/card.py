@@ -110,8 +110,8 @@ and the empty caption. The words are in `concepts.json`.
 
 ```
 python -m rbtc.emoji.train fetch          # needs npm
-python -m rbtc.emoji.train vae            # then vae-refine
-python -m rbtc.emoji.train diffusion      # then vae-decoder
+python -m rbtc.emoji.train vae
+python -m rbtc.emoji.train diffusion
 python -m rbtc.emoji.train concept-judge  # style-judge, clip
 python -m rbtc.emoji.train pack
 python -m rbtc.emoji.report && python -m rbtc.emoji.card

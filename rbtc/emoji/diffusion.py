@@ -21,6 +21,7 @@ from torch import nn
 
 from rbtc.emoji.loop import LoopConfig, train
 from rbtc.emoji.scenes import World
+from rbtc.emoji.vae import CODE_CHANNELS, SCALING_FACTOR, thumbnail_code
 from rbtc.layers import find_layers
 
 if TYPE_CHECKING:
@@ -44,26 +45,23 @@ class Levers:
         activation_sparsity: weight of the mean L1/L2 ratio of the GEGLU outputs in the loss.
     """
 
-    width: int = 40
+    width: int = 32
     text_width: int = 48
     zero_init_ffn: bool = True
-    resnet_dropout: float = 0.1
+    resnet_dropout: float = 0.0
     resnet_weight_decay: float = 0.2
     resnet_rate: float = 1.0
     activation_sparsity: float = 0.1
 
 
-def build_unet(
-    levers: Levers, vae: AutoencoderKL, *, picture_size: int = 64
-) -> UNet2DConditionModel:
+def build_unet(levers: Levers) -> UNet2DConditionModel:
     """An untrained UNet with SD v1.5's block types, two layers a block, and its 16 layer names."""
     from diffusers import UNet2DConditionModel
 
-    latent = picture_size // 2 ** (len(vae.config.block_out_channels) - 1)
     unet = UNet2DConditionModel(
-        sample_size=latent,
-        in_channels=vae.config.latent_channels,
-        out_channels=vae.config.latent_channels,
+        sample_size=8,
+        in_channels=CODE_CHANNELS,
+        out_channels=CODE_CHANNELS,
         block_out_channels=tuple(levers.width * m for m in (1, 2, 4, 4)),
         layers_per_block=2,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
@@ -112,38 +110,36 @@ def noise_levels() -> torch.Tensor:
 
 
 class LatentPool:
-    """Encoded pictures and their captions; a share is renewed at every batch.
+    """Latents of pictures and their captions; a share is renewed at every batch.
 
-    Encoding every picture afresh would cost as much as training on it; a pool that is renewed
-    slowly shows each encoded picture about ``1 / renewal`` times.
+    A pool that is renewed slowly shows each picture about ``1 / renewal`` times.
     """
 
     def __init__(
         self,
         world: World,
-        vae: AutoencoderKL,
         tokenizer: CLIPTokenizer,
         *,
+        device: torch.device | str = "cpu",
         size: int = 16_384,
-        renewal: float = 0.125,
+        renewal: float = 0.25,
         seed: int = 0,
     ) -> None:
-        """Encode ``size`` pictures."""
-        self._world, self._vae, self._tokenizer = world, vae, tokenizer
-        self._device = next(vae.parameters()).device
+        """Draw and encode ``size`` pictures."""
+        self._world, self._tokenizer = world, tokenizer
+        self._device = torch.device(device)
         self._renewal, self._generator = renewal, torch.Generator().manual_seed(seed)
         parts = [self._fresh(min(256, size - i)) for i in range(0, size, 256)]
         self._latents = torch.cat([p[0] for p in parts])
         self._tokens = torch.cat([p[1] for p in parts])
 
-    @torch.no_grad()
     def _fresh(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         batch = self._world.batch(n)
-        latents = self._vae.encode(batch.pictures.to(self._device)).latent_dist.mean
+        latents = thumbnail_code(batch.pictures.to(self._device))
         tokens = self._tokenizer(
             batch.captions, padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
-        return latents * self._vae.config.scaling_factor, tokens.to(self._device)
+        return latents * SCALING_FACTOR, tokens.to(self._device)
 
     def batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled latents (n, c, h, w) and token ids (n, tokens)."""

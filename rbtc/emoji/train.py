@@ -3,10 +3,10 @@
 # (diffusers and torch annotate less than they accept and return)
 """Train emoji-sd and its judges: ``python -m rbtc.emoji.train STAGE``.
 
-Stages, in order: ``fetch`` (the emoji sets), ``vae``, ``vae-refine`` (smaller batches, lighter KL),
-``diffusion``, ``vae-decoder`` (the decoder alone: the latents stay), ``concept-judge``,
-``style-judge``, ``clip``, ``pack`` (copy the finished model into ``data/models``). Every stage
-resumes from its last checkpoint; the run folder lies outside the repository.
+Stages, in order: ``fetch`` (the emoji sets), ``vae``, ``diffusion``, ``concept-judge``,
+``style-judge``, ``clip``, ``pack`` (copy the finished model into ``data/models``). ``vae`` and
+``diffusion`` do not need each other. Every stage resumes from its last checkpoint; the run folder
+lies outside the repository.
 """
 
 from __future__ import annotations
@@ -39,13 +39,7 @@ from rbtc.emoji.vae import build_vae, train_vae
 
 DEFAULTS = {
     "vae": LoopConfig(
-        32_000, batch_size=16, learning_rate=2e-3, warmup=1_600, ema=0.998, save_every=8_000
-    ),
-    "vae-refine": LoopConfig(
-        26_000, batch_size=8, learning_rate=1.2e-3, warmup=400, ema=0.998, save_every=8_000
-    ),
-    "vae-decoder": LoopConfig(
-        16_000, batch_size=8, learning_rate=1e-3, warmup=400, ema=0.998, save_every=8_000
+        24_000, batch_size=16, learning_rate=2e-3, warmup=800, ema=0.998, save_every=4_000
     ),
     "diffusion": LoopConfig(
         450_000, learning_rate=1e-3, warmup=20_000, weight_decay=0.02, save_every=40_000
@@ -89,63 +83,50 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
 
 
-VAE_PASSES: dict[str, tuple[str | None, float, bool]] = {
-    # stage: (stage it starts from, weight of the KL term, decoder only)
-    "vae": (None, 2e-4, False),
-    "vae-refine": ("vae", 5e-5, False),
-    "vae-decoder": ("vae-refine", 0.0, True),
-}
-
-
-def load_vae(run: Path, stage: str, device: str) -> Any:
-    """The autoencoder a stage has finished."""
+def load_vae(run: Path, device: str) -> Any:
+    """The finished autoencoder of the run."""
     from diffusers import AutoencoderKL
 
-    folder = run / stage / "final"
+    folder = run / "vae" / "final"
     if not folder.exists():
-        raise FileNotFoundError(f"{folder} is missing: run the stage `{stage}` first")
+        raise FileNotFoundError(f"{folder} is missing: run the stage `vae` first")
     return AutoencoderKL.from_pretrained(folder).to(device)
 
 
 def train_vae_stage(
-    run: Path, stage: str, config: LoopConfig, sheet: Any, names: list[str], device: str
+    run: Path, config: LoopConfig, sheet: Any, names: list[str], device: str
 ) -> None:
-    """One pass over the autoencoder: writes RUN/STAGE/final."""
-    start, kl_weight, decoder_only = VAE_PASSES[stage]
+    """Stage ``vae``: writes RUN/vae/final."""
     torch.manual_seed(config.seed)
-    vae = build_vae().to(device) if start is None else load_vae(run, start, device)
-    seed = config.seed + 101 + list(VAE_PASSES).index(stage)
-    world = World(sheet, names, sets.STYLES, seed=seed)
-    average = train_vae(
-        vae, world, config, run / stage, kl_weight=kl_weight, decoder_only=decoder_only
-    )
-    average.save_pretrained(run / stage / "final")
+    world = World(sheet, names, sets.STYLES, seed=config.seed + 1)
+    average = train_vae(build_vae().to(device), world, config, run / "vae")
+    average.save_pretrained(run / "vae" / "final")
 
 
 def train_diffusion_stage(
     run: Path, config: LoopConfig, levers: Levers, sheet: Any, names: list[str], device: str
 ) -> None:
-    """Stage ``diffusion``: writes RUN/diffusion/final, a StableDiffusionPipeline folder."""
+    """Stage ``diffusion``: writes RUN/diffusion/{unet,text_encoder}; grids if RUN/vae is done."""
     folder = run / "diffusion"
-    vae = load_vae(run, "vae-refine", device)
-    vae.eval().requires_grad_(False)
     tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
     world = World(sheet, names, sets.STYLES, seed=config.seed + 2)
     torch.manual_seed(config.seed)
     model = nn.ModuleDict(
         {
-            "unet": build_unet(levers, vae),
+            "unet": build_unet(levers),
             "text_encoder": build_text_encoder(tokenizer, width=levers.text_width),
         }
     ).to(device)
-    pool = LatentPool(world, vae, tokenizer, seed=config.seed)
+    pool = LatentPool(world, tokenizer, device=device, seed=config.seed)
 
     def sample(average: nn.Module, seen: int) -> None:
-        path = folder / f"grid-{seen:07d}.png"
-        save_grid(average, vae, tokenizer, probe_prompts(names), path)
+        if (run / "vae" / "final").exists():
+            path = folder / f"grid-{seen:07d}.png"
+            save_grid(average, load_vae(run, device), tokenizer, probe_prompts(names), path)
 
     average = train_diffusion(model, pool, levers, config, folder, sample=sample)
-    assemble(average, vae, tokenizer).save_pretrained(folder / "final")
+    for part in ("unet", "text_encoder"):
+        average[part].save_pretrained(folder / part)
     (folder / "levers.json").write_text(
         json.dumps(dataclasses.asdict(levers), indent=1) + "\n", encoding="utf-8"
     )
@@ -153,17 +134,20 @@ def train_diffusion_stage(
 
 def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
     """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with how it was trained."""
-    from diffusers import StableDiffusionPipeline
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
 
-    target = target or models_folder() / "emoji-sd"
-    source = run / "diffusion" / "final"
-    if not source.exists():
-        raise FileNotFoundError(f"{source} is missing: finish the stage `diffusion` first")
-    pipe = StableDiffusionPipeline.from_pretrained(source, safety_checker=None)
-    stages = [stage for stage in (*VAE_PASSES, "diffusion") if (run / stage / "done.json").exists()]
-    if "vae-decoder" in stages:
-        pipe.vae = load_vae(run, "vae-decoder", "cpu")
-    pipe.to(torch.float16)
+    target, source = target or models_folder() / "emoji-sd", run / "diffusion"
+    if not (source / "unet").exists():
+        raise FileNotFoundError(f"{source}/unet is missing: finish the stage `diffusion` first")
+    parts = {
+        "unet": UNet2DConditionModel.from_pretrained(source / "unet", torch_dtype=torch.float16),
+        "text_encoder": CLIPTextModel.from_pretrained(
+            source / "text_encoder", torch_dtype=torch.float16
+        ),
+    }
+    vae = load_vae(run, "cpu").to(torch.float16)
+    pipe = assemble(nn.ModuleDict(parts), vae, load_tokenizer(run / "tokenizer"))
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
@@ -173,7 +157,7 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
         "levers": json.loads((run / "diffusion" / "levers.json").read_text(encoding="utf-8")),
         "stages": {
             stage: json.loads((run / stage / "done.json").read_text(encoding="utf-8"))
-            for stage in stages
+            for stage in ("vae", "diffusion")
         },
         "sampler": {"steps": SAMPLER_STEPS, "guidance": GUIDANCE},
     }
@@ -226,8 +210,8 @@ def main(arguments: list[str] | None = None) -> None:
     config = dataclasses.replace(DEFAULTS[options.stage], **given)
     levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
     sheet = sets.load_sheet(concepts)
-    if options.stage in VAE_PASSES:
-        train_vae_stage(options.run, options.stage, config, sheet, names, options.device)
+    if options.stage == "vae":
+        train_vae_stage(options.run, config, sheet, names, options.device)
     elif options.stage == "diffusion":
         train_diffusion_stage(options.run, config, levers, sheet, names, options.device)
     else:
