@@ -11,6 +11,7 @@ weights and nothing else: no pretrained weight, no mask, no prompt, no picture (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -164,7 +165,12 @@ class Lab:
     def _sampler(self) -> dict[str, Any]:
         """What a picture depends on apart from model, weights, prompt and seed."""
         pipe = self.pipeline
-        settings = {k: v for k, v in dict(pipe.scheduler.config).items() if not k.startswith("_")}
+        settings = {
+            # DPM-Solver's default lambda_min_clipped is -inf, which JSON does not know.
+            k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in dict(pipe.scheduler.config).items()
+            if not k.startswith("_")
+        }
         return {
             "steps": self.profile.steps,
             "guidance": self.profile.guidance,

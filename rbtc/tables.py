@@ -188,5 +188,20 @@ def save_csv(frame: pd.DataFrame, name: str, folder: str | Path = "results") -> 
     return path
 
 
+def save_snippet(text: str, frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a text and a table as one Markdown file for another page to include; return the path.
+
+    So the opening page shows measured numbers without being a notebook. The file appears whole or
+    not at all.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = frame.to_html(border=0, na_rep="").replace("\n", " ")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(f"{text.strip()}\n\n{table}\n", encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
 def _missing(number: Any) -> bool:
     return number is None or (isinstance(number, float) and math.isnan(number))

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbtc.tables import Row, cell, comparison, interval, records, save_csv, verdict
+from rbtc.tables import (
+    Row,
+    cell,
+    comparison,
+    interval,
+    records,
+    save_csv,
+    save_snippet,
+    verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -122,3 +131,12 @@ def test_save_csv(tmp_path):
     for name in ("", "a/b", "x.csv"):
         with pytest.raises(ValueError, match="plain file name"):
             save_csv(again, name, tmp_path)
+
+
+def test_a_snippet_holds_the_text_and_the_table(tmp_path):
+    frame = pd.DataFrame({"ours": [0.5]}, index=["pruned"])
+    path = save_snippet("A sentence.", frame, tmp_path / "new" / "snippet.md")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("A sentence.\n\n<table")
+    assert "<td>0.5</td>" in text and text.count("\n") == 3
+    assert [f.name for f in path.parent.iterdir()] == ["snippet.md"]

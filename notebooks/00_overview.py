@@ -1,0 +1,120 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What the paper found, what we found
+#
+# A concept is cut out of a diffusion model by setting some of its weights to zero. Somebody gets
+# the cut model: no training data, no original weights, no list of what was removed. **Can the
+# concept be brought back from what is left?**
+#
+# {cite:t}`zhang_roots` answer yes. Their owner prunes with ConceptPrune
+# {cite:p}`chavhan2024conceptprune`; their attacker looks for the zeros, estimates what stood there
+# from the weights around them, keeps the signs of the larger estimates, and gives each the largest
+# magnitude left in its row. This page shows the whole story once, for a few classes of the paper's
+# Table 1. The chapters that follow take it apart.
+
+# %% tags=["parameters"]
+profile = "mini"
+concepts = ["church", "golf ball", "gas pump", "parachute", "school bus", "candle"]
+images = 20
+other_images = 2
+pictures = 4
+seed = 0
+picture = "book/_static/overview.png"
+snippet = "book/_generated/overview.md"
+
+# %% [markdown]
+# ## The three models
+#
+# Write $W$ for one of the sixteen matrices that ConceptPrune may cut (the second linear layer of
+# each feed-forward block; a row is one output unit) and $M$ for the set of places it does cut.
+#
+# | model | weight at a place in $M$ | made by |
+# |---|---|---|
+# | pretrained | $w_{ij}$ | training |
+# | pruned | $0$ | the owner, with prompts that name the concept |
+# | revived | $\hat s_{ij}\,\max_{k} \lvert w_{ik}\rvert$ or $0$ | the attacker, from the rest |
+#
+# All other weights stay as they are. The maximum runs over the survivors of row $i$, and
+# $\hat s_{ij}$ is the sign that matrix completion finds; the attacker keeps it for the share $K$ of
+# largest estimates of a matrix and leaves zero elsewhere. On the miniature a paper class is played
+# by the emoji nearest to it, given in brackets where the name differs.
+
+# %%
+from IPython.display import Markdown
+
+import rbtc.stamp
+from rbtc import figures, tables
+from rbtc.lab import Lab
+from rbtc.studies import save_picture
+from rbtc.studies_overview import overview
+
+lab = Lab(profile)
+result = overview(
+    lab, concepts, images, other_images=other_images, pictures=pictures, first_seed=seed
+)
+
+# %% [markdown]
+# ## Look first
+#
+# Within a line all pictures answer the same prompt, and the pictures in the same place of each
+# block start from the same noise. They are the first seeds that were counted, not the best ones.
+
+# %%
+figure = figures.picture_grid(result.grid())
+save_picture(figure, picture)
+figure
+
+# %% [markdown]
+# ## Then count
+#
+# A judge that was trained apart from the model names what it sees in each picture. The accuracy on
+# the *erased* class should be high, low, high from left to right; the accuracy on the *preserved*
+# classes, which nobody wanted to touch, should stay high throughout. Black marks are the paper's
+# numbers. They belong to another model and other pictures, so compare the steps, not the heights.
+
+# %%
+figures.bars_with_intervals(
+    result.erased,
+    paper=result.paper(),
+    ylabel="accuracy on the erased class",
+    limits=(0, 1.02),
+)
+
+# %% [markdown]
+# The averages over these classes, with 95 % intervals. A verdict compares the step from the line
+# above: *same direction* means that our intervals do not overlap and that the paper's number moves
+# the same way, *agrees* that the printed number lies in our interval, *undecided* that our
+# intervals overlap. The paper's averages are taken over the classes shown here, from the numbers
+# it prints for each; the pretrained model's pictures of the other classes are counted once.
+
+# %%
+tables.save_csv(tables.records(result.class_rows()), "00_overview")
+tables.comparison(result.rows(), verdicts=True)
+
+# %% [markdown]
+# ## In words
+#
+# Computed from the numbers above; a change is called clear when the intervals do not overlap.
+
+# %%
+tables.save_snippet(result.describe(), tables.comparison(result.rows()), snippet)
+Markdown(result.describe())
+
+# %% [markdown]
+# ## Where it goes from here
+#
+# - [](01_sign_vs_magnitude.ipynb): of a cut weight, is it the sign or the size that matters?
+# - [](02_matrix_completion.ipynb): how many signs the zeros give away.
+# - [](03_topk_alignment.ipynb): which of the recovered signs to trust.
+# - [](04_nms_ablations.ipynb): how many to keep, and what size to give them.
+# - [](05_defense.ipynb): hiding the zeros, and looking for them all the same.
+
+# %%
+rbtc.stamp.show(lab)

@@ -1,0 +1,133 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Signs or magnitudes?
+#
+# A pruned weight is lost twice: its sign and its size are gone. An attacker will not get both back.
+# **If only one of the two could be known, which one would bring the concept back?**
+#
+# Section 3 of {cite:t}`zhang_roots` asks this before any attack is built, in a world where one half
+# of the truth is given away. The answer decides what the attack has to estimate, so this is the
+# right place to start.
+
+# %% tags=["parameters"]
+profile = "mini"
+concepts = ["church", "golf ball", "gas pump", "parachute", "school bus", "candle"]
+images = 20
+pictures = 2
+seed = 0
+draw_seed = 2021
+
+# %% [markdown]
+# ## Four refills
+#
+# Take a pruned matrix, with cut places $M$ and survivors $S_i = \{k : (i,k) \notin M,\ w_{ik} \neq
+# 0\}$ in row $i$. The signed survivors of the row have mean $\mu_i$ and standard deviation
+# $\sigma_i$; for each cut place draw $g_{ij} \sim \mathcal N(\mu_i, \sigma_i^2)$, once, and use the
+# same draw in all refills. With the true weight $w_{ij}$ from before the pruning, set
+#
+# $$
+# \begin{aligned}
+# \hat w_{ij} &= \lvert w_{ij}\rvert \, \operatorname{sign}(g_{ij})
+#   && \text{true magnitude, drawn sign,}\\
+# \hat w_{ij} &= \operatorname{sign}(w_{ij}) \, \lvert g_{ij}\rvert
+#   && \text{true sign, drawn magnitude,}\\
+# \hat w_{ij} &= \operatorname{sign}(w_{ij}) \, \max_{k \in S_i} \lvert w_{ik}\rvert
+#   && \text{true sign, neuron max,}\\
+# \hat w_{ij} &= \operatorname{sign}(w_{ij}) \, \operatorname{mean}_{k \in S_i} \lvert w_{ik}\rvert
+#   && \text{true sign, neuron average.}
+# \end{aligned}
+# $$
+#
+# The first two are the contest of the paper's Fig. 2. The last two ask what magnitude to choose
+# once the signs are right: the largest or the mean one of the same *neuron*, which is a row of the
+# matrix.
+#
+# None of this is an attack: every line of it reads the pretrained model.
+
+# %%
+from IPython.display import Markdown
+
+import rbtc.stamp
+from rbtc import figures, tables
+from rbtc.lab import Lab
+from rbtc.studies_signs import sign_study
+
+lab = Lab(profile)
+study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, draw_seed=draw_seed)
+
+# %% [markdown]
+# ## Look first
+#
+# One class per line, one model per column, the same noise in the same place. These are the first
+# seeds that were counted.
+
+# %%
+figures.picture_grid(study.grid())
+
+# %% [markdown]
+# ## The paper's Fig. 2, with intervals
+#
+# The share of pictures in which the judge recognises the erased class, with its 95 % Wilson
+# interval.
+#
+# There is nothing of the paper's to set beside it. Fig. 2 comes without values, and Appendix A
+# sends the reader to "Table 11" for them, but Table 11 is about other unlearning methods and
+# repeats Table 4. The table that Appendix A announces is not in the paper, so what can be held
+# against our numbers is only what its text says.
+
+# %%
+figures.bars_with_intervals(study.accuracy, ylabel="accuracy on the erased class", limits=(0, 1.02))
+
+# %%
+tables.save_csv(tables.records(study.rows()), "01_sign_vs_magnitude")
+study.table()
+
+# %% [markdown]
+# ## Why signs should matter more
+#
+# What a row computes changes by $\sum_j \hat w_{ij} x_j$, so a refill is as good as the angle it
+# makes with what was cut. Let magnitude and sign be independent. Drawn signs are right as often as
+# wrong, and the refill is at a right angle to the truth whatever its magnitudes. True signs give
+#
+# $$
+# \cos(w, \hat w) = \frac{\mathbb E\lvert w\rvert \; \mathbb E\lvert\hat w\rvert}
+# {\sqrt{\mathbb E w^2 \; \mathbb E \hat w^2}},
+# $$
+#
+# which is $2/\pi$ for two independent Gaussians, and larger the less the magnitudes vary. Pruning
+# cuts the large weights of a row, whose sizes are much alike: one common size then loses little. A
+# refill with true magnitudes and drawn signs adds noise as loud as the signal was, and may well do
+# worse than the zeros it replaces.
+#
+# The cosine says nothing about length. A neuron's mean is shorter than what was cut, its maximum
+# may be longer. The last column is measured on the weights, all layers as one vector, and averaged
+# over the classes.
+
+# %%
+study.summary()
+
+# %% [markdown]
+# ## The paper's claims, one by one
+#
+# Each claim says that one accuracy is larger than another. It *holds* here if our intervals, pooled
+# over the classes, do not overlap and lie in that order; if they overlap it stays *undecided*.
+
+# %%
+study.claims_table()
+
+# %%
+Markdown(study.describe())
+
+# %% [markdown]
+# The attack needs the other half of an answer: signs are worth having only if they can be found
+# without the pretrained model. That is [the next chapter](02_matrix_completion.ipynb).
+
+# %%
+rbtc.stamp.show(lab)

@@ -1,0 +1,405 @@
+"""How many signs matrix completion recovers, and what it takes (paper Sec. 4.1)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rbtc.completion import Completion, complete_all, count_signs
+from rbtc.lab import Lab, Variant
+from rbtc.layers import Weights, short_name
+from rbtc.paper import load_table
+from rbtc.prompts import evaluation_prompt
+from rbtc.stats import Proportion
+from rbtc.studies import Subject, plural, subjects
+from rbtc.tables import Row
+from rbtc.wording import listing, percent, relation
+
+SOLVERS: Mapping[str, Mapping[str, Any]] = {
+    "column means": {},
+    "released, one step": {"algorithm": "released", "max_iterations": 1},
+    "released": {"algorithm": "released"},
+    "released, signs at rest": {"algorithm": "released", "fast": True},
+    "softimpute": {"algorithm": "softimpute"},
+    "svt": {"algorithm": "svt"},
+    "shuffled weights": {"algorithm": "released"},
+}
+"""Ways to estimate the missing weights, and the options of `rbtc.completion.complete` for each.
+
+"column means" is where the released iteration starts. "shuffled weights" is a control: the same
+numbers and masks, but each layer's entries in random order, so that there is nothing to complete.
+"""
+
+PAPER_CLAIM = 0.70
+""""more than 70% of the signs of the pruned weights" (paper Sec. 1)."""
+
+PAPER_EXAMPLE = "golf ball"
+"""The one concept for which Tables 5 and 6 are printed."""
+
+
+def pictures(
+    lab: Lab, subject: Subject, variants: Mapping[str, Variant], *, images: int = 4, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Pictures of a concept by each variant, from the same seeds: one row of a picture grid."""
+    prompt, seeds = evaluation_prompt(lab.profile, subject.word), range(seed, seed + images)
+    return {label: lab.images(variant, prompt, seeds) for label, variant in variants.items()}
+
+
+def paper_sign_accuracy() -> float:
+    """Sign accuracy over all pruned weights that Table 6 implies, averaged over its lines.
+
+    Top K and the rest together are everything: K top + (1 - K) rest.
+    """
+    wide = load_table(6).pivot(index="row", columns="column", values="value")
+    ratios = wide.index.astype(float).to_numpy()
+    return float((ratios * wide["Top-K"] + (1 - ratios) * wide["Rest"]).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionStudy:
+    """Signs found per concept, solver and layer, and what it took.
+
+    Attributes:
+        subjects: The first is the example in figures of single layers.
+        layers: One row per concept, solver and layer: n weights, correct signs, iterations,
+            converged.
+        seconds: One row per concept and solver: seconds for all layers, and the device.
+        residuals: One row per concept, solver, layer and test of the stopping rule.
+        spectra: Singular values of the example's layers, relative to the largest one.
+        images: Concept -> model -> pictures.
+    """
+
+    subjects: tuple[Subject, ...]
+    layers: pd.DataFrame
+    seconds: pd.DataFrame
+    residuals: pd.DataFrame
+    spectra: pd.DataFrame
+    images: Mapping[str, Mapping[str, np.ndarray]]
+
+    @property
+    def concepts(self) -> list[str]:
+        """Labels of the concepts, as the tables name them."""
+        return [subject.label for subject in self.subjects]
+
+    def accuracy(self, solver: str = "released", **where: str) -> Proportion:
+        """Share of right signs of a solver, over everything or where columns have a value."""
+        return _share(_lines(self.layers, solver=solver, **where))
+
+    def by_concept(self, solver: str = "released") -> dict[str, dict[str, Proportion]]:
+        """`{solver: {concept: share}}`, for a bar chart."""
+        return {solver: {name: self.accuracy(solver, concept=name) for name in self.concepts}}
+
+    def by_layer(self, solver: str = "released") -> dict[str, dict[str, Proportion]]:
+        """`{concept: {layer: share}}`, for a bar chart."""
+        return {
+            name: {
+                line["short"]: _share([line])
+                for line in _lines(self.layers, solver=solver, concept=name)
+            }
+            for name in self.concepts
+        }
+
+    def rows(self) -> list[Row]:
+        """Sign accuracy of the released completion beside the paper's, concept by concept."""
+        return [
+            Row(name, "sign accuracy", paper, self.accuracy(concept=name))
+            for name, paper in zip(self.concepts, self._printed(), strict=True)
+        ]
+
+    def paper(self) -> dict[str, dict[str, float]]:
+        """`{"released": {concept: number}}` where the paper has one, for the marks of a chart."""
+        known = zip(self.concepts, self._printed(), strict=True)
+        return {"released": {name: value for name, value in known if value is not None}}
+
+    def _printed(self) -> list[float | None]:
+        same = [subject.paper == PAPER_EXAMPLE for subject in self.subjects]
+        return [paper_sign_accuracy() if is_same else None for is_same in same]
+
+    def solvers(self) -> pd.DataFrame:
+        """One line per solver: share of right signs, iterations per layer, seconds per model."""
+        names = list(dict.fromkeys(self.layers["solver"]))
+        lines = []
+        for name in names:
+            own = _lines(self.layers, solver=name)
+            seconds = [line["seconds"] for line in _lines(self.seconds, solver=name)]
+            iterations = [line["iterations"] for line in own]
+            share = _share(own)
+            lines.append(
+                {
+                    "solver": name,
+                    "right signs": share.value,
+                    "low": share.low,
+                    "high": share.high,
+                    "weights": share.n,
+                    "iterations per layer": float(np.median(iterations)),
+                    "most": max(iterations),
+                    "converged": float(np.mean([line["converged"] for line in own])),
+                    "seconds per model": float(np.mean(seconds)),
+                }
+            )
+        return pd.DataFrame(lines).set_index("solver")
+
+    def convergence(self, solver: str = "released") -> pd.DataFrame:
+        """Residuals of the example's layers: layer, iteration, residual."""
+        own = _lines(self.residuals, solver=solver, concept=self.concepts[0])
+        return pd.DataFrame(own, columns=self.residuals.columns)
+
+    def spectrum(self, state: str = "pretrained") -> pd.DataFrame:
+        """Singular values of the example's layers before pruning, after, or completed."""
+        return pd.DataFrame(_lines(self.spectra, state=state))
+
+    def structure(self) -> pd.DataFrame:
+        """Per layer of the example: effective rank, spread of the spectrum, nuclear norms, signs.
+
+        The effective rank is exp(entropy) of the singular values as shares of their sum, here
+        divided by the number of rows or columns, whichever is smaller.
+        """
+        lines = []
+        for short, own in self.spectra.groupby("layer", sort=False):
+            line: dict[str, Any] = {"layer": short}
+            for state, of in own.groupby("state", sort=False):
+                values = of["value"].to_numpy() * of["largest"].to_numpy()
+                line[f"nuclear norm, {state}"] = values.sum()
+                if state == "pretrained":
+                    shares = values[values > 0] / values.sum()
+                    rank = np.exp(-(shares * np.log(shares)).sum())
+                    line["effective rank / size"] = rank / len(values)
+                    line["smallest / largest"] = values[-1] / values[0]
+            share = self.accuracy(concept=self.concepts[0], short=str(short))
+            lines.append({**line, "right signs": share.value, "low": share.low, "high": share.high})
+        return pd.DataFrame(lines).set_index("layer")
+
+    def grid(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """For `rbtc.figures.picture_grid`."""
+        return self.images
+
+    def describe(self) -> str:
+        """The outcome in words."""
+        ours, control = self.accuracy(), self.accuracy("shuffled weights")
+        chance = relation(ours, 0.5)
+        by_concept = self.by_concept()["released"]
+        over = [name for name, share in by_concept.items() if share.low > PAPER_CLAIM]
+        pooled = {
+            short: self.accuracy(short=short) for short in dict.fromkeys(self.layers["short"])
+        }
+        best = max(pooled, key=lambda short: pooled[short].value)
+        worst = min(pooled, key=lambda short: pooled[short].value)
+        return " ".join(
+            [
+                f"Over {plural(len(self.subjects), 'pruned model')} the released "
+                f"completion gets {percent(ours.value, 1)} of {ours.n} signs right, which "
+                f"is {chance} a coin's half.",
+                f"The paper claims more than {percent(PAPER_CLAIM)}: here "
+                f"{_share_of(over, self.concepts)}.",
+                f"The layers range from {percent(pooled[worst].value)} ({worst}) to "
+                f"{percent(pooled[best].value)} ({best}).",
+                f"On shuffled weights, the control, it is {percent(control.value, 1)}, "
+                f"{relation(control, 0.5)} a half, and the true weights are "
+                f"{relation(ours, control)} the control.",
+            ]
+        )
+
+    def compare_solvers(self) -> str:
+        """The outcome of the solvers' comparison in words."""
+        ours = self.accuracy()
+        others = [
+            name
+            for name in dict.fromkeys(self.layers["solver"])
+            if name not in ("released", "shuffled weights")
+        ]
+        parts = {
+            place: [name for name in others if relation(self.accuracy(name), ours) == place]
+            for place in ("above", "not distinguishable from", "below")
+        }
+        table = self.solvers()["seconds per model"]
+        fastest = table.drop("shuffled weights", errors="ignore").idxmin()
+        sentences = [
+            f"Beside the released iteration ({percent(ours.value, 1)}), "
+            + "; ".join(
+                f"{place}: {listing(_with_share(self, names))}"
+                for place, names in parts.items()
+                if names
+            )
+            + ".",
+            f"The cheapest is {fastest} ({table[fastest]:.2g} s a model); the released iteration "
+            f"takes {table['released']:.2g} s on this device.",
+        ]
+        return " ".join(sentences)
+
+
+def _lines(frame: pd.DataFrame, **where: object) -> list[dict[Any, Any]]:
+    """The lines of a table in which every named column has the given value."""
+    return [
+        line
+        for line in frame.to_dict("records")
+        if all(line[column] == value for column, value in where.items())
+    ]
+
+
+def _share(lines: Sequence[Mapping[Any, Any]]) -> Proportion:
+    return Proportion(sum(line["correct"] for line in lines), sum(line["n"] for line in lines))
+
+
+def _with_share(study: CompletionStudy, names: Sequence[str]) -> list[str]:
+    return [f"{name} ({percent(study.accuracy(name).value, 1)})" for name in names]
+
+
+def _share_of(some: Sequence[str], everything: Sequence[str]) -> str:
+    if len(some) == len(everything):
+        return "all of them are surely over it" if len(some) > 1 else "it is surely over it"
+    if not some:
+        return "none is surely over it"
+    return f"{len(some)} of {len(everything)} are surely over it ({listing(some)})"
+
+
+def completion_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    solvers: Mapping[str, Mapping[str, Any]] = SOLVERS,
+    images: int = 4,
+    seed: int = 0,
+) -> CompletionStudy:
+    """Complete the pruned models of `concepts` with every solver, and count right signs.
+
+    Seconds are those of the run that computed a result; a result read from the store keeps them.
+
+    Args:
+        lab: where models come from.
+        concepts: paper classes or words of the model, at least one.
+        solvers: name -> options; see `SOLVERS`.
+        images: pictures per model in the picture grid.
+        seed: first seed of the pictures.
+    """
+    chosen = subjects(lab, concepts)
+    layers, seconds, residuals, images_of = [], [], [], {}
+    for subject in chosen:
+        base = lab.pruned(subject.word)
+        for solver, options in solvers.items():
+            run = _timed(lab, base, solver, options)
+            place = {"concept": subject.label, "solver": solver}
+            seconds.append({**place, "seconds": run["seconds"], "device": run["device"]})
+            for layer in run["layers"]:
+                tests = layer.pop("residuals")
+                if layer["n"]:
+                    layers.append({**place, **layer})
+                # The released rule is first tested at its second iteration.
+                first = layer["iterations"] - len(tests) + 1
+                residuals += [
+                    {**place, "layer": layer["short"], "iteration": first + i, "residual": test}
+                    for i, test in enumerate(tests)
+                ]
+        variants = {
+            "pretrained": lab.pretrained,
+            "pruned": base,
+            "completed as is": lab.attack(base, strategy="completed", keep_ratio=1.0),
+            "whole attack": lab.attack(base),
+        }
+        images_of[subject.label] = pictures(lab, subject, variants, images=images, seed=seed)
+    return CompletionStudy(
+        tuple(chosen),
+        pd.DataFrame(layers),
+        pd.DataFrame(seconds),
+        pd.DataFrame(residuals, columns=["concept", "solver", "layer", "iteration", "residual"]),
+        _spectra(lab, chosen[0].word),
+        images_of,
+    )
+
+
+def _timed(lab: Lab, base: Variant, solver: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """One completion of a whole model: seconds, device, and signs per layer."""
+    device = torch.device(lab.device).type
+    config = {
+        "kind": "completion study",
+        "base": base.config,
+        "solver": solver,
+        "options": dict(options),
+        "device": device,
+    }
+
+    def make() -> dict[str, Any]:
+        original, pruned = lab.pretrained.weights, base.weights
+        if solver == "shuffled weights":
+            original, pruned = _shuffled(original, pruned)
+        started = time.perf_counter()
+        if solver == "column means":
+            found = {name: column_means(weight) for name, weight in pruned.items()}
+        else:
+            found = complete_all(pruned, **options)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        elapsed = time.perf_counter() - started
+        counts = count_signs(found, original)
+        layers = [
+            {
+                "name": name,
+                "short": short_name(name),
+                "n": counts[name].n,
+                "correct": counts[name].correct,
+                "iterations": found[name].iterations,
+                "converged": found[name].converged,
+                # The first step away from zero is an infinite change, which JSON has no word for.
+                "residuals": [x if math.isfinite(x) else None for x in found[name].residuals],
+            }
+            for name in counts
+        ]
+        return {"seconds": elapsed, "device": device, "layers": layers}
+
+    modules = ("completion", "softimpute", "studies_completion")
+    return lab.store.json(config, make, modules=modules)[0]
+
+
+def column_means(weight: torch.Tensor) -> Completion:
+    """Estimate each missing entry by the mean of what its column has left; 0 for an empty column.
+
+    Where the released iteration starts. weight: (rows, columns), missing where zero.
+    """
+    missing = weight == 0
+    means = weight.sum(dim=0) / (~missing).sum(dim=0).clamp(min=1)  # (columns,)
+    values = means.expand_as(weight)[missing]
+    return Completion(values, missing, 0, (), True, "column means")
+
+
+def _shuffled(original: Weights, pruned: Weights) -> tuple[Weights, Weights]:
+    """Both with the entries of each layer in the same random order; the masks stay in place."""
+    generator = torch.Generator().manual_seed(0)
+    mixed: Weights = {}
+    for name, weight in original.items():
+        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+        mixed[name] = weight.flatten()[order].view_as(weight)
+    return mixed, {name: mixed[name].masked_fill(pruned[name] == 0, 0) for name in pruned}
+
+
+def _spectra(lab: Lab, concept: str) -> pd.DataFrame:
+    """Singular values of every layer: layer, state, place (in (0, 1]), value / largest, largest."""
+    base, found = lab.pruned(concept), lab.completions(concept)
+    states = {
+        "pretrained": lab.pretrained.weights,
+        "pruned": base.weights,
+        "completed": {name: found[name].dense(base.weights[name]) for name in found},
+    }
+    parts = []
+    for name in base.weights:
+        for state, weights in states.items():
+            if name not in weights:
+                continue
+            values = torch.linalg.svdvals(weights[name].cpu().double()).numpy()  # descending
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "layer": short_name(name),
+                        "state": state,
+                        "place": np.arange(1, len(values) + 1) / len(values),
+                        "value": values / max(values[0], np.finfo(float).tiny),
+                        "largest": values[0],
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
