@@ -182,7 +182,7 @@ structure.round(3)
 # %%
 tables.save_csv(study.residuals, "02_residuals")
 charts.curves(
-    study.convergence(),
+    study.residuals,
     x="iteration",
     y="residual",
     series="layer",

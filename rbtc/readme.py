@@ -1,4 +1,4 @@
-"""The measured part of README.md, rendered from result files: ``python -m rbtc.readme``."""
+"""The measured parts of README.md and the opening page: ``python -m rbtc.readme``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import nbformat
+
+from rbtc.emoji.report import standing
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -38,14 +40,11 @@ def measured(root: Path) -> str:
     if not report.exists():
         raise FileNotFoundError(f"{report} is missing: run `python -m rbtc.emoji.report`")
     found = json.loads(report.read_text(encoding="utf-8"))
-    zero = found["all_ffn_zero"]
     return "\n".join(
         [
             BEGIN,
-            f"The miniature model draws the twelve classes with a mean judge accuracy of "
-            f"{found['mean_class_accuracy']:.2f} (worst class {found['worst_class_accuracy']:.2f}; "
-            f"{found['images_per_class']} pictures a class); with every feed-forward output zeroed "
-            f"{zero['value']:.2f} is left. "
+            standing(found),
+            "",
             "The committed pages took:",
             "",
             minutes_table(root),
@@ -77,6 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         return 0
     path.write_text(fresh, encoding="utf-8")
+    generated = options.root / "book" / "_generated"
+    generated.mkdir(exist_ok=True)
+    report = json.loads((options.root / "results" / "emoji_report.json").read_text("utf-8"))
+    (generated / "standing.md").write_text(standing(report) + "\n", encoding="utf-8")
     return 0
 
 

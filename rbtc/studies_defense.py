@@ -255,7 +255,7 @@ class DefenseStudy:
             f"Over {plural(len(self.subjects), 'concept')}: pruning takes the accuracy on the "
             f"erased class from {pretrained} to {erased}, and the attack on the undefended model "
             f"takes it to {revived}, {relation(revived, erased)} the pruned model.",
-            "Noise brings the erased class back at no level tried, as far as these pictures can tell."
+            "Noise brings the erased class back at no level tried, as far as these pictures tell."
             if not back
             else f"Noise alone brings the erased class back at sigma_M = "
             f"{listing(power(s) for s in back)}.",

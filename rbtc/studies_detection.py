@@ -157,8 +157,8 @@ class DetectionStudy:
             )
         most = max(line["budget_recall"] for line in lines)
         sentences.append(
-            f"The smallest weights, a fixed share, hold at most {percent(most)} of the cut ones at any noise level; a "
-            f"threshold finds {percent(best['threshold_recall'])} at sigma_M = "
+            f"The smallest weights, a fixed share, hold at most {percent(most)} of the cut ones at "
+            f"any noise level; a threshold finds {percent(best['threshold_recall'])} at sigma_M = "
             f"{power(best['sigma'])}, where {percent(best['threshold_precision'])} of what it "
             f"names was cut."
         )
@@ -225,8 +225,8 @@ def detection_study(
                 "threshold_named": below.guessed / sum(m.numel() for m in masks.values()),
             }
         )
-    across = np.geomspace(0.005, 0.3, 60) if alphas is None else np.asarray(alphas, float)
-    up = np.geomspace(min(sigmas), max(sigmas), 80) if noises is None else np.asarray(noises, float)
+    across = np.geomspace(0.005, 0.3, 40) if alphas is None else np.asarray(alphas, float)
+    up = np.geomspace(min(sigmas), max(sigmas), 51) if noises is None else np.asarray(noises, float)
     surface = interval_probability(
         half_width, alpha=across[None, :], sigma_modified=up[:, None], sigma_unmodified=wide
     )

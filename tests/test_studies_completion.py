@@ -87,8 +87,7 @@ def test_only_golf_ball_has_a_number_in_the_paper(study):
 
 
 def test_residuals_are_numbered_as_the_release_tests_them(study):
-    frame = study.convergence()
-    assert set(frame["concept"]) == {"golf ball (golf flag)"}
+    frame = study.residuals
     layers = study.layers.query("solver == 'released'").set_index(["concept", "short"])
     for layer, own in frame.groupby("layer"):
         assert own["iteration"].min() == 2
@@ -192,12 +191,12 @@ def test_one_concept_and_everything_in_the_last_group(lab):
 
 def test_charts_draw_what_they_are_given(study, aligned):
     figure = curves(
-        study.convergence(), x="iteration", y="residual", series="layer", log_y=True, level=1e-5
+        study.residuals, x="iteration", y="residual", series="layer", log_y=True, level=1e-5
     )
     assert len(figure.axes[0].lines) == 17
     assert len(heat_maps(aligned.heat_maps()).axes) == 4
     with pytest.raises(ValueError, match="at least one curve"):
-        curves(study.convergence().iloc[:0], x="iteration", y="residual", series="layer")
+        curves(study.residuals.iloc[:0], x="iteration", y="residual", series="layer")
     with pytest.raises(ValueError, match="at least one matrix"):
         heat_maps({})
 

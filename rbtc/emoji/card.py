@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from rbtc.emoji.report import standing
 from rbtc.emoji.sets import HELD_OUT_STYLE, data_folder
 from rbtc.emoji.train import MODEL_FOLDERS, models_folder
 
@@ -40,6 +41,8 @@ def judges_table(models: Path) -> str:
     """Markdown table of the judges' held-out scores, from their cards."""
     lines = ["| judge | held out | score |", "|---|---|---|"]
     for folder in MODEL_FOLDERS.values():
+        if not (models / folder).exists():
+            continue
         for name, row in _read(models / folder / "judge.json")["scores"].items():
             lines.append(f"| `{folder}` | {name.replace('_', ' ')} | {_share(row)} |")
     return "\n".join(lines)
@@ -131,9 +134,10 @@ erasability:
 
 ## Measured
 
+{standing(found)}
+
 {found["images_per_class"]} pictures a class and style; 95 % Wilson intervals. Mean over the twelve
-classes {found["mean_class_accuracy"]:.2f}, worst class {found["worst_class_accuracy"]:.2f}; mean
-over the styles {found["mean_style_accuracy"]:.2f}.
+classes {found["mean_class_accuracy"]:.2f}, worst class {found["worst_class_accuracy"]:.2f}.
 
 | | name | accuracy |
 |---|---|---|

@@ -29,15 +29,19 @@ from rbtc.tables import save_csv
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 RATIOS = (0.02, 0.05, 0.1, 0.2)
+BARS = {"mean_class_accuracy": 0.80, "worst_class_accuracy": 0.50}
+"""What the project asks of a checkpoint worth reading results from."""
 CURVE = ["density", "erased", "preserved", "sign_accuracy"]
 
 
 def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
-    """Accuracy of the pretrained model: every class of the profile, then every style."""
+    """Accuracy of the pretrained model: every class, then every style if there is a style judge."""
     rows = []
     for concept in tqdm(lab.profile.classes.values(), desc="classes", disable=not lab.progress):
         rows.append(("class", concept, lab.accuracy(lab.pretrained, concept, images)))
-    for style in tqdm(lab.profile.styles, desc="styles", disable=not lab.progress):
+    judge = lab.profile.locate(lab.profile.evaluation.style_classifier)
+    styles = lab.profile.styles if Path(judge).exists() else ()
+    for style in tqdm(styles, desc="styles", disable=not lab.progress):
         found = lab.accuracy(lab.pretrained, style, images, kind="style")
         rows.append(("style", style, found))
     return _frame(rows)
@@ -71,7 +75,7 @@ def reliance(lab: Lab, images: int) -> Proportion:
     """
     variant = lab.custom("all FFN zero", without_ffn(lab.pretrained.weights))
     found = [lab.accuracy(variant, concept, images) for concept in lab.profile.classes.values()]
-    return sum(found, Proportion(0, 0))
+    return sum(found[1:], found[0])
 
 
 def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
@@ -185,7 +189,7 @@ def report(
         "images_per_class": images,
         "mean_class_accuracy": means["class"],
         "worst_class_accuracy": worst["class"],
-        "mean_style_accuracy": means["style"],
+        "mean_style_accuracy": means.get("style"),
         "all_ffn_zero": {
             "value": zeroed.value,
             "low": zeroed.low,
@@ -199,10 +203,31 @@ def report(
             for ratio, part in curve.groupby("ratio")
         ],
     }
+    summary["bars_met"] = all(summary[name] >= bar for name, bar in BARS.items())
+    summary["bars"] = BARS
     unfinished = Path(folder) / ".emoji_report.json"
     unfinished.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(Path(folder) / "emoji_report.json")
     return summary
+
+
+def standing(summary: dict[str, Any]) -> str:
+    """Say in a sentence whether the checkpoint meets the project's bars."""
+    asked = (
+        f"a mean accuracy over the twelve classes of {summary['bars']['mean_class_accuracy']:.2f} "
+        f"and {summary['bars']['worst_class_accuracy']:.2f} for the worst"
+    )
+    found = (
+        f"{summary['mean_class_accuracy']:.2f} and {summary['worst_class_accuracy']:.2f} "
+        f"({summary['images_per_class']} pictures a class)"
+    )
+    if summary["bars_met"]:
+        return f"The checkpoint meets the project's bars ({asked}): it reaches {found}."
+    return (
+        f"**This checkpoint is undertrained.** The project asks for {asked}; it reaches {found}. "
+        "Read the pages as a check that everything runs, not as evidence about the paper; they "
+        "are run again when the model is better."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
