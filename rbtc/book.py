@@ -14,7 +14,6 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +38,6 @@ KERNEL_HEADER = """\
 # ---
 
 """
-_PROGRESS = re.compile(r"\d+%\||\d+(it|cell)? \[\d+:\d+|\dit/s\]")
 
 
 def run(
@@ -192,15 +190,12 @@ def _tidy(notebook: Any, name: str) -> None:
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
             continue
-        kept = []
-        for output in cell.outputs:
-            if output.output_type == "stream" and output.name == "stderr":
-                # What a terminal shows of a line is what follows its last carriage return.
-                lines = [line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n")]
-                output.text = "\n".join(line for line in lines if not _PROGRESS.search(line))
-                if not output.text.strip():
-                    continue
-            kept.append(output)
+        # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
+        kept = [
+            output
+            for output in cell.outputs
+            if not (output.output_type == "stream" and output.name == "stderr")
+        ]
         cell.outputs = kept
 
 

@@ -34,10 +34,11 @@ def test_the_model_fits_the_repository():
     assert not [f for f in folder.rglob("*") if f.suffix in {".bin", ".pt", ".ckpt", ".pkl"}]
 
 
-def test_the_model_draws_what_it_is_asked_for_far_above_chance(lab):
-    # Chance is one in the judge's classes; how good the model is stands in the report.
-    hits = sum(lab.accuracy(lab.pretrained, c, 4).hits for c in lab.profile.classes.values())
-    assert hits >= 6
+def test_the_model_draws_what_it_is_asked_for_above_chance(lab):
+    # Chance is one in the judge's classes. How good the model is stands in its card.
+    first, *others = (lab.accuracy(lab.pretrained, c, 8) for c in lab.profile.classes.values())
+    found = sum(others, first)
+    assert found.low > 1 / len(lab._judge("object").names)
 
 
 def test_pruning_and_revival_end_to_end(lab):

@@ -76,7 +76,7 @@ def test_sd15_has_the_settings_of_the_paper(sd15):
 
 
 def test_a_profile_can_be_read_from_a_path(tmp_path):
-    path = edited(tmp_path, lambda t: t.replace("steps = 15", "steps = 7"))
+    path = edited(tmp_path, lambda t: t.replace("steps = 16", "steps = 7"))
     assert load_profile(path).steps == load_profile(str(path)).steps == 7
 
 
@@ -90,13 +90,13 @@ def test_unknown_profile_lists_those_that_exist():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("steps = 15", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
+        ("steps = 16", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
         ("calls = 10", "xyz = 10", "unknown key 'conceptprune.xyz'; known keys"),
         ("guidance = 3.0", "", "'guidance' is missing"),
-        ("steps = 15", "steps = 15.5", "steps must be int, not 15.5"),
-        ("steps = 15", "steps = true", "steps must be int, not True"),
+        ("steps = 16", "steps = 16.5", "steps must be int, not 15.5"),
+        ("steps = 16", "steps = true", "steps must be int, not True"),
         ("guidance = 3.0", 'guidance = "3"', "guidance must be float"),
-        ("steps = 15", "steps = 0", "steps must be at least 1"),
+        ("steps = 16", "steps = 0", "steps must be at least 1"),
         ("ratio = 0.02", "ratio = 2", "conceptprune.ratio must lie in"),
         ("keep_ratio = 0.6", "keep_ratio = 0", "revive.keep_ratio must lie in"),
         ('"float32"', '"float8"', "dtype must be one of"),

@@ -185,7 +185,7 @@ def report(
     ):
         save_csv(frame, name, str(folder))
     summary = {
-        "info": {k: v for k, v in lab.info().items() if k != "reuse"},
+        "info": {k: v for k, v in lab.info().items() if k not in ("reuse", "model_digest")},
         "images_per_class": images,
         "mean_class_accuracy": means["class"],
         "worst_class_accuracy": worst["class"],

@@ -151,6 +151,12 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
+    for config in temporary.glob("*/config.json"):  # where it was trained is nobody's business
+        content = json.loads(config.read_text(encoding="utf-8"))
+        content.pop("_name_or_path", None)
+        config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for name in ("vocab.json", "merges.txt"):  # what transformers before 5 looks for
+        shutil.copy(run / "tokenizer" / name, temporary / "tokenizer")
     words = {"concepts": names, "styles": list(sets.STYLES), "scenes": list(SCENES)}
     (temporary / "concepts.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
     record = {
