@@ -93,7 +93,7 @@ def test_unknown_profile_lists_those_that_exist():
         ("steps = 16", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
         ("calls = 10", "xyz = 10", "unknown key 'conceptprune.xyz'; known keys"),
         ("guidance = 3.0", "", "'guidance' is missing"),
-        ("steps = 16", "steps = 16.5", "steps must be int, not 15.5"),
+        ("steps = 16", "steps = 16.5", "steps must be int, not 16.5"),
         ("steps = 16", "steps = true", "steps must be int, not True"),
         ("guidance = 3.0", 'guidance = "3"', "guidance must be float"),
         ("steps = 16", "steps = 0", "steps must be at least 1"),
