@@ -3,8 +3,8 @@
 # (diffusers annotates less than it accepts and returns)
 """The autoencoder of emoji-sd: 64 x 64 pictures to 8 x 8 latents, diffusers' AutoencoderKL.
 
-A freely learnt latent space takes long to train and leaves a small diffusion model much noise to
-predict. Here the code is fixed beforehand: the picture at a quarter of its size, four pixels of it
+The latent code is fixed beforehand, so that the UNet can be trained before the autoencoder is
+done: the picture at a quarter of its size, four pixels of it
 stacked in one place (12 numbers). The encoder learns to compute it, the decoder to draw the full
 picture from it.
 """
