@@ -1,16 +1,13 @@
 """Matrix completion: estimate pruned weights from the ones that survived (paper Sec. 4.1).
 
-Three algorithms share one interface. `released` is what the authors' release runs and what stands
-behind the paper's tables; `softimpute` is what the paper's text describes; `svt` is the plain
-iteration with one fixed lambda.
+Four algorithms share one interface. `released` is what the authors' release runs and what stands
+behind the paper's tables (`rbtc.released`; its fast variant in `rbtc.reweighted`); `softimpute` is
+what the paper's text describes; `svt` is the plain iteration with one fixed lambda (both in
+`rbtc.softimpute`); `als` solves the same problem by alternating regressions (`rbtc.als`).
 
-Because the released threshold is the smallest singular value s_min of the current matrix
-Z = U diag(s) V', soft-thresholding subtracts s_min from every singular value and the update is
-
-    z_ij <- z_ij - s_min(Z) * (U V')_ij     on the missing entries,
-
-a subgradient step on the nuclear norm of Z with the observed entries held fixed. Its fixed point
-is the completion of least nuclear norm, the limit lambda -> 0 of Eq. 1.
+The released update is z_ij <- z_ij - s_min(Z) * (U V')_ij on the missing entries of
+Z = U diag(s) V': a subgradient step on the nuclear norm of Z with the observed entries held fixed.
+Its fixed point is the completion of least nuclear norm, the limit lambda -> 0 of Eq. 1.
 """
 
 from collections.abc import Mapping
@@ -21,22 +18,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rbtc.als import alternating
 from rbtc.layers import Masks, Weights, check_same_layers, short_name
-from rbtc.softimpute import (
-    Solution,
-    left_singular,
-    observed_energy,
-    relative_change,
-    shrinkage_at,
-    soft_impute,
-    svt,
-)
+from rbtc.released import released
+from rbtc.reweighted import released_fast
+from rbtc.softimpute import left_singular, soft_impute, svt
 
-Algorithm = Literal["released", "softimpute", "svt"]
-_ALGORITHMS = ("released", "softimpute", "svt")
-
-_FAST_SHARE = 1e-3
-_FAST_CALM = 2
+Algorithm = Literal["released", "softimpute", "svt", "als"]
+_ALGORITHMS = ("released", "softimpute", "svt", "als")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,26 +79,30 @@ def complete(
     path_length: int = 10,
     max_rank: int | None = None,
     fast: bool = False,
+    rest: bool | None = None,
 ) -> Completion:
     """Estimate the missing entries of one weight matrix from the others.
 
     weight: (rows, columns), any float dtype. float64 is computed in float64, everything else in
-        float32, except that singular values always come from a float64 Gram matrix. float32 halves
-        memory and time; its values carry a relative error of a few float32 roundings of the
-        largest singular value, so only estimates that are almost zero can change sign.
+        float32 with a float64 Gram matrix where conditioning asks for it. float32 saves memory and
+        time; its values carry a relative error of about 1e-5, so only estimates that are almost
+        zero can change sign.
     missing: (rows, columns) bool; None takes the entries equal to zero, as the release does.
     algorithm: "released" (see the module), "softimpute" (decreasing lambdas with warm starts and
-        truncated SVDs, `rbtc.softimpute.soft_impute`) or "svt" (one lambda, `rbtc.softimpute.svt`).
+        truncated SVDs, `rbtc.softimpute.soft_impute`), "svt" (one lambda, `rbtc.softimpute.svt`)
+        or "als" (one lambda, factors of limited rank, `rbtc.als.alternating`).
     max_iterations: for "softimpute", per lambda.
     tolerance: "released" compares the whole matrix with the one *two* steps back, relative
-        Frobenius norm, as the release does; the others are described in `rbtc.softimpute`.
+        Frobenius norm, as the release does; the others are described where they are implemented.
     init: fill with the mean of the column's observed entries (0 where there is none) or with 0;
-        "softimpute" always starts from zero.
-    shrinkage: the lambda of "svt", the last lambda of "softimpute"; None takes the largest
-        singular value / 50.
-    path_length, max_rank: of "softimpute" only.
-    fast: "released" only; also stop once at most 0.1 % of the estimates changed sign in each of
-        two consecutive iterations. The attack only uses signs and the order of magnitudes.
+        "softimpute" and "als" always start from zero.
+    shrinkage: the lambda of "svt" and "als", the last lambda of "softimpute"; None takes the
+        largest singular value / 50.
+    path_length: of "softimpute" only. max_rank: of "softimpute" and "als".
+    fast: "released" only; go to the limit of the released iteration in a few reweighted
+        least-squares steps (`rbtc.reweighted`) instead of following it.
+    rest: "released" only; also stop once the signs are at rest, since the attack only uses signs
+        and the order of magnitudes. None means yes for `fast`, no otherwise.
 
     The result does not depend on the memory layout of `weight`. A matrix that is exactly rank
     deficient once filled has s_min = 0: nothing moves, and "released" returns the initial fill.
@@ -122,8 +115,9 @@ def complete(
     True
     """
     missing = _check_matrix(weight, missing)
-    _check_options(algorithm, max_iterations, tolerance, init, shrinkage, path_length, max_rank,
-                   fast)
+    _check_options(
+        algorithm, max_iterations, tolerance, init, shrinkage, path_length, max_rank, fast, rest
+    )
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     filled = _fill(weight.detach().to(dtype), missing, init)
     rows, columns = missing.nonzero(as_tuple=True)  # row-major
@@ -135,10 +129,14 @@ def complete(
 
     stop: dict[str, Any] = {"max_iterations": max_iterations, "tolerance": tolerance}
     if algorithm == "released":
-        solution = _released(wide, places, fast=fast, **stop)
+        solve = released_fast if fast else released
+        solution = solve(wide, places, rest=fast if rest is None else rest, **stop)
     elif algorithm == "svt":
         _check_shrinkage(wide, shrinkage)
         solution = svt(wide, places, shrinkage=shrinkage, **stop)
+    elif algorithm == "als":
+        _check_shrinkage(wide, shrinkage)
+        solution = alternating(wide, places, shrinkage=shrinkage, max_rank=max_rank, **stop)
     else:
         solution = soft_impute(
             wide, places, shrinkage=shrinkage, path_length=path_length, max_rank=max_rank, **stop
@@ -241,34 +239,16 @@ def sign_accuracy_by_layer(
 ) -> pd.DataFrame:
     """Return one row per layer: name, short, n, correct and accuracy; see `count_signs`."""
     rows = [
-        {"name": name, "short": short_name(name), "n": found.n, "correct": found.correct,
-         "accuracy": found.value}
+        {
+            "name": name,
+            "short": short_name(name),
+            "n": found.n,
+            "correct": found.correct,
+            "accuracy": found.value,
+        }
         for name, found in count_signs(recovered, original).items()
     ]
     return pd.DataFrame(rows, columns=["name", "short", "n", "correct", "accuracy"])
-
-
-def _released(
-    filled: Tensor, places: Tensor, *, max_iterations: int, tolerance: float, fast: bool
-) -> Solution:
-    z = filled.clone()
-    values = z.view(-1)[places]
-    energy = observed_energy(z, places)
-    older: Tensor | None = None  # the iterate two steps before the one being computed
-    residuals: list[float] = []
-    calm = 0
-    for iteration in range(1, max_iterations + 1):
-        new = values - shrinkage_at(z, places)
-        z.view(-1)[places] = new
-        flips = float((torch.sign(new) != torch.sign(values)).double().mean())
-        calm = calm + 1 if flips <= _FAST_SHARE else 0
-        if older is not None:
-            residuals.append(relative_change(new, older, energy))
-        older, values = values, new
-        settled = bool(residuals) and residuals[-1] < tolerance
-        if settled or (fast and calm >= _FAST_CALM):
-            return Solution(values, tuple(residuals), iteration, True)
-    return Solution(values, tuple(residuals), max_iterations, False)
 
 
 def _fill(weight: Tensor, missing: Tensor, init: str) -> Tensor:
@@ -323,6 +303,7 @@ def _check_options(
     path_length: int,
     max_rank: int | None,
     fast: bool,
+    rest: bool | None,
 ) -> None:
     if algorithm not in _ALGORITHMS:
         raise ValueError(f"algorithm is {algorithm!r}, expected one of {', '.join(_ALGORITHMS)}")
@@ -336,15 +317,18 @@ def _check_options(
         raise ValueError(f"path_length is {path_length}, expected at least 1")
     if max_rank is not None and max_rank < 1:
         raise ValueError(f"max_rank is {max_rank}, expected at least 1, or None for no limit")
-    if max_rank is not None and algorithm != "softimpute":
-        raise ValueError(f"max_rank belongs to algorithm='softimpute', not to {algorithm!r}")
+    if max_rank is not None and algorithm not in ("softimpute", "als"):
+        raise ValueError(
+            f"max_rank belongs to algorithm='softimpute' and 'als', not to {algorithm!r}"
+        )
     if shrinkage is not None and algorithm == "released":
         raise ValueError(
-            "shrinkage belongs to 'svt' and 'softimpute'; 'released' takes the smallest singular "
-            "value"
+            "shrinkage belongs to 'svt' and 'softimpute' (and 'als'); 'released' takes the "
+            "smallest singular value"
         )
-    if fast and algorithm != "released":
-        raise ValueError(f"fast belongs to algorithm='released', not to {algorithm!r}")
+    if (fast or rest) and algorithm != "released":
+        name = "fast" if fast else "rest"
+        raise ValueError(f"{name} belongs to algorithm='released', not to {algorithm!r}")
 
 
 def _check_shrinkage(filled: Tensor, shrinkage: float | None) -> None:

@@ -146,16 +146,14 @@ def soft_impute(
             u_new, s, v_new = truncated_svd(z, rank, start=v)
             kept = int((s > lam).sum())
             u_new, d_new, v_new = u_new[:, :kept], s[:kept] - lam, v_new[:, :kept]
-            residuals.append(_factored_change(u, d, v, u_new, d_new, v_new))
+            residuals.append(factored_change(u, d, v, u_new, d_new, v_new))
             u, d, v = u_new, d_new, v_new
             if residuals[-1] < tolerance:
                 if kept < rank or rank == limit:
                     converged = True
                     break
                 rank = min(2 * rank, limit)
-    return Solution(
-        ((u * d) @ v.mT).view(-1)[places], tuple(residuals), len(residuals), converged
-    )
+    return Solution(((u * d) @ v.mT).view(-1)[places], tuple(residuals), len(residuals), converged)
 
 
 def truncated_svd(
@@ -201,7 +199,7 @@ def relative_change(new: Tensor, old: Tensor, energy: float) -> float:
     return change / size if size else float(change > 0)
 
 
-def _factored_change(
+def factored_change(
     u: Tensor, d: Tensor, v: Tensor, u_new: Tensor, d_new: Tensor, v_new: Tensor
 ) -> float:
     """Return ||M_new - M||_F^2 / ||M||_F^2 of two matrices given as U diag(d) V'."""

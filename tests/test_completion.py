@@ -160,14 +160,17 @@ def test_memory_layout_does_not_matter(algorithm, shape):
     strided = torch.zeros(shape[0], 2 * shape[1], dtype=torch.float64)[:, ::2].copy_(weight)
     for other in (column_major, strided):
         assert torch.equal(complete(other, algorithm=algorithm).values, expected)
-    assert torch.equal(complete(weight, mask.T.contiguous().T, algorithm=algorithm).values,
-                       expected)
+    assert torch.equal(
+        complete(weight, mask.T.contiguous().T, algorithm=algorithm).values, expected
+    )
 
 
 def test_a_transposed_matrix_is_completed_alike():
     _, _, weight = pruned()
-    torch.testing.assert_close(complete(weight.T, init="zero").dense(weight.T).T,
-                               complete(weight, init="zero").dense(weight))
+    torch.testing.assert_close(
+        complete(weight.T, init="zero").dense(weight.T).T,
+        complete(weight, init="zero").dense(weight),
+    )
 
 
 def test_input_is_not_modified_and_values_are_row_major():
@@ -257,7 +260,7 @@ def test_bad_matrices(weight, missing, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithm": "als"}, "algorithm is 'als', expected one of released"),
+        ({"algorithm": "lsq"}, "algorithm is 'lsq', expected one of released"),
         ({"init": "median"}, "init is 'median'"),
         ({"max_iterations": 0}, "max_iterations is 0"),
         ({"tolerance": -1.0}, "tolerance is -1.0"),
