@@ -12,22 +12,16 @@ the first T calls, the noisiest ones.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from rbtc.generate import call_pipeline, check_prompts, check_settings
-from rbtc.layers import Masks, Weights, check_same_layers, find_layers
-
-Norms = dict[int, dict[str, torch.Tensor]]
-"""UNet call (0 = noisiest) -> weight name -> activation norms (in_features,)."""
+from rbtc.activations import Norms, collect_norms
+from rbtc.generate import check_settings
+from rbtc.layers import Masks, Weights, find_layers
 
 
 def _check_ratio(ratio: float) -> None:
@@ -72,142 +66,6 @@ class ConceptPruneConfig:
         _check_ratio(self.ratio)
         _check_union(self.calls, self.select_ratio)
         check_settings([self.seed], self.batch_size, self.steps, self.guidance)
-
-
-class ActivationNorms:
-    """Accumulates the norms a_j of every feed-forward output matrix's input while a UNet runs.
-
-    A context manager: hooks exist only inside the `with` block. It counts the UNet's calls itself,
-    because a scheduler may call the UNet more often than the number of steps suggests (PNDM does).
-    Call `restart` before every generation, so that call t of each one is added to call t of the
-    others. With classifier-free guidance the unconditional and the conditional half of the batch
-    both enter, as in ConceptPrune.
-
-    Sums are kept in float64 and added picture by picture, so the batching of prompts leaves no
-    trace in them beyond the rounding of the UNet itself.
-
-    Args:
-        unet: The UNet to watch.
-        calls: Record this many calls of each generation only; None records all.
-
-    Raises:
-        ValueError: When the UNet has no feed-forward output matrix, or `calls` is below 1.
-    """
-
-    def __init__(self, unet: nn.Module, *, calls: int | None = None) -> None:
-        if calls is not None and calls < 1:
-            raise ValueError(f"calls must be at least 1, not {calls}")
-        self.unet = unet
-        self.calls = calls
-        self.count = 0
-        self._sums: Norms = {}
-        self._handles: list[Any] = []
-        self._inputs = {
-            name: unet.get_submodule(name.removesuffix("2.weight") + "0")  # the GEGLU
-            for name in find_layers(unet)
-        }
-
-    def __enter__(self) -> ActivationNorms:
-        self.restart()
-        self._handles.append(self.unet.register_forward_pre_hook(self._on_call))
-        for name, module in self._inputs.items():
-            self._handles.append(module.register_forward_hook(self._recorder(name)))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def restart(self) -> None:
-        """Start a new generation: the next UNet call is call 0. What was summed stays."""
-        self.count = 0
-
-    def _on_call(self, module: nn.Module, arguments: tuple) -> None:
-        self.count += 1
-
-    def _recorder(self, name: str) -> Any:
-        def record(module: nn.Module, arguments: tuple, output: torch.Tensor) -> None:
-            call = self.count - 1
-            if call < 0 or (self.calls is not None and call >= self.calls):
-                return
-            # MPS has no float64; there the squares are summed in float32 and the sums in float64.
-            dtype = torch.float32 if output.device.type == "mps" else torch.float64
-            for tokens in output.detach():  # (tokens, in_features)
-                values = tokens.to(dtype).flatten(0, -2)
-                values = nn.functional.normalize(values, dim=1, eps=torch.finfo(dtype).tiny)
-                total = values.square_().sum(0).cpu().double()  # (in_features,)
-                sums = self._sums.setdefault(call, {})
-                sums[name] = sums[name] + total if name in sums else total
-
-        return record
-
-    def norms(self) -> Norms:
-        """Norms so far: call -> weight name -> (in_features,) float64 on the CPU.
-
-        Raises:
-            ValueError: When nothing was recorded, or an activation was NaN or infinite.
-        """
-        if not self._sums:
-            raise ValueError("no UNet call was recorded: run the pipeline inside the with block")
-        for call, sums in self._sums.items():
-            for name, total in sums.items():
-                if not total.isfinite().all():
-                    raise ValueError(
-                        f"the activations feeding {name} at UNet call {call} hold NaN or infinity: "
-                        "load the model in float32"
-                    )
-        return {
-            call: {name: total.sqrt() for name, total in sorted(sums.items())}
-            for call, sums in sorted(self._sums.items())
-        }
-
-
-def collect_norms(pipe: Any, prompts: Sequence[str], config: ConceptPruneConfig) -> Norms:
-    """Activation norms of one prompt set over the first `config.calls` UNet calls.
-
-    Every prompt is drawn once from the same noise, that of `config.seed`. Each generation stops as
-    soon as the calls in question are made, and nothing is decoded.
-
-    Args:
-        pipe: A Stable Diffusion pipeline.
-        prompts: The prompt set.
-        config: Settings; `ratio` and `select_ratio` do not matter here.
-
-    Returns:
-        Call -> weight name -> (in_features,).
-
-    Raises:
-        ValueError: For no prompts, or when the pipeline makes fewer UNet calls than asked for.
-    """
-    seeds = [config.seed] * len(prompts)
-    check_prompts(prompts, seeds)
-
-    with ActivationNorms(pipe.unet, calls=config.calls) as recorder:
-
-        def stop_early(pipe: Any, step: int, time: Any, tensors: dict) -> dict:
-            if recorder.count >= config.calls:
-                pipe._interrupt = True  # diffusers' documented way to leave the denoising loop
-            return tensors
-
-        for start in range(0, len(prompts), config.batch_size):
-            part = slice(start, start + config.batch_size)
-            recorder.restart()
-            call_pipeline(
-                pipe,
-                prompts[part],
-                seeds[part],
-                steps=config.steps,
-                guidance=config.guidance,
-                output_type="latent",
-                callback_on_step_end=stop_early,
-            )
-            if recorder.count < config.calls:
-                raise ValueError(
-                    f"calls={config.calls} were asked for, but this pipeline calls its UNet only "
-                    f"{recorder.count} times per picture: lower calls or raise steps"
-                )
-    return recorder.norms()
 
 
 def _scores(weight: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
@@ -319,105 +177,6 @@ def concept_masks(
                 ratio=ratio,
             )
         masks[name] = votes > select_ratio * calls
-    return masks
-
-
-def prune(weights: Weights, masks: Masks) -> Weights:
-    """Copies of the weights with every masked one set to +0.0.
-
-    Multiplying by a 0/1 mask would leave -0.0 where the weight was negative, and that sign bit
-    survives saving: it would hand the pruned sign to anyone who reads the file. Filling does not.
-
-    Args:
-        weights: Weight name -> (rows, columns).
-        masks: Weight name -> bool (rows, columns), True = prune.
-
-    Returns:
-        New tensors of the same dtypes and devices; unmasked weights are bit-identical.
-
-    Raises:
-        ValueError: When layers or shapes differ, or a mask is not boolean.
-    """
-    check_same_layers(weights, masks)
-    pruned: Weights = {}
-    for name in sorted(weights):
-        mask = masks[name]
-        if mask.dtype != torch.bool:
-            raise ValueError(f"the mask of {name} has dtype {mask.dtype}, but bool is needed")
-        weight = weights[name].detach()
-        pruned[name] = weight.masked_fill(mask.to(weight.device), 0.0)
-    return pruned
-
-
-def save_masks(
-    path: str | Path, masks: Masks, metadata: Mapping[str, Any] | None = None
-) -> None:
-    """Write masks to a safetensors file (uint8, 1 = pruned), all or nothing.
-
-    Args:
-        path: File to write; its folder is made when missing.
-        masks: Weight name -> bool (rows, columns).
-        metadata: What to remember with them; values that are not strings are stored as JSON.
-
-    Raises:
-        ValueError: For no masks, or a mask that is not boolean.
-    """
-    from safetensors.torch import save_file
-
-    if not masks:
-        raise ValueError("there are no masks to save")
-    for name, mask in masks.items():
-        if mask.dtype != torch.bool:
-            raise ValueError(f"the mask of {name} has dtype {mask.dtype}, but bool is needed")
-    tensors = {name: masks[name].to("cpu", torch.uint8).contiguous() for name in sorted(masks)}
-    words = {
-        str(key): value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        for key, value in (metadata or {}).items()
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata=words)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:
-    """Read masks written by `save_masks`.
-
-    Args:
-        path: The safetensors file.
-        weights: When given, layers and shapes must be those of these weights.
-
-    Returns:
-        Weight name -> bool (rows, columns) on the CPU, sorted by name.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is damaged, holds anything but 0 and 1, or does not fit the
-            weights.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no mask file at {path}")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.uint8 or (tensor > 1).any():
-            raise ValueError(
-                f"{name} in {path} is not a mask: masks hold 0 and 1 as uint8, "
-                f"this has dtype {tensor.dtype}"
-            )
-    masks = {name: tensors[name].bool() for name in sorted(tensors)}
-    if weights is not None:
-        check_same_layers(weights, masks)
     return masks
 
 

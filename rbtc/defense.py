@@ -1,8 +1,9 @@
-"""Hiding the pruned places under Gaussian noise, and finding them again (paper Sec. 4.4 and 5.5).
+"""Hiding the pruned places under Gaussian noise, and how likely they are to be seen.
 
-The defence fills every pruned weight from N(0, sigma_M^2), so that no exact zero betrays it. The
-trade: noise much smaller than the surviving weights (standard deviation sigma_U) clusters at zero
-and is found by magnitude, noise much larger disturbs the model, and is found in the tails.
+The defence fills every pruned weight from N(0, sigma_M^2), so that no exact zero betrays it (paper
+Sec. 4.4). The trade: noise much smaller than the surviving weights (standard deviation sigma_U)
+clusters at zero and is found by magnitude, noise much larger disturbs the model, and is found in
+the tails. What attackers make of it is in `rbtc.detection`.
 
 `sigma` is a standard deviation throughout. The paper's sweep speaks of a variance in the text and
 of sigma_M in its table, so `obfuscate` takes either, by name.
@@ -11,15 +12,14 @@ of sigma_M in its table, so `obfuscate` takes either, by name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from rbtc.generate import seeded_generators
-from rbtc.layers import Masks, Weights, check_finite, check_same_layers, short_name
+from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_weights, short_name
 
 
 def _standard_deviation(sigma: float | None, variance: float | None) -> float:
@@ -81,8 +81,8 @@ def obfuscate(
     """
     sigma = _standard_deviation(sigma, variance)
     check_same_layers(weights, masks)
-    _check_masks(masks)
-    _check_weights(weights)
+    check_masks(masks)
+    check_weights(weights)
     generator = seeded_generators([seed])[0]
     filled: Weights = {}
     for name in sorted(weights):
@@ -98,14 +98,6 @@ def obfuscate(
         noise = _noise(int(mask.sum()), sigma, weight.dtype, generator)
         filled[name][mask.to(weight.device)] = noise.to(weight.device)
     return filled
-
-
-def _check_masks(masks: Masks) -> None:
-    if not masks:
-        raise ValueError("there are no masks: give one per layer")
-    for name, mask in masks.items():
-        if mask.dtype != torch.bool:
-            raise ValueError(f"the mask of {name} has dtype {mask.dtype}, but bool is needed")
 
 
 def _double(value: Any) -> torch.Tensor:
@@ -201,163 +193,6 @@ def posterior(x: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any)
     return _like(result, x, alpha, sigma_modified, sigma_unmodified)
 
 
-def _magnitude(weight: torch.Tensor) -> torch.Tensor:
-    # Widening is exact, and not every torch sorts and searches half precision.
-    return weight.detach().abs().to(torch.promote_types(weight.dtype, torch.float32))
-
-
-def _smallest(magnitudes: torch.Tensor, share: float) -> torch.Tensor:
-    """The int(share * n) smallest of a flat tensor, ties in order of position: (n,) bool."""
-    count = int(share * magnitudes.numel())
-    if count == 0:
-        raise ValueError(f"share {share} of {magnitudes.numel()} weights is less than one weight")
-    threshold = magnitudes.kthvalue(count).values
-    guess = magnitudes < threshold
-    # Half precision has few distinct tiny magnitudes, so the budget usually ends inside a tie.
-    ties = (magnitudes == threshold).nonzero().flatten()
-    guess[ties[: count - int(guess.sum())]] = True
-    return guess
-
-
-def budget_attack(
-    weights: Weights, *, share: float = 0.02, scope: Literal["global", "layer"] = "global"
-) -> Masks:
-    """Guess that the smallest magnitudes are the modified ones: a fixed share of all weights.
-
-    The adaptive attacker of the authors' release takes the smallest 2 % over all layers together.
-    Its recall is capped by its budget: a share below the true density must miss some.
-
-    Args:
-        weights: Weight name -> (rows, columns), obfuscated.
-        share: Share of weights to name, in (0, 1); int(share * count) of them.
-        scope: Rank over all layers together, or within each layer.
-
-    Returns:
-        Weight name -> bool (rows, columns), True = guessed to be modified.
-
-    Raises:
-        ValueError: For no weights, weights that are not finite, an unknown scope, or a share
-            outside (0, 1) or below one weight.
-    """
-    _check_weights(weights)
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie in (0, 1), not {share}")
-    if scope not in ("global", "layer"):
-        raise ValueError(f"scope must be 'global' or 'layer', not {scope!r}")
-    magnitudes = {name: _magnitude(weights[name]).flatten() for name in sorted(weights)}
-    if scope == "layer":
-        guesses = {name: _smallest(values, share) for name, values in magnitudes.items()}
-    else:
-        pooled = _smallest(torch.cat(list(magnitudes.values())), share)
-        parts = pooled.split([values.numel() for values in magnitudes.values()])
-        guesses = dict(zip(magnitudes, parts, strict=True))
-    return {name: guess.reshape(weights[name].shape) for name, guess in guesses.items()}
-
-
-def _check_weights(weights: Weights) -> None:
-    if not weights:
-        raise ValueError("there are no weights: give at least one layer")
-    check_finite(weights)
-
-
-def threshold_attack(weights: Weights, *, threshold: float) -> Masks:
-    """Guess that every weight of magnitude below the threshold is a modified one.
-
-    With |w| < 5 sigma_M it names practically every modified weight, and with sigma_M far below
-    sigma_U few others: no budget limits its recall.
-
-    Args:
-        weights: Weight name -> (rows, columns), obfuscated.
-        threshold: Positive magnitude.
-
-    Returns:
-        Weight name -> bool (rows, columns), True = guessed to be modified.
-
-    Raises:
-        ValueError: For no weights, weights that are not finite, or a threshold that is not
-            positive and finite.
-    """
-    _check_weights(weights)
-    if not (math.isfinite(threshold) and threshold > 0):
-        raise ValueError(f"threshold must be a positive finite number, not {threshold}")
-    return {name: weights[name].detach().abs() < threshold for name in sorted(weights)}
-
-
-@dataclass(frozen=True)
-class Detection:
-    """How well a guessed mask matches the true one, pooled over layers.
-
-    Attributes:
-        precision: hits / guessed; NaN when nothing was guessed.
-        recall: hits / true.
-        hits: Weights both guessed and truly modified.
-        guessed: Weights guessed.
-        true: Weights truly modified.
-    """
-
-    precision: float
-    recall: float
-    hits: int
-    guessed: int
-    true: int
-
-
-def _check_truth(truth: Masks) -> int:
-    _check_masks(truth)
-    true = sum(int(mask.sum()) for mask in truth.values())
-    if true == 0:
-        raise ValueError("the true masks mark no weight: there is nothing to detect")
-    return true
-
-
-def detection(guess: Masks, truth: Masks) -> Detection:
-    """Compare a guessed mask with the true one, pooled over layers.
-
-    Raises:
-        ValueError: When layers or shapes differ, a mask is not boolean, or the truth is empty.
-    """
-    check_same_layers(truth, guess)
-    _check_masks(guess)
-    true = _check_truth(truth)
-    hits = sum(int((guess[name] & truth[name].to(guess[name].device)).sum()) for name in truth)
-    guessed = sum(int(mask.sum()) for mask in guess.values())
-    return Detection(hits / guessed if guessed else math.nan, hits / true, hits, guessed, true)
-
-
-def detection_auc(weights: Weights, truth: Masks) -> float:
-    """Area under the ROC curve of the score -|w|, pooled over layers.
-
-    The probability that a random modified weight is smaller in magnitude than a random unmodified
-    one, ties counting half: 1 when magnitude gives every place away, 1/2 when it says nothing,
-    below 1/2 when the modified weights are the outliers.
-
-    Args:
-        weights: Weight name -> (rows, columns), obfuscated.
-        truth: Weight name -> bool (rows, columns), True = modified.
-
-    Raises:
-        ValueError: When layers or shapes differ, weights are not finite, or one of the two groups
-            is empty.
-    """
-    check_same_layers(weights, truth)
-    _check_weights(weights)
-    true = _check_truth(truth)
-    groups: dict[bool, list[torch.Tensor]] = {True: [], False: []}
-    for name in sorted(weights):
-        magnitude = _magnitude(weights[name])
-        mask = truth[name].to(magnitude.device)
-        groups[True].append(magnitude[mask])
-        groups[False].append(magnitude[~mask])
-    modified, rest = torch.cat(groups[True]), torch.cat(groups[False]).sort().values
-    if not rest.numel():
-        raise ValueError("the true masks mark every weight: there is nothing to compare with")
-    below = torch.searchsorted(rest, modified)  # strictly smaller ones
-    up_to = torch.searchsorted(rest, modified, right=True)
-    above = int((rest.numel() - up_to).sum())
-    ties = int((up_to - below).sum())
-    return (above + ties / 2) / (true * rest.numel())
-
-
 def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
     """Mean and standard deviation of the surviving weights of each layer: what sigma_U is.
 
@@ -373,8 +208,8 @@ def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
         ValueError: When layers or shapes differ, a mask is not boolean, or weights are not finite.
     """
     check_same_layers(weights, masks)
-    _check_masks(masks)
-    _check_weights(weights)
+    check_masks(masks)
+    check_weights(weights)
     rows = []
     for name in sorted(weights):
         kept = weights[name].detach()[~masks[name].to(weights[name].device)].cpu().double().numpy()

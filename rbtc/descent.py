@@ -10,7 +10,7 @@ import torch
 
 from rbtc.lab import Lab
 from rbtc.layers import short_name
-from rbtc.studies_completion import column_means
+from rbtc.solvers import column_means
 from rbtc.wording import percent
 
 

@@ -169,6 +169,22 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
             )
 
 
+def check_weights(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for no layer at all, or one that holds NaN or infinity."""
+    if not weights:
+        raise ValueError("there are no weights: give at least one layer")
+    check_finite(weights)
+
+
+def check_masks(masks: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for no mask at all, or one that is not boolean."""
+    if not masks:
+        raise ValueError("there are no masks: give one per layer")
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise ValueError(f"the mask of {name} has dtype {mask.dtype}, but bool is needed")
+
+
 def check_same_layers(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
     """Raise ValueError unless both dictionaries have the same names with the same shapes."""
     difference = sorted(set(a) ^ set(b))

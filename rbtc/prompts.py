@@ -147,6 +147,19 @@ def evaluation_prompt(profile: Profile, concept: str) -> str:
     return fill(template, concept=word)
 
 
+def concept_name(profile: Profile, concept: str, kind: Kind = "object") -> str:
+    """The model's word for an object or a style; a concept of another kind keeps its name.
+
+    Raises:
+        ValueError: the model knows no such object or style.
+    """
+    if kind == "object":
+        return concept_word(profile, concept)
+    if kind == "style":
+        return choose(concept, vocabulary(profile, "styles"), "style")
+    return concept
+
+
 def style_prompts(profile: Profile, style: str) -> list[str]:
     """One prompt per thing of the profile, each in the given style."""
     known = vocabulary(profile, "styles")

@@ -90,6 +90,14 @@ def judge(
     return counted, shown
 
 
+def pictures(
+    lab: Lab, subject: Subject, variants: Mapping[str, Variant], *, images: int = 4, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Pictures of a concept by each variant, from the same seeds: one row of a picture grid."""
+    prompt, seeds = evaluation_prompt(lab.profile, subject.word), range(seed, seed + images)
+    return {label: lab.images(variant, prompt, seeds) for label, variant in variants.items()}
+
+
 def pool(proportions: Iterable[Proportion]) -> Proportion:
     """All of them as one; at least one is needed."""
     first, *others = proportions

@@ -13,8 +13,7 @@ from rbtc.lab import Lab
 from rbtc.layers import Weights
 from rbtc.paper import load_table
 from rbtc.stats import Proportion
-from rbtc.studies import printed, subjects
-from rbtc.studies_completion import pictures
+from rbtc.studies import pictures, printed, subjects
 from rbtc.tables import Row
 from rbtc.topk import alignment_matrix, top_rest_accuracy
 from rbtc.wording import listing, percent, relation

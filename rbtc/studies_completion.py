@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,44 +10,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rbtc.completion import Completion, complete_all, count_signs
-from rbtc.lab import Lab, Variant
-from rbtc.layers import Weights, short_name
+from rbtc.lab import Lab
+from rbtc.layers import short_name
 from rbtc.paper import load_table
-from rbtc.prompts import evaluation_prompt
+from rbtc.solvers import SOLVERS, timed_completion
 from rbtc.stats import Proportion
-from rbtc.studies import Subject, plural, subjects
+from rbtc.studies import Subject, pictures, plural, subjects
 from rbtc.tables import Row
 from rbtc.wording import listing, percent, relation
-
-SOLVERS: Mapping[str, Mapping[str, Any]] = {
-    "column means": {},
-    "released, one step": {"algorithm": "released", "max_iterations": 1},
-    "released": {"algorithm": "released"},
-    "released, signs at rest": {"algorithm": "released", "fast": True},
-    "softimpute": {"algorithm": "softimpute"},
-    "svt": {"algorithm": "svt"},
-    "shuffled weights": {"algorithm": "released"},
-}
-"""Ways to estimate the missing weights, and the options of `rbtc.completion.complete` for each.
-
-"column means" is where the released iteration starts. "shuffled weights" is a control: the same
-numbers and masks, but each layer's entries in random order, so that there is nothing to complete.
-"""
 
 PAPER_CLAIM = 0.70
 """"more than 70% of the signs of the pruned weights" (paper Sec. 1)."""
 
 PAPER_EXAMPLE = "golf ball"
 """The one concept for which Tables 5 and 6 are printed."""
-
-
-def pictures(
-    lab: Lab, subject: Subject, variants: Mapping[str, Variant], *, images: int = 4, seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Pictures of a concept by each variant, from the same seeds: one row of a picture grid."""
-    prompt, seeds = evaluation_prompt(lab.profile, subject.word), range(seed, seed + images)
-    return {label: lab.images(variant, prompt, seeds) for label, variant in variants.items()}
 
 
 def paper_sign_accuracy() -> float:
@@ -269,7 +243,7 @@ def completion_study(
     Args:
         lab: where models come from.
         concepts: paper classes or words of the model, at least one.
-        solvers: name -> options; see `SOLVERS`.
+        solvers: name -> options; see `rbtc.solvers.SOLVERS`.
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
     """
@@ -278,7 +252,7 @@ def completion_study(
     for subject in chosen:
         base = lab.pruned(subject.word)
         for solver, options in solvers.items():
-            run = _timed(lab, base, solver, options)
+            run = timed_completion(lab, base, solver, options)
             place = {"concept": subject.label, "solver": solver}
             seconds.append({**place, "seconds": run["seconds"], "device": run["device"]})
             for layer in run["layers"]:
@@ -308,70 +282,6 @@ def completion_study(
         _spectra(lab, chosen[0].word),
         images_of,
     )
-
-
-def _timed(lab: Lab, base: Variant, solver: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """One completion of a whole model: seconds, device, and signs per layer."""
-    device = torch.device(lab.device).type
-    config = {
-        "kind": "completion study",
-        "base": base.config,
-        "solver": solver,
-        "options": dict(options),
-        "device": device,
-    }
-
-    def make() -> dict[str, Any]:
-        original, pruned = lab.pretrained.weights, base.weights
-        if solver == "shuffled weights":
-            original, pruned = _shuffled(original, pruned)
-        started = time.perf_counter()
-        if solver == "column means":
-            found = {name: column_means(weight) for name, weight in pruned.items()}
-        else:
-            found = complete_all(pruned, **options)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        elapsed = time.perf_counter() - started
-        counts = count_signs(found, original)
-        layers = [
-            {
-                "name": name,
-                "short": short_name(name),
-                "n": counts[name].n,
-                "correct": counts[name].correct,
-                "iterations": found[name].iterations,
-                "converged": found[name].converged,
-                # The first step away from zero is an infinite change, which JSON has no word for.
-                "residuals": [x if math.isfinite(x) else None for x in found[name].residuals],
-            }
-            for name in counts
-        ]
-        return {"seconds": elapsed, "device": device, "layers": layers}
-
-    modules = ("completion", "softimpute", "studies_completion")
-    return lab.store.json(config, make, modules=modules)[0]
-
-
-def column_means(weight: torch.Tensor) -> Completion:
-    """Estimate each missing entry by the mean of what its column has left; 0 for an empty column.
-
-    Where the released iteration starts. weight: (rows, columns), missing where zero.
-    """
-    missing = weight == 0
-    means = weight.sum(dim=0) / (~missing).sum(dim=0).clamp(min=1)  # (columns,)
-    values = means.expand_as(weight)[missing]
-    return Completion(values, missing, 0, (), True, "column means")
-
-
-def _shuffled(original: Weights, pruned: Weights) -> tuple[Weights, Weights]:
-    """Both with the entries of each layer in the same random order; the masks stay in place."""
-    generator = torch.Generator().manual_seed(0)
-    mixed: Weights = {}
-    for name, weight in original.items():
-        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-        mixed[name] = weight.flatten()[order].view_as(weight)
-    return mixed, {name: mixed[name].masked_fill(pruned[name] == 0, 0) for name in pruned}
 
 
 def _spectra(lab: Lab, concept: str) -> pd.DataFrame:

@@ -10,13 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from rbtc.defense import (
-    detection,
-    detection_auc,
-    interval_probability,
-    posterior,
-    sigma_by_layer,
-)
+from rbtc.defense import interval_probability, posterior, sigma_by_layer
+from rbtc.detection import detection, detection_auc
 from rbtc.lab import Lab
 from rbtc.layers import Masks, Weights
 from rbtc.stats import Proportion

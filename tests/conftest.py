@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
+from stubs import PROFILE, Judge
 
 
 def _byte_characters() -> list[str]:
@@ -113,3 +115,21 @@ def tiny_pipeline_folder(tiny_pipeline, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "pipeline"
     tiny_pipeline.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_pipeline):
+    """The tiny pipeline with a UNet of the module's own: a lab writes into it."""
+    parts = {**tiny_pipeline.components, "unet": copy.deepcopy(tiny_pipeline.unet)}
+    pipe = type(tiny_pipeline)(**parts, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def lab(pipeline, tmp_path_factory):
+    """A lab on the tiny pipeline, with an empty store and a judge that has no skill."""
+    from rbtc.lab import Lab
+
+    store = tmp_path_factory.mktemp("store")
+    return Lab(PROFILE, pipeline=pipeline, store=store, progress=False, classifier=Judge())

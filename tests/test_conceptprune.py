@@ -11,19 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbtc.conceptprune import (
-    ActivationNorms,
-    ConceptPruneConfig,
-    collect_norms,
-    concept_masks,
-    concept_prune,
-    load_masks,
-    prune,
-    save_masks,
-    step_mask,
-)
+from rbtc.activations import ActivationNorms, collect_norms
+from rbtc.conceptprune import ConceptPruneConfig, concept_masks, concept_prune, step_mask
 from rbtc.generate import call_pipeline, start_noise
 from rbtc.layers import find_layers, read_weights, zero_masks
+from rbtc.masks import load_masks, prune, save_masks
 
 TARGET = ["a ball on a road", "a ball in a garden", "a ball in a room"]
 REFERENCE = ["a road", "a garden", "a room"]

@@ -11,17 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from rbtc.defense import (
-    Detection,
-    budget_attack,
-    detection,
-    detection_auc,
-    interval_probability,
-    obfuscate,
-    posterior,
-    sigma_by_layer,
-    threshold_attack,
-)
+from rbtc.defense import interval_probability, obfuscate, posterior, sigma_by_layer
+from rbtc.detection import Detection, budget_attack, detection, detection_auc, threshold_attack
 
 shares = st.floats(0.001, 0.999)
 sigmas = st.floats(1e-6, 1e2)

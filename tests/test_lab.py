@@ -1,34 +1,24 @@
-import copy
 import dataclasses
 
 import numpy as np
 import pytest
+import stubs
 import torch
 
+from rbtc import variants
 from rbtc.completion import complete_all
-from rbtc.conceptprune import prune
 from rbtc.generate import generate
 from rbtc.lab import Lab, Variant
 from rbtc.layers import read_weights, zero_masks
-from rbtc.profiles import PruneSettings, load_profile
+from rbtc.masks import prune
+from rbtc.profiles import PruneSettings
 from rbtc.revive import revive
 from rbtc.runs import Store
 from rbtc.stats import Proportion
 
 
-class Judge:
-    """Names a picture by its mean brightness: no skill, but a function of the picture."""
-
+class Judge(stubs.Judge):
     names = ("church", "star", "bus")
-    digest = "brightness"
-
-    def __init__(self):
-        self.seen = 0
-
-    def predict(self, images):
-        assert images.dtype == np.uint8 and images.ndim == 4
-        self.seen += len(images)
-        return [self.names[int(image.mean()) % 3] for image in images]
 
 
 class Styles(Judge):
@@ -55,23 +45,10 @@ class Nothing:
 
 
 PROFILE = dataclasses.replace(
-    load_profile("mini"),
-    model="models/not-there",
-    steps=2,
-    guidance=2.0,
-    batch_size=8,
+    stubs.PROFILE,
     conceptprune=PruneSettings(ratio=0.1, calls=2),
     classes={"church": "church", "starfish": "star", "school bus": "bus", "candle": "candle"},
 )
-
-
-@pytest.fixture(scope="module")
-def pipeline(tiny_pipeline):
-    """A pipeline of our own: labs write into its UNet."""
-    parts = {**tiny_pipeline.components, "unet": copy.deepcopy(tiny_pipeline.unet)}
-    pipe = type(tiny_pipeline)(**parts, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +173,7 @@ def test_every_variant_has_its_own_key_and_finite_weights(lab):
 
 
 def test_custom_variants_are_identified_by_their_weights(lab):
-    union = {
-        name: mask | lab.masks("candle")[name] for name, mask in lab.masks("church").items()
-    }
+    union = {name: mask | lab.masks("candle")[name] for name, mask in lab.masks("church").items()}
     both = lab.custom("two concepts", prune(lab.pretrained.weights, union))
     assert both.key == lab.custom("another name", both.weights).key
     assert both.key != lab.custom("two concepts", lab.pruned("church").weights).key
@@ -221,13 +196,14 @@ def test_the_attack_needs_no_model_at_all(lab, tmp_path):
     assert guess.keys() == pruned.weights.keys()
 
 
-def test_the_pretrained_values_of_cut_weights_do_not_matter(lab, pipeline, tmp_path):
+def test_the_pretrained_values_of_cut_weights_do_not_matter(lab, pipeline, tmp_path, monkeypatch):
     masks, clean = lab.masks("church"), lab.revived("church")
     poisoned = new_lab(pipeline, Store(tmp_path))
     poisoned.pretrained  # noqa: B018 - reads the weights, before they are poisoned
     for name, mask in masks.items():
-        poisoned._model[2][name][mask] = 1e6 * torch.randn(int(mask.sum()))
-    poisoned._prune = lambda concept, **pruning: lab._prune(concept, **pruning)
+        poisoned.model.weights[name][mask] = 1e6 * torch.randn(int(mask.sum()))
+    cut = variants._cut  # the places stay those of the clean model
+    monkeypatch.setattr(variants, "_cut", lambda _, *of, **pruning: cut(lab, *of, **pruning))
     assert not same(poisoned.pretrained.weights, lab.pretrained.weights)
     assert same(poisoned.revived("church").weights, clean.weights)
     assert poisoned.store.computed["weights"] == 1  # completed anew, not read
@@ -293,7 +269,7 @@ def test_pictures_are_kept_by_prompt_and_seed(lab, pipeline, tmp_path, monkeypat
         made.append(len(prompts))
         return generate(pipe, prompts, seeds, **options)
 
-    monkeypatch.setattr("rbtc.lab.generate", count)
+    monkeypatch.setattr("rbtc.measurements.generate", count)
     lab.store = Store(tmp_path)
     few = lab.images(lab.pretrained, "a church", range(3))
     more = lab.images(lab.pretrained, "a church", range(5))
@@ -322,7 +298,7 @@ def test_a_run_cut_off_between_batches_goes_on_where_it_was(lab, tmp_path, monke
         made.append(list(seeds))
         return np.zeros((len(seeds), 64, 64, 3), np.uint8)
 
-    monkeypatch.setattr("rbtc.lab.generate", fail_once)
+    monkeypatch.setattr("rbtc.measurements.generate", fail_once)
     lab.store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         lab.images(lab.pretrained, "a church", range(20))
@@ -361,7 +337,7 @@ def test_predictions_are_kept_for_judges_of_known_identity(lab, pipeline, folder
     first = lab.predictions(lab.pretrained, "a star", range(3))
     again = new_lab(pipeline, folder)
     assert again.predictions(again.pretrained, "a star", range(3)) == first
-    assert again._judges["object"].seen == 0
+    assert again.judges.get("object").seen == 0
     unknown = Judge()
     unknown.digest = None
     third = new_lab(pipeline, folder, classifier=unknown)
@@ -396,7 +372,7 @@ def test_the_profiles_own_judge_is_loaded_when_something_is_to_be_judged(
     found = first.accuracy(first.pretrained, "church", 3)
     again = Lab(profile, pipeline=pipeline, store=folder, progress=False)
     assert again.accuracy(again.pretrained, "church", 3) == found
-    assert again._judges["object"] is None  # its word was on file
+    assert not again.judges.loaded("object")  # its word was on file
 
 
 def test_judgements_that_cannot_be_made(lab, pipeline, folder):
@@ -446,7 +422,7 @@ def test_a_lab_loads_its_model_when_it_is_needed(tiny_pipeline_folder, tmp_path,
     profile = dataclasses.replace(PROFILE, model=str(tiny_pipeline_folder))
     own = Lab(profile, store=tmp_path, device="cpu", progress=False, classifier=Judge())
     assert own.concept("school bus") == "bus"
-    assert "_model" not in own.__dict__
+    assert "model" not in own.__dict__
     assert same(own.pretrained.weights, lab.pretrained.weights)
     ours = own.images(own.pretrained, "a church", [0]).astype(int)
     # The other lab's picture may come from a fuller batch: equal up to rounding.

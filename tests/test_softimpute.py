@@ -33,10 +33,12 @@ def test_both_solvers_reach_the_solution_of_equation_1(share):
     _, mask, weight = problem()
     lam = share * float(torch.linalg.matrix_norm(weight, 2))
     expected = reference(weight.numpy(), mask.numpy(), lam)[mask.numpy()]
-    fixed = complete(weight, mask, algorithm="svt", shrinkage=lam, tolerance=1e-14,
-                     max_iterations=5000)
-    path = complete(weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-27,
-                    max_iterations=5000)
+    fixed = complete(
+        weight, mask, algorithm="svt", shrinkage=lam, tolerance=1e-14, max_iterations=5000
+    )
+    path = complete(
+        weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-27, max_iterations=5000
+    )
     np.testing.assert_allclose(fixed.values, expected, atol=1e-8)
     np.testing.assert_allclose(path.values, expected, atol=1e-8)
 
@@ -47,8 +49,9 @@ def test_the_truncation_grows_until_it_does_not_bind():
     lam = 0.3 * float(torch.linalg.matrix_norm(weight, 2))
     expected = reference(weight.numpy(), mask.numpy(), lam)
     assert np.linalg.matrix_rank(expected, tol=1e-6) > 12
-    found = complete(weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-16,
-                     path_length=1)
+    found = complete(
+        weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-16, path_length=1
+    )
     np.testing.assert_allclose(found.values, expected[mask.numpy()], atol=1e-4)
 
 
@@ -73,8 +76,13 @@ def test_warm_starts_save_iterations_at_the_last_lambda():
 
 def test_max_rank_limits_the_estimate():
     matrix, mask, weight = problem(noise=0.0)
-    found = complete(weight, algorithm="softimpute", max_rank=4, tolerance=1e-12,
-                     shrinkage=1e-3 * float(torch.linalg.matrix_norm(weight, 2)))
+    found = complete(
+        weight,
+        algorithm="softimpute",
+        max_rank=4,
+        tolerance=1e-12,
+        shrinkage=1e-3 * float(torch.linalg.matrix_norm(weight, 2)),
+    )
     error = (found.values - matrix[mask]).norm() / matrix[mask].norm()
     assert error < 0.05
     one = complete(weight, algorithm="softimpute", max_rank=1)
@@ -123,8 +131,12 @@ def test_truncated_svd(dtype, rank):
     torch.testing.assert_close(left.mT[:3] @ left[:, :3], eye, atol=1e-4, rtol=0)
     torch.testing.assert_close(right.mT[:3] @ right[:, :3], eye, atol=1e-4, rtol=0)
     best = u[:, :3] * s[:3] @ v[:, :3].mT
-    torch.testing.assert_close((left * values @ right.mT), (u[:, :rank] * s[:rank] @
-                               v[:, :rank].mT).to(dtype), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        (left * values @ right.mT),
+        (u[:, :rank] * s[:rank] @ v[:, :rank].mT).to(dtype),
+        atol=1e-3,
+        rtol=0,
+    )
     assert float((left[:, :3] * values[:3] @ right[:, :3].mT - best).norm()) < 1e-2
 
 

@@ -1,18 +1,13 @@
 """The studies of chapters 0, 1 and 4, on a tiny pipeline with a judge that has no skill."""
 
-import copy
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from rbtc.claims import Claim, claims_table, describe_claims, with_interval
-from rbtc.lab import Lab
 from rbtc.magnitudes import idealised
 from rbtc.paper import paper_value
-from rbtc.profiles import PruneSettings, load_profile
 from rbtc.stats import Proportion
 from rbtc.studies import Subject, pool, printed, save_picture, subjects
 from rbtc.studies_ablation import Ablation, AblationStudy, ablation_study
@@ -21,33 +16,7 @@ from rbtc.studies_signs import MAGNITUDE, REFILLS, SIGN, SIGN_AVERAGE, SIGN_MAX,
 from rbtc.studies_signs import sign_study as run_sign_study
 from rbtc.tables import comparison, records
 
-PROFILE = dataclasses.replace(
-    load_profile("mini"),
-    model="models/not-there",
-    steps=2,
-    guidance=2.0,
-    batch_size=8,
-    conceptprune=PruneSettings(ratio=0.1, calls=2),
-    classes={"church": "church", "golf ball": "golf flag", "school bus": "bus"},
-)
 GOLF = "golf ball (golf flag)"
-
-
-class Judge:
-    names = ("church", "golf flag", "bus")
-    digest = "brightness"
-
-    def predict(self, images):
-        return [self.names[int(image.mean()) % 3] for image in images]
-
-
-@pytest.fixture(scope="module")
-def lab(tiny_pipeline, tmp_path_factory):
-    parts = {**tiny_pipeline.components, "unet": copy.deepcopy(tiny_pipeline.unet)}
-    pipe = type(tiny_pipeline)(**parts, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    store = tmp_path_factory.mktemp("store")
-    return Lab(PROFILE, pipeline=pipe, store=store, progress=False, classifier=Judge())
 
 
 @pytest.fixture(scope="module")

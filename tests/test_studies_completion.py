@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 
 import numpy as np
@@ -9,48 +8,12 @@ from rbtc.charts import curves, heat_maps
 from rbtc.completion import complete_all, count_signs
 from rbtc.descent import descent
 from rbtc.figures import picture_grid
-from rbtc.lab import Lab
-from rbtc.profiles import PruneSettings, load_profile
+from rbtc.solvers import SOLVERS, column_means
 from rbtc.stats import Proportion
 from rbtc.studies_alignment import alignment_study
-from rbtc.studies_completion import (
-    SOLVERS,
-    column_means,
-    completion_study,
-    paper_sign_accuracy,
-)
+from rbtc.studies_completion import completion_study, paper_sign_accuracy
 from rbtc.tables import comparison, records
 from rbtc.wording import listing, percent, power, relation
-
-
-class Judge:
-    """Names a picture by its mean brightness: no skill, but a function of the picture."""
-
-    names = ("church", "golf flag", "star")
-    digest = "brightness"
-
-    def predict(self, images):
-        return [self.names[int(image.mean()) % 3] for image in images]
-
-
-PROFILE = dataclasses.replace(
-    load_profile("mini"),
-    model="models/not-there",
-    steps=2,
-    guidance=2.0,
-    batch_size=8,
-    conceptprune=PruneSettings(ratio=0.2, calls=2),
-    classes={"church": "church", "golf ball": "golf flag", "starfish": "star"},
-)
-
-
-@pytest.fixture(scope="module")
-def lab(tiny_pipeline, tmp_path_factory):
-    parts = {**tiny_pipeline.components, "unet": copy.deepcopy(tiny_pipeline.unet)}
-    pipe = type(tiny_pipeline)(**parts, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    store = tmp_path_factory.mktemp("store")
-    return Lab(PROFILE, pipeline=pipe, store=store, progress=False, classifier=Judge())
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 import math
 
@@ -6,46 +5,15 @@ import numpy as np
 import pytest
 import torch
 
+from rbtc.defense_outcome import MODELS, standard_deviation
 from rbtc.figures import lines_with_intervals, picture_grid, surface
-from rbtc.lab import Lab
 from rbtc.paper import wide_table
-from rbtc.profiles import PruneSettings, load_profile
 from rbtc.stats import Proportion
-from rbtc.studies_defense import MODELS, defense_study, spare_whole_rows, standard_deviation
+from rbtc.studies_defense import defense_study, spare_whole_rows
 from rbtc.studies_detection import detection_study, pooled_sigma
 from rbtc.tables import comparison, records
 
 SIGMAS = (1e-6, 1e-2, 1e-1)
-
-
-class Judge:
-    """Names a picture by its mean brightness: no skill, but a function of the picture."""
-
-    names = ("church", "golf flag", "star")
-    digest = "brightness"
-
-    def predict(self, images):
-        return [self.names[int(image.mean()) % 3] for image in images]
-
-
-PROFILE = dataclasses.replace(
-    load_profile("mini"),
-    model="models/not-there",
-    steps=2,
-    guidance=2.0,
-    batch_size=8,
-    conceptprune=PruneSettings(ratio=0.2, calls=2),
-    classes={"church": "church", "golf ball": "golf flag", "starfish": "star"},
-)
-
-
-@pytest.fixture(scope="module")
-def lab(tiny_pipeline, tmp_path_factory):
-    parts = {**tiny_pipeline.components, "unet": copy.deepcopy(tiny_pipeline.unet)}
-    pipe = type(tiny_pipeline)(**parts, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    store = tmp_path_factory.mktemp("store")
-    return Lab(PROFILE, pipeline=pipe, store=store, progress=False, classifier=Judge())
 
 
 @pytest.fixture(scope="module")

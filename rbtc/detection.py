@@ -1,0 +1,167 @@
+"""Finding the places that noise hides: two attackers, and how well a guess matches the truth.
+
+The modified weights of an obfuscated model are no exact zeros any more, but where the noise is
+smaller than the surviving weights their magnitude still gives them away (paper Sec. 5.5). An
+attacker sees the weights and nothing else; the scores also know the true mask.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_weights
+
+
+def _magnitude(weight: torch.Tensor) -> torch.Tensor:
+    # Widening is exact, and not every torch sorts and searches half precision.
+    return weight.detach().abs().to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def _smallest(magnitudes: torch.Tensor, share: float) -> torch.Tensor:
+    """The int(share * n) smallest of a flat tensor, ties in order of position: (n,) bool."""
+    count = int(share * magnitudes.numel())
+    if count == 0:
+        raise ValueError(f"share {share} of {magnitudes.numel()} weights is less than one weight")
+    threshold = magnitudes.kthvalue(count).values
+    guess = magnitudes < threshold
+    # Half precision has few distinct tiny magnitudes, so the budget usually ends inside a tie.
+    ties = (magnitudes == threshold).nonzero().flatten()
+    guess[ties[: count - int(guess.sum())]] = True
+    return guess
+
+
+def budget_attack(
+    weights: Weights, *, share: float = 0.02, scope: Literal["global", "layer"] = "global"
+) -> Masks:
+    """Guess that the smallest magnitudes are the modified ones: a fixed share of all weights.
+
+    The adaptive attacker of the authors' release takes the smallest 2 % over all layers together.
+    Its recall is capped by its budget: a share below the true density must miss some.
+
+    Args:
+        weights: Weight name -> (rows, columns), obfuscated.
+        share: Share of weights to name, in (0, 1); int(share * count) of them.
+        scope: Rank over all layers together, or within each layer.
+
+    Returns:
+        Weight name -> bool (rows, columns), True = guessed to be modified.
+
+    Raises:
+        ValueError: For no weights, weights that are not finite, an unknown scope, or a share
+            outside (0, 1) or below one weight.
+    """
+    check_weights(weights)
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie in (0, 1), not {share}")
+    if scope not in ("global", "layer"):
+        raise ValueError(f"scope must be 'global' or 'layer', not {scope!r}")
+    magnitudes = {name: _magnitude(weights[name]).flatten() for name in sorted(weights)}
+    if scope == "layer":
+        guesses = {name: _smallest(values, share) for name, values in magnitudes.items()}
+    else:
+        pooled = _smallest(torch.cat(list(magnitudes.values())), share)
+        parts = pooled.split([values.numel() for values in magnitudes.values()])
+        guesses = dict(zip(magnitudes, parts, strict=True))
+    return {name: guess.reshape(weights[name].shape) for name, guess in guesses.items()}
+
+
+def threshold_attack(weights: Weights, *, threshold: float) -> Masks:
+    """Guess that every weight of magnitude below the threshold is a modified one.
+
+    With |w| < 5 sigma_M it names practically every modified weight, and with sigma_M far below
+    sigma_U few others: no budget limits its recall.
+
+    Args:
+        weights: Weight name -> (rows, columns), obfuscated.
+        threshold: Positive magnitude.
+
+    Returns:
+        Weight name -> bool (rows, columns), True = guessed to be modified.
+
+    Raises:
+        ValueError: For no weights, weights that are not finite, or a threshold that is not
+            positive and finite.
+    """
+    check_weights(weights)
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ValueError(f"threshold must be a positive finite number, not {threshold}")
+    return {name: weights[name].detach().abs() < threshold for name in sorted(weights)}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a guessed mask matches the true one, pooled over layers.
+
+    Attributes:
+        precision: hits / guessed; NaN when nothing was guessed.
+        recall: hits / true.
+        hits: Weights both guessed and truly modified.
+        guessed: Weights guessed.
+        true: Weights truly modified.
+    """
+
+    precision: float
+    recall: float
+    hits: int
+    guessed: int
+    true: int
+
+
+def _check_truth(truth: Masks) -> int:
+    check_masks(truth)
+    true = sum(int(mask.sum()) for mask in truth.values())
+    if true == 0:
+        raise ValueError("the true masks mark no weight: there is nothing to detect")
+    return true
+
+
+def detection(guess: Masks, truth: Masks) -> Detection:
+    """Compare a guessed mask with the true one, pooled over layers.
+
+    Raises:
+        ValueError: When layers or shapes differ, a mask is not boolean, or the truth is empty.
+    """
+    check_same_layers(truth, guess)
+    check_masks(guess)
+    true = _check_truth(truth)
+    hits = sum(int((guess[name] & truth[name].to(guess[name].device)).sum()) for name in truth)
+    guessed = sum(int(mask.sum()) for mask in guess.values())
+    return Detection(hits / guessed if guessed else math.nan, hits / true, hits, guessed, true)
+
+
+def detection_auc(weights: Weights, truth: Masks) -> float:
+    """Area under the ROC curve of the score -|w|, pooled over layers.
+
+    The probability that a random modified weight is smaller in magnitude than a random unmodified
+    one, ties counting half: 1 when magnitude gives every place away, 1/2 when it says nothing,
+    below 1/2 when the modified weights are the outliers.
+
+    Args:
+        weights: Weight name -> (rows, columns), obfuscated.
+        truth: Weight name -> bool (rows, columns), True = modified.
+
+    Raises:
+        ValueError: When layers or shapes differ, weights are not finite, or one of the two groups
+            is empty.
+    """
+    check_same_layers(weights, truth)
+    check_weights(weights)
+    true = _check_truth(truth)
+    groups: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    for name in sorted(weights):
+        magnitude = _magnitude(weights[name])
+        mask = truth[name].to(magnitude.device)
+        groups[True].append(magnitude[mask])
+        groups[False].append(magnitude[~mask])
+    modified, rest = torch.cat(groups[True]), torch.cat(groups[False]).sort().values
+    if not rest.numel():
+        raise ValueError("the true masks mark every weight: there is nothing to compare with")
+    below = torch.searchsorted(rest, modified)  # strictly smaller ones
+    up_to = torch.searchsorted(rest, modified, right=True)
+    above = int((rest.numel() - up_to).sum())
+    ties = int((up_to - below).sum())
+    return (above + ties / 2) / (true * rest.numel())
