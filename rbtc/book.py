@@ -123,6 +123,7 @@ def execute(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "mode": mode,
         "parameters": dict(effective),
+        "device": _device(notebook),
         "wall_seconds": round(time.time() - started, 1),
         "commit": stamp.commit(book.root),
         "versions": stamp.versions(),
@@ -178,6 +179,15 @@ def _notebook_errors() -> tuple[type[Exception], ...]:
     from papermill.exceptions import PapermillException
 
     return (PapermillException, DeadKernelError, CellTimeoutError)
+
+
+def _device(notebook: Any) -> str:
+    """What the page ran on, as its stamp said; "" for a notebook without a stamp."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if device := output.get("metadata", {}).get("rbtc_device"):
+                return device
+    return ""
 
 
 def _tidy(notebook: Any, name: str) -> None:

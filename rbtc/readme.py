@@ -22,7 +22,7 @@ def minutes_table(root: Path) -> str:
         seconds = float(facts["wall_seconds"])
         total += seconds
         images = facts.get("parameters", {}).get("images", "-")
-        where = facts.get("device", "CPU")
+        where = facts.get("device") or "not recorded"
         lines.append(f"| {path.stem} | {seconds / 60:.1f} | {images} | {where} |")
     if len(lines) == 2:
         raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")

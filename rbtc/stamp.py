@@ -97,7 +97,8 @@ def show(info: Any = None, parameters: Mapping[str, Any] | None = None) -> None:
     if "IPython" in sys.modules:
         from IPython.display import display
 
-        display(made)
+        # The runner reads the device from here: only the kernel knows what the page ran on.
+        display(made, metadata={"rbtc_device": made.device})
     else:
         print(made)
 

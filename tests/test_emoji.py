@@ -251,7 +251,7 @@ def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world):
     torch.manual_seed(0)
     vae = build_vae(widths=(8, 8, 8, 8)).eval().requires_grad_(False)
     tokenizer = load_tokenizer(write_tokenizer(tmp_path / "t", CONCEPTS, STYLES))
-    levers = Levers(width=8, text_width=8)
+    levers = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1)
     model = nn.ModuleDict(
         {
             "unet": build_unet(levers),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import standing
 from rbtc.emoji.sets import HELD_OUT_STYLE, data_folder
-from rbtc.emoji.train import MODEL_FOLDERS, models_folder
+from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, models_folder
 
 
 def _read(path: Path) -> Any:
@@ -48,17 +49,65 @@ def judges_table(models: Path) -> str:
     return "\n".join(lines)
 
 
-def _erasability(rows: list[dict[str, float]]) -> str:
+def _interval(row: Any, name: str) -> str:
+    return f"{row[name]:.2f} [{row[name + '_low']:.2f}, {row[name + '_high']:.2f}]"
+
+
+def erasability_table(curve: pd.DataFrame) -> str:
+    """Markdown table of ``emoji_erasability.csv``: a line per ratio and concept, with intervals."""
     lines = [
-        "| ratio | density | erased class | other classes | sign accuracy |",
-        "|---|---|---|---|---|",
+        "| ratio | concept | density | erased class (n) | other classes (n) | sign accuracy |",
+        "|---|---|---|---|---|---|",
     ]
-    for r in rows:
+    for _, row in curve.iterrows():
         lines.append(
-            f"| {r['ratio']:g} | {r['density']:.3f} | {r['erased']:.2f} | {r['preserved']:.2f} | "
-            f"{r['sign_accuracy']:.3f} |"
+            f"| {row['ratio']:g} | {row['concept']} | {row['density']:.3f} | "
+            f"{_interval(row, 'erased')} ({row['erased_n']:.0f}) | "
+            f"{_interval(row, 'preserved')} ({row['preserved_n']:.0f}) | "
+            f"{row['sign_accuracy']:.3f} |"
         )
     return "\n".join(lines)
+
+
+def training_commands(models: Path, training: dict[str, Any]) -> str:
+    """The commands that train what lies in ``models``: options that are not defaults are named."""
+    runs = dict(training["stages"])
+    for stage, folder in MODEL_FOLDERS.items():
+        if (models / folder / "judge.json").exists():
+            runs[stage] = _read(models / folder / "judge.json").get("training", {})
+    lines = ["python -m rbtc.emoji.train fetch  # needs npm"]
+    for stage, done in runs.items():
+        words = ["python -m rbtc.emoji.train", stage]
+        for option in ("pictures", "batch_size", "learning_rate", "seed"):
+            if option in done and done[option] != getattr(DEFAULTS[stage], option):
+                words += [f"--{option.replace('_', '-')}", str(done[option])]
+        if stage == "diffusion":
+            for lever, value in training["levers"].items():
+                if value != getattr(Levers(), lever):
+                    name = lever.replace("_", "-")
+                    words += (
+                        [f"--{name}" if value else f"--no-{name}"]
+                        if isinstance(value, bool)
+                        else [f"--{name}", str(value)]
+                    )
+        lines.append(" ".join(words))
+    lines.append("python -m rbtc.emoji.train pack")
+    return "\n".join([*lines, "python -m rbtc.emoji.report && python -m rbtc.emoji.card"])
+
+
+def sittings_note(training: dict[str, Any]) -> str:
+    """A sentence on stages that were stopped and continued with other options; else empty."""
+    changed = []
+    for stage, done in training["stages"].items():
+        options = [{**s, "from": 0} for s in done.get("sittings", [])]
+        if any(other != options[0] for other in options[1:]):
+            steps = ", then ".join(
+                f"{s['pictures']:,} pictures at a rate of {s['learning_rate']:g} "
+                f"(from {s['from']:,})"
+                for s in done["sittings"]
+            )
+            changed.append(f"The stage `{stage}` was continued with other options: {steps}.")
+    return " ".join(changed)
 
 
 def card(models: Path | None = None, results: Path = Path("results")) -> str:
@@ -72,6 +121,7 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
     words = _read(models / "emoji-sd" / "concepts.json")
     found = _read(results / "emoji_report.json")
     accuracy = pd.read_csv(results / "emoji_accuracy.csv")
+    curve = pd.read_csv(results / "emoji_erasability.csv")
     levers = "\n".join(f"| `{k}` | {v} |" for k, v in training["levers"].items())
     stages = "\n".join(
         f"| {stage} | {done['pictures']:,} | {done['batch_size']} | "
@@ -112,13 +162,10 @@ and the empty caption. The words are in `concepts.json`.
 ## Training
 
 ```
-python -m rbtc.emoji.train fetch          # needs npm
-python -m rbtc.emoji.train vae
-python -m rbtc.emoji.train diffusion
-python -m rbtc.emoji.train concept-judge  # style-judge, clip
-python -m rbtc.emoji.train pack
-python -m rbtc.emoji.report && python -m rbtc.emoji.card
+{training_commands(models, training)}
 ```
+
+{sittings_note(training)}
 
 | stage | pictures | batch | minutes | on |
 |---|---|---|---|---|
@@ -148,9 +195,9 @@ activation norm of the neurons, quantiles: {
         ", ".join(f"{q[1:]}: {v:.2f}" for q, v in neurons.items() if q != "layer")
     }.
 
-What ConceptPrune does to it, by ratio (mean of the report's concepts):
+What ConceptPrune does to it, by ratio:
 
-{_erasability(found["erasability"])}
+{erasability_table(curve)}
 
 ## Judges
 

@@ -36,22 +36,30 @@ class Levers:
     """Training choices that bear on erasability.
 
     Attributes:
-        width: channels of the first level; the others are 2, 4 and 4 times as wide.
+        width: channels of the 8 x 8 level; it must carry the whole latent, so it is no narrower
+            than the second.
+        inner_width: half the channels of the 4 x 4 level, a quarter of those of the inner two.
         text_width: width of the text embedding (cross-attention's input).
         zero_init_ffn: start every ``ff.net.2`` weight at zero, so that all of it is learnt.
         resnet_dropout: dropout inside the residual blocks.
         resnet_weight_decay: weight decay of the residual convolutions (the rest: LoopConfig's).
         resnet_rate: learning-rate factor of the residual convolutions.
-        activation_sparsity: weight of the mean L1/L2 ratio of the GEGLU outputs in the loss.
+        activation_sparsity: weight of the mean L1/L2 ratio of the GEGLU outputs in the loss. From
+            the first step on it leaves one active neuron a token before the layer has learnt
+            anything; it belongs to a run that goes on from a trained checkpoint.
+        time_power: training times are the schedule's length times u ** time_power, u uniform;
+            below one, more of them fall where the picture's content is decided.
     """
 
-    width: int = 32
+    width: int = 64
+    inner_width: int = 32
     text_width: int = 48
     zero_init_ffn: bool = True
     resnet_dropout: float = 0.0
     resnet_weight_decay: float = 0.2
     resnet_rate: float = 1.0
-    activation_sparsity: float = 0.1
+    activation_sparsity: float = 0.0
+    time_power: float = 0.7
 
 
 def build_unet(levers: Levers) -> UNet2DConditionModel:
@@ -62,7 +70,7 @@ def build_unet(levers: Levers) -> UNet2DConditionModel:
         sample_size=8,
         in_channels=CODE_CHANNELS,
         out_channels=CODE_CHANNELS,
-        block_out_channels=tuple(levers.width * m for m in (1, 2, 4, 4)),
+        block_out_channels=(levers.width, *(levers.inner_width * m for m in (2, 4, 4))),
         layers_per_block=2,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
@@ -209,8 +217,9 @@ def train_diffusion(
 ) -> nn.ModuleDict:
     """Train ``model["text_encoder"]`` and ``model["unet"]`` jointly; return their average.
 
-    Mean squared error of the velocity v = sqrt(abar) noise - sqrt(1 - abar) latent, times drawn
-    evenly (one from each slice of the schedule), plus the sparsity penalty.
+    Mean squared error of the velocity v = sqrt(abar) noise - sqrt(1 - abar) latent, one time from
+    each of as many slices of (0, 1) as the batch is long (see ``Levers.time_power``), plus the
+    sparsity penalty.
     """
     device = next(model.parameters()).device
     levels = noise_levels().to(device)
@@ -220,7 +229,7 @@ def train_diffusion(
         latents, tokens = pool.batch(config.batch_size)
         n = len(latents)
         even = (torch.arange(n, device=device) + torch.rand(n, device=device)) / n
-        times = (even * len(levels)).long().clamp(max=len(levels) - 1)
+        times = (even**levers.time_power * len(levels)).long().clamp(max=len(levels) - 1)
         signal = levels[times].sqrt()[:, None, None, None]
         spread = (1 - levels[times]).sqrt()[:, None, None, None]
         noise = torch.randn_like(latents)

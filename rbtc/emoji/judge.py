@@ -9,6 +9,7 @@ neither the judges nor emoji-sd ever see.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from rbtc.emoji.loop import LoopConfig, train
-from rbtc.emoji.scenes import Placement, World
+from rbtc.emoji.scenes import Placement, World, article
 from rbtc.emoji.sets import HELD_OUT_STYLE, STYLES
 from rbtc.emoji.text import MAX_TOKENS
 from rbtc.judges import build_clip, build_resnet, save_judge
@@ -40,6 +41,11 @@ def score(model: nn.Module, world: World, which: str, pictures: int = 4096) -> P
         answer = model(batch.pictures.to(device)).argmax(1).cpu()
         hits += int((answer == getattr(batch, which)).sum())
     return Proportion(hits, pictures // 128 * 128)
+
+
+def training_record(folder: Path) -> dict[str, Any]:
+    """Length, optimiser, time and device of the finished run in ``folder``."""
+    return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
 
 def as_row(proportion: Proportion) -> dict[str, float]:
@@ -101,7 +107,14 @@ def train_resnet_judge(
                 answer = average(batch.pictures.to(device)).argmax(1).cpu()
                 hits += int((answer == index[batch.concepts]).sum())
         scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(Proportion(hits, 16 * 128))
-    card = {"kind": "resnet", "task": which, "layers": layers, "names": names, "scores": scores}
+    card = {
+        "kind": "resnet",
+        "task": which,
+        "layers": layers,
+        "names": names,
+        "scores": scores,
+        "training": training_record(folder),
+    }
     save_judge(average, card, target)
     return card
 
@@ -166,7 +179,7 @@ def train_clip_judge(
     model.load_state_dict(average.state_dict())
     model.eval()
     fresh = World(sheet, concepts, styles, seed=config.seed + 6007)
-    candidates = [f"{'an' if c[0] in 'aeiou' else 'a'} {c}" for c in concepts]
+    candidates = [article(c) for c in concepts]
     tokens = tokenizer(
         candidates, padding="max_length", truncation=True, return_tensors="pt"
     ).input_ids
@@ -181,6 +194,7 @@ def train_clip_judge(
         "kind": "clip",
         "model": description,
         "scores": {"zero_shot_concept": as_row(Proportion(hits, 16 * 128))},
+        "training": training_record(folder),
     }
     save_judge(model, card, target)
     tokenizer.save_pretrained(target / "tokenizer")

@@ -93,12 +93,16 @@ def train(
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     seen, seconds, checkpoint = 0, 0.0, folder / "checkpoint.pt"
+    sittings: list[dict] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         seen, seconds = state["seen"], state["seconds"]
+        sittings = state.get("sittings", [])
+    # One entry per start of the command: a run whose options changed midway says so.
+    sittings.append({"from": seen, **asdict(config), "device": device_name(device)})
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
@@ -109,6 +113,7 @@ def train(
                 "optimiser": optimiser.state_dict(),
                 "seen": seen,
                 "seconds": seconds,
+                "sittings": sittings,
             },
             temporary,
         )
@@ -156,6 +161,12 @@ def train(
     bar.close()
     seconds += time.monotonic() - start
     save()
-    done = {**asdict(config), "seconds": seconds, "device": device_name(device), **figures}
+    done = {
+        **asdict(config),
+        "seconds": seconds,
+        "device": device_name(device),
+        "sittings": sittings,
+        **figures,
+    }
     (folder / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
     return average

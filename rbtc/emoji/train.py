@@ -42,7 +42,12 @@ DEFAULTS = {
         24_000, batch_size=16, learning_rate=2e-3, warmup=800, ema=0.998, save_every=4_000
     ),
     "diffusion": LoopConfig(
-        450_000, learning_rate=1e-3, warmup=20_000, weight_decay=0.02, save_every=40_000
+        450_000,
+        batch_size=64,
+        learning_rate=2e-3,
+        warmup=12_800,
+        weight_decay=0.02,
+        save_every=60_000,
     ),
     "concept-judge": LoopConfig(60_000, batch_size=64, weight_decay=0.05, ema=0.995),
     "style-judge": LoopConfig(30_000, batch_size=64, weight_decay=0.05, ema=0.995),
