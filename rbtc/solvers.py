@@ -18,7 +18,7 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "column means": {},
     "released, one step": {"algorithm": "released", "max_iterations": 1},
     "released": {"algorithm": "released"},
-    "released, signs at rest": {"algorithm": "released", "fast": True},
+    "released, signs at rest": {"algorithm": "released", "rest": True},
     "softimpute": {"algorithm": "softimpute"},
     "svt": {"algorithm": "svt"},
     "shuffled weights": {"algorithm": "released"},
