@@ -29,10 +29,10 @@ from matrices import QUICK_SHAPES, SD_SHAPES, SMALL_SHAPES, SPECTRUM, Task, draw
 from measure import peak_megabytes, reset_peak, roofline, seconds
 from tqdm import tqdm
 
+from rbtc.book.stamp import duration
 from rbtc.completion import complete
-from rbtc.figures import house_style
-from rbtc.released import exchanged, largest_set, released_exact
-from rbtc.stamp import duration
+from rbtc.report.charts import house_style
+from rbtc.solvers.released import exchanged, largest_set, released_exact
 
 Values = dict[str, torch.Tensor]
 
@@ -40,8 +40,8 @@ Values = dict[str, torch.Tensor]
 def converged(task: Task) -> tuple[Values, dict[str, int]]:
     """Return where the released loop ends on every layer, and after how many steps.
 
-    Computed in float64 by `rbtc.released.released_exact`, which the tests hold to the loop as
-    written within 1e-8.
+    Computed in float64 by `rbtc.solvers.released.released_exact`, which the tests hold to the loop
+    as written within 1e-8.
     """
     values, steps = {}, {}
     for name, weight in tqdm(task.pruned.items(), desc=f"{task.name}: reference", unit="layer"):

@@ -99,7 +99,7 @@ FAITHFUL, FAST = "rbtc released", "rbtc released, fast"
 EVERYWHERE: dict[str, Contender] = {
     FAITHFUL: ours(),
     FAST: ours(fast=True),
-    "rbtc released, signs at rest": ours(rest=True),
+    "rbtc released, stopped early": ours(early_stop=True),
     "rbtc softimpute": ours(algorithm="softimpute"),
     "svd_lowrank SoftImpute": lowrank_soft_impute,
 }

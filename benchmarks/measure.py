@@ -13,7 +13,7 @@ import torch
 from contenders import column_means
 from matrices import realistic, row_wise_mask
 
-from rbtc.polar import InverseRoot, PartlyKnown
+from rbtc.solvers.polar import InverseRoot, PartlyKnown
 
 
 def seconds(work: Callable[[], object], device: str) -> float:

@@ -49,11 +49,12 @@ snippet = "book/_generated/overview.md"
 # %%
 from IPython.display import Markdown
 
-import rbtc.stamp
-from rbtc import figures, tables
+import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.studies import save_picture
-from rbtc.studies_overview import overview
+from rbtc.report import charts, tables
+from rbtc.report import pictures as plates
+from rbtc.studies.common import counts
+from rbtc.studies.overview import overview
 
 lab = Lab(profile)
 result = overview(
@@ -67,8 +68,8 @@ result = overview(
 # block start from the same noise. They are the first seeds that were counted, not the best ones.
 
 # %%
-figure = figures.picture_grid(result.grid())
-save_picture(figure, picture)
+figure = plates.picture_grid(result.pictures)
+plates.save_picture(figure, picture)
 figure
 
 # %% [markdown]
@@ -80,32 +81,51 @@ figure
 # numbers. They belong to another model and other pictures, so compare the steps, not the heights.
 
 # %%
-figures.bars_with_intervals(
-    result.erased,
+charts.bars_with_intervals(
+    tables.nested(result.part("erased"), "model", "concept"),
     paper=result.paper(),
     ylabel="accuracy on the erased class",
     limits=(0, 1.02),
 )
 
 # %% [markdown]
-# The averages over these classes, with 95 % intervals. A verdict compares the step from the line
-# above: *same direction* means that our intervals do not overlap and that the paper's number moves
-# the same way, *agrees* that the printed number lies in our interval, *undecided* that our
-# intervals overlap. The paper's averages are taken over the classes shown here, from the numbers
-# it prints for each; the pretrained model's pictures of the other classes are counted once.
+# Over these classes, with 95 % intervals. All three models drew from the same prompts and seeds, so
+# each step is measured picture by picture: *change* is the paired change from the line above, and
+# the verdict compares its direction with the paper's. *Undecided* means that the interval of our
+# change holds zero, *no effect printed* that the paper's own step lies within the sampling error of
+# its pictures. The other classes' pictures recur for every erased concept; each counts once in the
+# width of an interval.
 
 # %%
-tables.save_csv(tables.records(result.class_rows()), "00_overview")
+tables.save_csv(counts(result.hits), "00_overview")
 tables.comparison(result.rows(), verdicts=True)
 
 # %% [markdown]
-# ## In words
+# ## Concept by concept
 #
-# Computed from the numbers above; a change is called clear when the intervals do not overlap.
+# The change that pruning makes, and the change that the attack makes after it. *p* is the exact
+# McNemar test on the pictures that changed; the last column is the smallest change that this many
+# pictures could have told from none.
 
 # %%
-tables.save_snippet(result.describe(), tables.comparison(result.rows()), snippet)
-Markdown(result.describe())
+tables.effects_table(result.steps("pruned"), "pretrained to pruned")
+
+# %%
+tables.effects_table(result.steps("revived"), "pruned to revived")
+
+# %%
+summary = (
+    f"Pruning changes the accuracy on the erased class by {result.step('erased', 'pruned')}, to "
+    f"{result.accuracy('erased', 'pruned')}; the attack by {result.step('erased', 'revived')}, to "
+    f"{result.accuracy('erased', 'revived')}. On the other classes the changes are "
+    f"{result.step('preserved', 'pruned')} and {result.step('preserved', 'revived')}."
+)
+tables.save_snippet(summary, tables.comparison(result.rows()), snippet)
+Markdown(summary)
+
+# %% [markdown]
+# Prune ratio, calls, reference prompts and $K$ were chosen for this model on other concepts than
+# these: [](90_operating_point.ipynb).
 
 # %% [markdown]
 # ## Where it goes from here
@@ -115,6 +135,7 @@ Markdown(result.describe())
 # - [](03_topk_alignment.ipynb): which of the recovered signs to trust.
 # - [](04_nms_ablations.ipynb): how many to keep, and what size to give them.
 # - [](05_defense.ipynb): hiding the zeros, and looking for them all the same.
+# - [](90_operating_point.ipynb): how much to prune on this model, and for which concepts it fails.
 
 # %%
-rbtc.stamp.show(lab)
+rbtc.book.stamp.show(lab)

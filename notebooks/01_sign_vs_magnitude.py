@@ -52,12 +52,13 @@ draw_seed = 2021
 # None of this is an attack: every line of it reads the pretrained model.
 
 # %%
-from IPython.display import Markdown
-
-import rbtc.stamp
-from rbtc import figures, tables
+import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.studies_signs import sign_study
+from rbtc.report import charts, tables
+from rbtc.report import pictures as plates
+from rbtc.report.claims import claims_table
+from rbtc.studies.common import counts
+from rbtc.studies.sign_vs_magnitude import sign_study
 
 lab = Lab(profile)
 study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, draw_seed=draw_seed)
@@ -69,7 +70,7 @@ study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, dr
 # seeds that were counted.
 
 # %%
-figures.picture_grid(study.grid())
+plates.picture_grid(study.pictures)
 
 # %% [markdown]
 # ## The paper's Fig. 2, with intervals
@@ -83,11 +84,15 @@ figures.picture_grid(study.grid())
 # against our numbers is only what its text says.
 
 # %%
-figures.bars_with_intervals(study.accuracy, ylabel="accuracy on the erased class", limits=(0, 1.02))
+charts.bars_with_intervals(
+    tables.nested(study.hits, "model", "concept"),
+    ylabel="accuracy on the erased class",
+    limits=(0, 1.02),
+)
 
 # %%
-tables.save_csv(tables.records(study.rows()), "01_sign_vs_magnitude")
-study.table()
+tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
+tables.accuracy_table(study.hits, "model", "concept")
 
 # %% [markdown]
 # ## Why signs should matter more
@@ -116,18 +121,16 @@ study.summary()
 # %% [markdown]
 # ## The paper's claims, one by one
 #
-# Each claim says that one accuracy is larger than another. It *holds* here if our intervals, pooled
-# over the classes, do not overlap and lie in that order; if they overlap it stays *undecided*.
+# Each claim says that one accuracy is larger than another. The *change* is from the smaller to the
+# larger, picture by picture over all classes. The claim *holds* here if the interval of the change
+# lies above zero, and is *undecided* if it holds zero.
 
 # %%
-study.claims_table()
-
-# %%
-Markdown(study.describe())
+claims_table(study.claims())
 
 # %% [markdown]
 # The attack needs the other half of an answer: signs are worth having only if they can be found
 # without the pretrained model. That is [the next chapter](02_matrix_completion.ipynb).
 
 # %%
-rbtc.stamp.show(lab)
+rbtc.book.stamp.show(lab)

@@ -56,10 +56,11 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-import rbtc.stamp
-from rbtc import charts, figures, tables
+import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.studies_alignment import alignment_study
+from rbtc.report import charts, tables
+from rbtc.report import pictures as plates
+from rbtc.studies.topk_alignment import alignment_study, diagonal
 
 lab = Lab(profile)
 study = alignment_study(lab, concepts, ratios=ratios, shown=shown, images=images, seed=seed)
@@ -72,7 +73,7 @@ study = alignment_study(lab, concepts, ratios=ratios, shown=shown, images=images
 # how many signs are written back.
 
 # %%
-figures.picture_grid(study.grid())
+plates.picture_grid(study.images)
 
 # %% [markdown]
 # ## Do large estimates stand where large weights stood?
@@ -90,19 +91,20 @@ charts.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group
 # line meets the overall accuracy at $K = 1$. What an attacker needs is a gap between the lines.
 
 # %%
-accuracies = study.accuracies[study.everything]
-tables.save_csv(figures.long_form(accuracies), "03_signs_by_k")
-figures.lines_with_intervals(
-    accuracies,
+shares = study.shares()
+tables.save_csv(charts.long_form(shares), "03_signs_by_k")
+charts.lines_with_intervals(
+    shares,
     paper=study.paper_lines(),
-    title=study.everything,
+    title="all concepts",
     xlabel="K",
     ylabel="share of right signs",
     limits=(0, 1.02),
 )
 
 # %% [markdown]
-# The first concept alone, beside the paper's golf ball.
+# The first concept alone, beside the paper's golf ball. The change is that from the rest to the top
+# $K$, paired over layers.
 
 # %%
 tables.save_csv(tables.records(study.rows()), "03_table_06")
@@ -110,11 +112,20 @@ tables.save_csv(study.frame(), "03_table_05")
 tables.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
-# The weights of a layer are not independent of each other, so these intervals are too narrow rather
-# than too wide. What they do say is how much of a difference could be counting noise alone.
+# The weights of a layer are not independent of each other, so the intervals of single shares are
+# too narrow rather than too wide; the change is over layers and concepts, which are.
 
 # %%
-Markdown(study.describe())
+tables.effects_table({f"K = {ratio:g}": study.change(ratio) for ratio in ratios}, "rest to top K")
 
 # %%
-rbtc.stamp.show(lab)
+matrix = study.everything
+Markdown(
+    f"Of the weights with the largest estimates, {tables.percent(matrix.iloc[0, 0])} were "
+    f"in the largest group before pruning and {tables.percent(matrix.iloc[0, -1])} in the "
+    f"smallest; unrelated orders give {tables.percent(1 / study.groups)}. The diagonal holds "
+    f"{tables.percent(diagonal(matrix))} on average."
+)
+
+# %%
+rbtc.book.stamp.show(lab)

@@ -56,12 +56,14 @@ draw_seed = 2021
 # vector, in a direction that gets worse as $K$ grows.
 
 # %%
-from IPython.display import Markdown, display
+from IPython.display import display
 
-import rbtc.stamp
-from rbtc import figures, tables
+import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.studies_ablation import ablation_study
+from rbtc.report import charts, tables
+from rbtc.report import pictures as plates
+from rbtc.studies.common import counts
+from rbtc.studies.nms_ablations import STRATEGIES, ablation_study
 
 lab = Lab(profile)
 study = ablation_study(
@@ -81,7 +83,7 @@ study = ablation_study(
 # line, same noise in the same place, the first seeds that were counted.
 
 # %%
-figures.picture_grid(study.grid())
+plates.picture_grid(study.pictures)
 
 # %% [markdown]
 # ## Accuracy over K
@@ -90,30 +92,55 @@ figures.picture_grid(study.grid())
 # model, from which a revival has to rise.
 
 # %%
-display(*study.figures())
+display(
+    *(
+        charts.lines_with_intervals(
+            study.curves(subject),
+            paper=study.paper(subject),
+            title=subject.label,
+            xlabel="K, share of signs kept",
+            ylabel="accuracy on the erased class",
+            limits=(0, 1),
+        )
+        for subject in study.subjects
+    )
+)
 
 # %% [markdown]
 # ## The tables
 #
-# The paper's number, ours with its 95 % interval, and the verdict. *Same* or *opposite direction*
-# compares the effect of the attack, here and in the paper, each seen from its own pruned model
-# (the paper's is in its Table 1); *undecided* means that our interval overlaps that of our pruned
-# model.
+# The paper's number, ours with its 95 % interval, the change from our pruned model picture by
+# picture, and the verdict: *same* or *opposite direction* to the paper's change (seen from its own
+# pruned model, in its Table 1), *undecided* where the interval of our change holds zero.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "04_nms_ablations")
-display(*study.tables())
+tables.save_csv(counts(study.hits), "04_nms_ablations")
+rows = [row for subject in study.subjects for row in study.rows(subject)]
+tables.save_csv(tables.records(rows), "04_effects")
+display(*(tables.comparison(study.rows(s), verdicts=True) for s in study.subjects))
 
 # %% [markdown]
 # ## What came out
 #
-# The paper draws two conclusions: Neuron-Max Scaling is better than the other magnitudes, and as
-# $K$ falls the accuracy first rises and then falls. Its main results all use one $K$, though its
-# own tables do not agree on the best one. The sentences below are computed, the paper's part from
-# its printed tables; two of our settings are told apart only if their intervals do not overlap.
+# The paper draws two conclusions. The first is that Neuron-Max Scaling is better than the other
+# magnitudes: the change from another strategy to NMS, at the same $K$ and over all concepts.
 
 # %%
-Markdown(study.describe())
+display(
+    *(
+        tables.effects_table(study.against(other), f"{other} to NMS")
+        for other in STRATEGIES
+        if other != "NMS"
+    )
+)
+
+# %% [markdown]
+# The second is that as $K$ falls the accuracy first rises and then falls; its main results all use
+# one $K$, though its own tables do not agree on the best one. The change from the pruned model at
+# each $K$, over all concepts:
 
 # %%
-rbtc.stamp.show(lab)
+tables.effects_table(study.revivals(), "pruned to NMS")
+
+# %%
+rbtc.book.stamp.show(lab)

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rbtc.generate import seeded_generators
 from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_weights, short_name
+from rbtc.models.generate import seeded_generators
 
 
 def _standard_deviation(sigma: float | None, variance: float | None) -> float:
@@ -224,3 +224,22 @@ def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def standard_deviation(variance: float) -> float:
+    """The square root, rounded so that the variance 1e-6 gives exactly the sigma 1e-3.
+
+    Equal noise then has one name, and its pictures are made once.
+    """
+    if not (math.isfinite(variance) and variance > 0):
+        raise ValueError(f"variance must be a positive finite number, not {variance}")
+    return float(f"{math.sqrt(variance):.12g}")
+
+
+def pooled_sigma(layers: pd.DataFrame) -> float:
+    """Standard deviation of all surviving weights, from those of `rbtc.defense.sigma_by_layer`."""
+    known = layers.dropna(subset=["sigma"])
+    count, mean, sigma = (known[name].to_numpy(float) for name in ("count", "mean", "sigma"))
+    shares = count / count.sum()
+    square = float(shares @ (sigma**2 + mean**2))
+    return math.sqrt(max(square - float(shares @ mean) ** 2, 0.0))

@@ -19,11 +19,14 @@ from torch import Tensor, nn
 Weights = dict[str, Tensor]
 """Parameter name -> (out_features, in_features) matrix, sorted by name."""
 
+
 Masks = dict[str, Tensor]
 """Parameter name -> (out_features, in_features) bool, True where the weight is pruned."""
 
+
 FFN_OUTPUT_PATTERN = re.compile(r"(?:^|\.)ff\.net\.2\.weight$")
 """Names of the second linear layer of a feed-forward block, in diffusers' naming."""
+
 
 _SHORT = re.compile(
     r"^(?P<side>down|mid|up)_blocks?(?:\.(?P<block>\d+))?\.attentions\.(?P<attention>\d+)"
@@ -204,3 +207,30 @@ def _check_shapes(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -
                 f"{name} has shape {tuple(given[name].shape)}, expected "
                 f"{tuple(expected[name].shape)}; both must come from the same architecture"
             )
+
+
+def prune(weights: Weights, masks: Masks) -> Weights:
+    """Copies of the weights with every masked one set to +0.0.
+
+    Multiplying by a 0/1 mask would leave -0.0 where the weight was negative, and that sign bit
+    survives saving: it would hand the pruned sign to anyone who reads the file. Filling does not.
+
+    Args:
+        weights: Weight name -> (rows, columns).
+        masks: Weight name -> bool (rows, columns), True = prune.
+
+    Returns:
+        New tensors of the same dtypes and devices; unmasked weights are bit-identical.
+
+    Raises:
+        ValueError: When layers or shapes differ, or a mask is not boolean.
+    """
+    check_same_layers(weights, masks)
+    pruned: Weights = {}
+    for name in sorted(weights):
+        mask = masks[name]
+        if mask.dtype != torch.bool:
+            raise ValueError(f"the mask of {name} has dtype {mask.dtype}, but bool is needed")
+        weight = weights[name].detach()
+        pruned[name] = weight.masked_fill(mask.to(weight.device), 0.0)
+    return pruned

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rbtc.completion import Completion, complete_all
+from rbtc.completion import Algorithm, Completion, complete_all
 from rbtc.layers import (
     Masks,
     Weights,
@@ -49,7 +49,7 @@ def revive(
     keep_ratio: float = 0.6,
     per: Literal["layer", "row", "global"] = "layer",
     strategy: Strategy = "neuron_max",
-    algorithm: Literal["released", "softimpute", "svt"] = "released",
+    algorithm: Algorithm = "released",
     missing: Masks | None = None,
     seed: int = 2021,
     completions: Mapping[str, Completion] | None = None,
@@ -64,7 +64,8 @@ def revive(
     missing: the places to attack, (rows, columns) bool per layer; None takes those of
         `completions` if given, else every weight that is exactly zero.
     completions: reuse these instead of completing again; `algorithm` and `options` then do not
-        apply, and giving options is an error.
+        apply, and giving options is an error. So is a weight that is not zero where a completion
+        says it is missing, unless `missing` names that place.
 
     Raises ValueError when nothing is missing (the model is not pruned) and for any bad option.
     """
@@ -123,7 +124,16 @@ def _reused_masks(
     if unknown:
         raise ValueError(f"`completions` has a layer {unknown[0]!r} that the model lacks")
     check_same_layers(weights, masks)
-    if missing is not None:
+    if missing is None:
+        for name, mask in masks.items():
+            kept = int((weights[name][mask] != 0).sum())
+            if kept:
+                raise ValueError(
+                    f"{name}: the model holds {kept} weights where its completion says they are "
+                    f"missing; these `completions` are of another model, or name the places with "
+                    f"`missing`"
+                )
+    else:
         check_same_layers(weights, missing)
         for name, mask in masks.items():
             if not torch.equal(mask, missing[name].to(mask.device)):

@@ -1,30 +1,58 @@
-"""Proportions and means that carry their uncertainty.
+"""Shares and differences that carry their uncertainty.
 
 An accuracy over a few hundred pictures is off by several points by chance alone, and the paper
 prints its accuracies without intervals. Everything this library reports has one.
+
+Two models are always asked in the same words with the same seeds, so they are compared picture by
+picture (`paired`): what the two share cancels, and no statement rests on whether two separate
+intervals overlap. Where the same picture of one model stands against pictures of several others,
+the picture is a cluster (`clustered`): it counts once, not several times.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
+Direction = Literal["rises", "falls", "undecided"]
 _Z = NormalDist().inv_cdf(0.975)
 
 
-def _text(value: float, low: float, high: float, n: int, spec: str) -> str:
-    spec = spec or ".2f"
-    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}] (n={n})"
+@runtime_checkable
+class Estimate(Protocol):
+    """A value with its 95 % interval and the number of observations behind it."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+
+    @property
+    def low(self) -> float: ...  # noqa: D102
+
+    @property
+    def high(self) -> float: ...  # noqa: D102
+
+    @property
+    def n(self) -> int: ...  # noqa: D102
+
+
+def interval(ours: Any) -> tuple[float, float, float]:
+    """(value, low, high); a plain number is its own interval."""
+    if isinstance(ours, Estimate):
+        return float(ours.value), float(ours.low), float(ours.high)
+    value = float(ours)
+    return value, value, value
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """`hits` out of `n`, with its Wilson 95 % interval.
+    """`hits` out of `n` independent trials, with its Wilson 95 % interval.
 
     The Wilson interval holds every true proportion p at which the observed share is at most z
     standard errors away, |hits/n - p| <= z sqrt(p (1 - p) / n). Unlike the usual
@@ -53,6 +81,12 @@ class Proportion:
         object.__setattr__(self, "hits", hits)
         object.__setattr__(self, "n", n)
 
+    @classmethod
+    def of(cls, hits: Iterable[Any]) -> Proportion:
+        """Count truth values."""
+        values = [bool(hit) for hit in hits]
+        return cls(sum(values), len(values))
+
     @property
     def value(self) -> float:
         """The observed share, hits / n."""
@@ -61,21 +95,12 @@ class Proportion:
     @property
     def low(self) -> float:
         """Lower end of the Wilson 95 % interval."""
-        return 0.0 if self.hits == 0 else max(0.0, self._centre - self._half_width)
+        return _wilson(self.value, self.n)[0]
 
     @property
     def high(self) -> float:
         """Upper end of the Wilson 95 % interval."""
-        return 1.0 if self.hits == self.n else min(1.0, self._centre + self._half_width)
-
-    @property
-    def _centre(self) -> float:
-        return (self.hits + _Z**2 / 2) / (self.n + _Z**2)
-
-    @property
-    def _half_width(self) -> float:
-        misses = self.n - self.hits
-        return _Z * math.sqrt(self.hits * misses / self.n + _Z**2 / 4) / (self.n + _Z**2)
+        return _wilson(self.value, self.n)[1]
 
     def __add__(self, other: Proportion) -> Proportion:
         if not isinstance(other, Proportion):
@@ -87,131 +112,210 @@ class Proportion:
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __format__(self, spec: str) -> str:
-        return _text(self.value, self.low, self.high, self.n, spec)
+        return _text(self, spec)
 
     def __str__(self) -> str:
         return format(self)
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean with a bootstrap interval; prints like a `Proportion`.
+class Share:
+    """A share of trials that come in clusters; prints like a `Proportion`.
 
     Attributes:
-        value: The mean, or the difference of two means.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        n: Number of values, or of pairs; of an unpaired difference, of both groups together.
+        value: The share.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        n: Number of trials.
+        clusters: Number of clusters, which is what carries information.
     """
 
     value: float
     low: float
     high: float
     n: int
+    clusters: int
 
     def __format__(self, spec: str) -> str:
-        return _text(self.value, self.low, self.high, self.n, spec)
+        return _text(self, spec)
 
     def __str__(self) -> str:
         return format(self)
 
 
-def _values(values: Sequence[float] | np.ndarray, label: str) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(
-            f"{label} must be a list of at least one number, not shape {array.shape}"
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{label} must be finite: it holds NaN or infinity")
-    return array
+@dataclass(frozen=True)
+class Difference:
+    """How a mean changes from one model to another, over the same trials.
+
+    Attributes:
+        value: The observed change, after minus before.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        n: Number of pairs.
+        clusters: Number of clusters of pairs.
+        p: Exact McNemar p-value; NaN where pairs are clustered or not yes and no.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    clusters: int
+    p: float = math.nan
+
+    @property
+    def direction(self) -> Direction:
+        """Where the change goes, "undecided" if its interval holds zero."""
+        if self.low > 0:
+            return "rises"
+        return "falls" if self.high < 0 else "undecided"
+
+    @property
+    def detectable(self) -> float:
+        """The smallest change that as many clusters could have shown to be one.
+
+        Of changes that all go the same way: what these numbers cannot see is below it.
+        """
+        m = self.clusters
+        for changed in range(1, m + 1):
+            if _bonett_price(np.r_[np.ones(changed), np.zeros(m - changed)])[0] > 0:
+                return changed / m
+        return 1.0
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or "+.2f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
 
 
-def _interval(
-    draw: Callable[[np.random.Generator], float], seed: int, resamples: int, level: float
-) -> tuple[float, float]:
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, not {resamples}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), not {level}")
-    try:
-        rng = np.random.default_rng(operator.index(seed))
-    except (TypeError, ValueError):
-        raise ValueError(f"seed must be a whole number, 0 or above, not {seed!r}") from None
-    means = [draw(rng) for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def clustered(hits: Sequence[Any] | pd.Series, clusters: Sequence[Any]) -> Share:
+    """Share of hits among trials of which those of one cluster are not independent.
 
-
-def bootstrap_mean(
-    values: Sequence[float] | np.ndarray,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> Mean:
-    """Mean with its percentile bootstrap interval.
-
-    The interval spans the central `level` of the means of resamples drawn with replacement. Equal
-    inputs give equal results.
+    The Wilson interval at the effective sample size n / deff, where deff is the variance of the
+    share estimated from the clusters over the one that independent trials would have (Kish,
+    "Survey Sampling", 1965). With one trial a cluster it is the ordinary Wilson interval.
 
     Args:
-        values: n finite numbers.
-        seed: Seed of the resampling.
-        resamples: Number of resamples.
-        level: Coverage, in (0, 1).
+        hits: n truth values.
+        clusters: n labels; equal labels belong together.
 
     Raises:
-        ValueError: For no values, values that are not finite or not a flat list, or options out
-            of range.
+        ValueError: no trials, or lists of unequal length.
     """
-    array = _values(values, "values")
-    n = array.size
-    low, high = _interval(
-        lambda rng: float(array[rng.integers(n, size=n)].mean()), seed, resamples, level
-    )
-    return Mean(float(array.mean()), low, high, n)
+    if len(hits) != len(clusters) or not len(hits):
+        raise ValueError(f"expected as many clusters as hits, got {len(clusters)} and {len(hits)}")
+    trials = np.asarray(hits, float)
+    value, n = float(trials.mean()), len(trials)
+    excess = np.bincount(_codes(clusters), trials - value)  # (clusters,)
+    m = len(excess)
+    plain = value * (1 - value) * n
+    effect = float((excess**2).sum()) / plain if plain > 0 else 1.0
+    # All alike: nothing shows how alike a cluster's trials are, so each cluster counts once.
+    size = n / max(effect, 1.0) if plain > 0 else m
+    return Share(value, *_wilson(value, size), n, m)
 
 
-def bootstrap_difference(
-    a: Sequence[float] | np.ndarray,
-    b: Sequence[float] | np.ndarray,
-    paired: bool = True,
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> Mean:
-    """Mean of `a` minus mean of `b`, with its percentile bootstrap interval.
+def paired(
+    before: Sequence[Any] | pd.Series,
+    after: Sequence[Any] | pd.Series,
+    clusters: Sequence[Any] | None = None,
+) -> Difference:
+    """Change of a mean over pairs, after minus before, with its 95 % interval.
 
-    Pictures made from the same seeds by two models are pairs: resampling the pairs removes the
-    variation the seeds share.
+    The interval is that of Bonett and Price ("Adjusted Wald Confidence Interval for a Difference of
+    Binomial Proportions Based on Paired Data", 2012): one pair of either kind of change is added,
+    then the mean change is taken plus and minus z standard errors. Pairs of one cluster enter as
+    their mean, and the two pairs added are clusters of their own.
 
     Args:
-        a: Finite numbers.
-        b: Finite numbers; one per number of `a` when paired.
-        paired: Resample pairs; otherwise each group on its own.
-        seed: Seed of the resampling.
-        resamples: Number of resamples.
-        level: Coverage, in (0, 1).
+        before: n truth values, or numbers in [0, 1].
+        after: n of the same trials.
+        clusters: n labels; None takes every pair as its own.
 
     Raises:
-        ValueError: As for `bootstrap_mean`, and for pairs of unequal number.
+        ValueError: no pairs, lists of unequal length, or values outside [0, 1].
     """
-    first, second = _values(a, "a"), _values(b, "b")
-    options = {"seed": seed, "resamples": resamples, "level": level}
-    if paired:
-        if first.size != second.size:
-            raise ValueError(
-                f"pairs need equal numbers, but a has {first.size} and b has {second.size}: "
-                "pass paired=False for separate groups"
-            )
-        return bootstrap_mean(first - second, **options)
+    first, second = np.asarray(before, float), np.asarray(after, float)
+    if first.shape != second.shape or first.ndim != 1 or not first.size:
+        raise ValueError(f"pairs need two lists of equal length, got {first.shape, second.shape}")
+    both = np.concatenate([first, second])
+    if not ((both >= 0) & (both <= 1)).all():
+        raise ValueError("pairs must hold truth values or numbers in [0, 1], without NaN")
+    change = second - first
+    p = math.nan
+    if clusters is None:
+        means = change
+    else:
+        codes = _codes(clusters)
+        if len(codes) != len(change):
+            raise ValueError(f"expected {len(change)} clusters, one a pair, got {len(codes)}")
+        means = np.bincount(codes, change) / np.bincount(codes)
+    if len(means) == len(change) and np.isin(both, (0, 1)).all():
+        from scipy.stats import binomtest
 
-    def draw(rng: np.random.Generator) -> float:
-        one = first[rng.integers(first.size, size=first.size)]
-        other = second[rng.integers(second.size, size=second.size)]
-        return float(one.mean() - other.mean())
+        gained, lost = int((change > 0).sum()), int((change < 0).sum())
+        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Difference(float(means.mean()), *_bonett_price(means), len(change), len(means), p)
 
-    low, high = _interval(draw, seed, resamples, level)
-    return Mean(float(first.mean() - second.mean()), low, high, first.size + second.size)
+
+def paired_means(
+    before: Sequence[float] | pd.Series, after: Sequence[float] | pd.Series
+) -> Difference:
+    """Change of a mean over pairs of numbers, with its 95 % t interval and the paired t-test's p.
+
+    For shares over many weights each (the layers of a model), where `paired` is for pictures.
+
+    Args:
+        before: n finite numbers, n at least 2.
+        after: n of the same things.
+    """
+    first, second = np.asarray(before, float), np.asarray(after, float)
+    change = second - first
+    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
+        raise ValueError(f"expected two lists of at least two, got {first.shape, second.shape}")
+    if not np.isfinite(change).all():
+        raise ValueError("pairs must be finite: one holds NaN or infinity")
+    if np.ptp(change) == 0:
+        same = float(change[0])
+        return Difference(same, same, same, len(change), len(change), 1.0 if same == 0 else 0.0)
+    from scipy.stats import ttest_rel
+
+    found = ttest_rel(second, first)
+    low, high = found.confidence_interval(0.95)
+    return Difference(float(change.mean()), float(low), float(high), len(change), len(change),
+                      float(found.pvalue))  # fmt: skip
+
+
+def pool(proportions: Iterable[Proportion]) -> Proportion:
+    """All of them as one; at least one is needed."""
+    first, *others = proportions
+    return sum(others, first)
+
+
+def _codes(labels: Iterable[Any]) -> np.ndarray:
+    """Labels as whole numbers from 0 on, in order of appearance."""
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(label, len(seen)) for label in labels])
+
+
+def _wilson(value: float, n: float) -> tuple[float, float]:
+    """The Wilson interval, also for an effective n that is no whole number."""
+    centre = (value * n + _Z**2 / 2) / (n + _Z**2)
+    half = _Z * math.sqrt(value * (1 - value) * n + _Z**2 / 4) / (n + _Z**2)
+    low = 0.0 if value <= 0 else max(0.0, centre - half)
+    return low, 1.0 if value >= 1 else min(1.0, centre + half)
+
+
+def _bonett_price(changes: np.ndarray) -> tuple[float, float]:
+    padded = np.r_[changes, 1.0, -1.0]
+    half = _Z * float(padded.std()) / math.sqrt(len(padded))
+    centre = float(padded.mean())
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def _text(estimate: Estimate, spec: str) -> str:
+    spec = spec or ".2f"
+    value, low, high = estimate.value, estimate.low, estimate.high
+    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}] (n={estimate.n})"

@@ -5,18 +5,13 @@ Matrix completion gets the sign of a large estimate right more often than that o
 higher share of correct signs. Dropped weights stay zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from rbtc.completion import Completion
-from rbtc.layers import Weights
-
-Recovered = Tensor | Mapping[str, Completion]
-Original = Tensor | Weights
 
 
 def retain_top_signs(values: Tensor, *, keep_ratio: float = 0.6) -> Tensor:
@@ -81,106 +76,6 @@ def retain_signs(
         full[missing] = kept
         result[name] = full
     return result
-
-
-def alignment_matrix(recovered: Recovered, original: Original, groups: int = 5) -> Tensor:
-    """Return how recovered and original magnitudes agree in rank, (groups, groups) (Table 5).
-
-    Both are ranked by magnitude and cut into groups of equal count, largest first; a remainder of
-    fewer than `groups` entries, the smallest, is in no group. Entry (i, j) is the share of
-    recovered group R_i whose positions lie in original group P_j. Unrelated rankings give
-    1 / groups everywhere, equal ones the identity.
-
-    recovered, original: values (k,) at the same positions, or completions and the weights before
-    pruning, which are ranked layer by layer and pooled. Positions whose original is zero are left
-    out.
-    """
-    if groups < 1:
-        raise ValueError(f"groups is {groups}, expected at least 1")
-    pairs = _pairs(recovered, original)
-    overlap = torch.zeros(groups, groups, dtype=torch.float64)
-    total = 0
-    for estimate, truth in pairs:
-        size = len(truth) // groups
-        if not size:
-            raise ValueError(f"got {len(truth)} values, too few for {groups} groups")
-        cells = _group(estimate, size, groups) * (groups + 1) + _group(truth, size, groups)
-        counts = torch.bincount(cells, minlength=(groups + 1) ** 2).view(groups + 1, groups + 1)
-        overlap += counts[:groups, :groups].cpu()
-        total += size
-    return overlap / total
-
-
-def top_rest_accuracy(
-    recovered: Recovered,
-    original: Original,
-    ratios: Sequence[float] = (0.2, 0.3, 0.5, 0.7, 0.9),
-) -> pd.DataFrame:
-    """Return the sign accuracy of the top K by recovered magnitude and of the rest (Table 6).
-
-    One row per K: ratio, top, rest (accuracies, NaN for an empty group), n_top, n_rest. Arguments
-    as for `alignment_matrix`; the top K is taken per layer by `retain_top_signs` and the counts
-    are pooled.
-    """
-    pairs = _pairs(recovered, original)
-    rows = []
-    for ratio in ratios:
-        hits_top = n_top = hits_rest = n_rest = 0
-        for estimate, truth in pairs:
-            top = retain_top_signs(estimate, keep_ratio=ratio) != 0
-            correct = torch.sign(estimate).to(truth) == torch.sign(truth)
-            hits_top += int((correct & top).sum())
-            hits_rest += int((correct & ~top).sum())
-            n_top += int(top.sum())
-            n_rest += int((~top).sum())
-        rows.append(
-            {
-                "ratio": ratio,
-                "top": hits_top / n_top if n_top else float("nan"),
-                "rest": hits_rest / n_rest if n_rest else float("nan"),
-                "n_top": n_top,
-                "n_rest": n_rest,
-            }
-        )
-    return pd.DataFrame(rows, columns=["ratio", "top", "rest", "n_top", "n_rest"])
-
-
-def _group(values: Tensor, size: int, groups: int) -> Tensor:
-    """Number of the equal-count magnitude group, 0 for the largest, `groups` for the remainder."""
-    order = torch.argsort(values.abs(), descending=True, stable=True)
-    number = torch.empty_like(order)
-    number[order] = (torch.arange(len(values), device=values.device) // size).clamp(max=groups)
-    return number
-
-
-def _pairs(recovered: Recovered, original: Original) -> list[tuple[Tensor, Tensor]]:
-    """Line up recovered and original values per layer, without originals that are zero."""
-    if isinstance(recovered, Tensor) and isinstance(original, Tensor):
-        pairs = [(recovered, original)]
-    elif isinstance(recovered, Mapping) and isinstance(original, Mapping):
-        pairs = []
-        for name in sorted(recovered):
-            missing = recovered[name].missing
-            if name not in original or original[name].shape != missing.shape:
-                raise ValueError(
-                    f"the original weights have no layer {name!r} of shape {tuple(missing.shape)}"
-                )
-            truth = original[name].detach()
-            values = recovered[name].values
-            pairs.append((values, truth[missing.to(truth.device)].to(values.device)))
-    else:
-        raise ValueError(
-            f"recovered is a {type(recovered).__name__} and original a {type(original).__name__}; "
-            f"expected two vectors, or completions and weights"
-        )
-    for estimate, truth in pairs:
-        _check_values(estimate)
-        if estimate.shape != truth.shape:
-            raise ValueError(
-                f"recovered has shape {tuple(estimate.shape)}, original {tuple(truth.shape)}; "
-                f"both must hold the values at the same positions"
-            )
-    return [(estimate[truth != 0], truth[truth != 0]) for estimate, truth in pairs]
 
 
 def _check_keep_ratio(keep_ratio: float) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from rbtc.profiles import PruneSettings, load_profile
+from rbtc.models.profiles import PruneSettings, load_profile
 
 PROFILE = dataclasses.replace(
     load_profile("mini"),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rbtc.generate import generate
 from rbtc.lab import Lab
 from rbtc.layers import find_layers, read_weights
+from rbtc.models.generate import generate
 from rbtc.revive import revive_model
 
 SIXTEEN = 16
@@ -37,13 +37,15 @@ def test_the_model_fits_the_repository():
 
 def test_the_model_draws_what_it_is_asked_for_above_chance(lab):
     # Chance is one in the judge's classes. How good the model is stands in its card.
-    first, *others = (lab.accuracy(lab.pretrained, c, 8) for c in lab.profile.classes.values())
+    first, *others = (
+        lab.measure.accuracy(lab.pretrained, c, 8) for c in lab.profile.classes.values()
+    )
     found = sum(others, first)
-    assert found.low > 1 / len(lab.judges.get("object").names)
+    assert found.low > 1 / len(lab.jury.get("object").names)
 
 
 def test_pruning_and_revival_end_to_end(lab):
-    pruned, masks = lab.pruned("church"), lab.masks("church")
+    pruned, masks = lab.owner.pruned("church"), lab.owner.masks("church")
     assert 0 < lab.density("church") < 0.5
     for name, weight in pruned.weights.items():
         assert not weight[masks[name]].any()
@@ -55,7 +57,7 @@ def test_pruning_and_revival_end_to_end(lab):
         kept = ~masks[name]
         assert torch.equal(weight[kept], pruned.weights[name][kept])
     pictures = {
-        variant.label: lab.images(variant, "a church", [0, 1])
+        variant.label: lab.measure.images(variant, "a church", [0, 1])
         for variant in (lab.pretrained, pruned, revived)
     }
     first, *others = pictures.values()
@@ -64,7 +66,7 @@ def test_pruning_and_revival_end_to_end(lab):
 
 
 def test_the_attack_on_a_bare_unet_equals_the_labs(lab):
-    pruned = lab.pruned("church")
+    pruned = lab.owner.pruned("church")
     unet = lab.apply(pruned).unet
     revived = read_weights(revive_model(unet, keep_ratio=lab.profile.revive.keep_ratio))
     for name, weight in lab.revived("church").weights.items():
@@ -73,7 +75,7 @@ def test_the_attack_on_a_bare_unet_equals_the_labs(lab):
 
 
 def test_the_same_seed_gives_the_same_picture_alone_and_in_a_batch(lab):
-    alone = lab.images(lab.pretrained, "a star", [7])[0].astype(int)
+    alone = lab.measure.images(lab.pretrained, "a star", [7])[0].astype(int)
     together = generate(
         lab.apply(lab.pretrained), ["a bus", "a star"], [3, 7],
         steps=lab.profile.steps, guidance=lab.profile.guidance,
@@ -83,4 +85,4 @@ def test_the_same_seed_gives_the_same_picture_alone_and_in_a_batch(lab):
 
 def test_an_unknown_concept_names_close_ones(lab):
     with pytest.raises(ValueError, match="church"):
-        lab.pruned("churhc")
+        lab.owner.pruned("churhc")

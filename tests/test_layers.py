@@ -37,15 +37,22 @@ def model():
 
 def test_find_layers_is_sorted_and_live(model):
     found = layers.find_layers(model)
-    assert list(found) == ["down.0.ff.net.2.weight", "down.1.ff.net.2.weight",
-                           "up.0.ff.net.2.weight"]
+    assert list(found) == [
+        "down.0.ff.net.2.weight",
+        "down.1.ff.net.2.weight",
+        "up.0.ff.net.2.weight",
+    ]
     assert found["up.0.ff.net.2.weight"] is model.up[0].ff.net[2].weight
     assert list(layers.find_layers(model.state_dict())) == list(found)
 
 
 def test_find_layers_ignores_lookalikes():
-    mapping = {"x.ff.net.2.bias": torch.ones(2), "x.buff.net.2.weight": torch.ones(2, 2),
-               "x.ff.net.20.weight": torch.ones(2, 2), "x.ff.net.2.weight": torch.ones(2, 2)}
+    mapping = {
+        "x.ff.net.2.bias": torch.ones(2),
+        "x.buff.net.2.weight": torch.ones(2, 2),
+        "x.ff.net.20.weight": torch.ones(2, 2),
+        "x.ff.net.2.weight": torch.ones(2, 2),
+    }
     assert list(layers.find_layers(mapping)) == ["x.ff.net.2.weight"]
 
 

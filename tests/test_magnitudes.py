@@ -2,14 +2,8 @@ import pytest
 import torch
 
 from rbtc.completion import Completion
-from rbtc.magnitudes import (
-    _IDEAL_MODES,
-    _STRATEGIES,
-    assign_magnitudes,
-    idealised,
-    random_signs,
-    row_statistics,
-)
+from rbtc.idealised import _IDEAL_MODES, idealised, random_signs
+from rbtc.magnitudes import _STRATEGIES, assign_magnitudes, row_statistics
 
 
 def pruned(dtype=torch.float32, rows=12, columns=80):
@@ -25,8 +19,12 @@ def pruned(dtype=torch.float32, rows=12, columns=80):
 
 
 def completions_of(original, missing):
-    return {name: Completion(0.1 * original[name][missing[name]].float(), missing[name], 1, (),
-                             True, "released") for name in original}
+    return {
+        name: Completion(
+            0.1 * original[name][missing[name]].float(), missing[name], 1, (), True, "released"
+        )
+        for name in original
+    }
 
 
 def bits(tensor):
@@ -108,15 +106,17 @@ def test_average_empirical_and_completed_magnitudes():
     every = {name: missing[name].to(torch.int8) for name in missing}
     average = assign_magnitudes(weights, every, missing, strategy="neuron_average")
     drawn = assign_magnitudes(weights, every, missing, strategy="neuron_empirical")
-    completed = assign_magnitudes(weights, every, missing, strategy="completed",
-                                  completions=completions_of(original, missing))
+    completed = assign_magnitudes(
+        weights, every, missing, strategy="completed", completions=completions_of(original, missing)
+    )
     for name in "ab":
         mask = missing[name]
         torch.testing.assert_close(completed[name][mask], 0.1 * original[name][mask].abs())
         for row in range(len(mask)):
             kept = weights[name][row][~mask[row]].abs()
-            torch.testing.assert_close(average[name][row][mask[row]],
-                                       kept.mean().expand(int(mask[row].sum())))
+            torch.testing.assert_close(
+                average[name][row][mask[row]], kept.mean().expand(int(mask[row].sum()))
+            )
             assert torch.isin(drawn[name][row][mask[row]], kept).all()
 
 
@@ -146,8 +146,9 @@ def test_layers_without_missing_weights_pass_through():
     weights = {"x": torch.ones(2, 2)}
     missing = {"x": torch.zeros(2, 2, dtype=torch.bool)}
     assert torch.equal(assign_magnitudes(weights, {}, missing)["x"], weights["x"])
-    assert torch.equal(idealised(weights, weights, missing, mode=_IDEAL_MODES[0])["x"],
-                       weights["x"])
+    assert torch.equal(
+        idealised(weights, weights, missing, mode=_IDEAL_MODES[0])["x"], weights["x"]
+    )
     assert not random_signs(weights, missing)["x"].any()
 
 
@@ -190,8 +191,7 @@ def test_idealised_modes_share_their_draws():
     flipped = idealised(original, weights, missing, mode="pretrained_magnitude_random_sign")
     sampled = idealised(original, weights, missing, mode="pretrained_sign_random_magnitude")
     expected = assign_magnitudes(weights, signs, missing, strategy="neuron_sample")
-    margin = idealised(original, weights, missing, mode="pretrained_sign_neuron_max",
-                       released=True)
+    margin = idealised(original, weights, missing, mode="pretrained_sign_neuron_max", released=True)
     for name in "ab":
         mask = missing[name]
         assert torch.equal(flipped[name].sign()[mask], signs[name].float()[mask])
@@ -208,9 +208,13 @@ def test_bad_input():
     with pytest.raises(ValueError, match="`completions` has no such layer"):
         assign_magnitudes(weights, signs, missing, strategy="completed", completions={})
     with pytest.raises(ValueError, match="a: the completion was made for another mask"):
-        assign_magnitudes(weights, signs, missing, strategy="completed",
-                          completions=completions_of(original, {"a": missing["b"],
-                                                                "b": missing["b"]}))
+        assign_magnitudes(
+            weights,
+            signs,
+            missing,
+            strategy="completed",
+            completions=completions_of(original, {"a": missing["b"], "b": missing["b"]}),
+        )
     with pytest.raises(ValueError, match="released belongs to strategy='neuron_max'"):
         assign_magnitudes(weights, signs, missing, strategy="neuron_average", released=True)
     with pytest.raises(ValueError, match="the two sets of layers differ"):
@@ -233,8 +237,9 @@ def test_magnitudes_too_small_for_the_dtype_leave_no_signed_zero():
     _, missing, weights, _ = pruned(torch.float16)
     signs = {name: -missing[name].to(torch.int8) for name in missing}
     tiny = {name: torch.full(mask.shape, 1e-12) for name, mask in missing.items()}
-    found = assign_magnitudes(weights, signs, missing, strategy="completed",
-                              completions=completions_of(tiny, missing))
+    found = assign_magnitudes(
+        weights, signs, missing, strategy="completed", completions=completions_of(tiny, missing)
+    )
     for name, mask in missing.items():
         assert not found[name][mask].any() and not torch.signbit(found[name][mask]).any()
 

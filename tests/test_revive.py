@@ -2,18 +2,20 @@ import pytest
 import torch
 from torch import nn
 
-from rbtc.completion import complete_all, sign_accuracy
+from rbtc.completion import complete_all
 from rbtc.layers import read_weights, write_weights, zero_masks
 from rbtc.magnitudes import assign_magnitudes
 from rbtc.revive import revive, revive_model
+from rbtc.sign_accuracy import sign_accuracy
 from rbtc.topk import retain_signs
 
 
 class FeedForward(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.net = nn.ModuleList([nn.Linear(width, 8 * width), nn.Identity(),
-                                  nn.Linear(4 * width, width)])
+        self.net = nn.ModuleList(
+            [nn.Linear(width, 8 * width), nn.Identity(), nn.Linear(4 * width, width)]
+        )
 
 
 class Block(nn.Module):
@@ -56,8 +58,15 @@ def test_revive_brings_weights_closer_to_the_original(models):
 
 def test_revive_is_its_three_steps(models):
     weights = read_weights(models[1])
-    found = revive(weights, keep_ratio=0.4, per="row", strategy="neuron_sample", seed=3,
-                   algorithm="svt", max_iterations=5)
+    found = revive(
+        weights,
+        keep_ratio=0.4,
+        per="row",
+        strategy="neuron_sample",
+        seed=3,
+        algorithm="svt",
+        max_iterations=5,
+    )
     masks = zero_masks(weights)
     completions = complete_all(weights, masks, algorithm="svt", max_iterations=5)
     signs = retain_signs(completions, keep_ratio=0.4, per="row")
@@ -153,3 +162,16 @@ def test_bad_input(models):
         revive(pruned, completions=done, missing=other)
     with pytest.raises(ValueError, match="has shape"):
         revive({first: pruned[second], second: pruned[first]}, completions=done)
+
+
+def test_completions_of_another_model_are_refused():
+    generator = torch.Generator().manual_seed(3)
+    weights = {"a": torch.randn(8, 20, generator=generator)}
+    masks = [torch.rand(8, 20, generator=generator) < 0.1 for _ in range(2)]
+    first, second = ({"a": weights["a"].masked_fill(mask, 0)} for mask in masks)
+    found = complete_all(first)
+    assert revive(first, completions=found).missing["a"].equal(first["a"] == 0)
+    with pytest.raises(ValueError, match=r"a: the model holds .* another model"):
+        revive(second, completions=found)
+    # Who names the places vouches for them.
+    revive(second, completions=found, missing={"a": masks[0]})

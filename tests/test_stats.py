@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from rbtc.stats import Mean, Proportion, bootstrap_difference, bootstrap_mean
+from rbtc.stats import Proportion, clustered, paired, paired_means
 
 
 def counts():
@@ -86,65 +86,121 @@ def test_proportions_count_in_whole_numbers():
         Proportion(0.5, 1)
 
 
-def test_bootstrap_agrees_with_the_normal_interval_and_is_reproducible():
-    values = np.random.default_rng(1).normal(3, 2, size=400)
-    mean = bootstrap_mean(values)
-    half = norm.ppf(0.975) * values.std() / np.sqrt(400)
-    assert mean.value == pytest.approx(values.mean()) and mean.n == 400
-    assert mean.low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert mean.high == pytest.approx(values.mean() + half, abs=0.15 * half)
-    assert bootstrap_mean(values) == mean == bootstrap_mean(list(values))
-    assert bootstrap_mean(values, seed=1) != mean
-    narrow = bootstrap_mean(values, level=0.5)
-    assert mean.low < narrow.low < narrow.high < mean.high
+# ---- clusters -----------------------------------------------------------------------------------
 
 
-def test_bootstrap_leaves_the_global_generator_alone():
-    np.random.seed(0)  # noqa: NPY002 - the global state is the subject here
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    bootstrap_mean([1.0, 2.0])
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+def test_one_trial_a_cluster_is_the_plain_interval():
+    hits = [1, 0, 1, 1, 0, 1, 1]
+    share, plain = clustered(hits, range(7)), Proportion.of(hits)
+    assert (share.value, share.n, share.clusters) == (plain.value, 7, 7)
+    assert (share.low, share.high) == pytest.approx((plain.low, plain.high))
+    assert str(share) == str(plain)
 
 
-def test_a_constant_or_a_single_value_has_no_width():
-    assert bootstrap_mean([2.0]) == Mean(2.0, 2.0, 2.0, 1)
-    assert bootstrap_mean([2.0] * 9) == Mean(2.0, 2.0, 2.0, 9)
-    assert str(Mean(0.269, 0.251, 0.3, 50)) == "0.27 [0.25, 0.30] (n=50)"
+def test_pictures_seen_again_carry_no_information():
+    hits = [1, 0, 1, 1, 0, 1, 1, 0, 1, 1]
+    again = clustered(hits * 6, list(range(10)) * 6)
+    once = Proportion.of(hits)
+    assert again.n == 60 and again.clusters == 10
+    assert (again.low, again.high) == pytest.approx((once.low, once.high))
+    assert again.high - again.low > 2 * (Proportion.of(hits * 6).high - Proportion.of(hits * 6).low)
 
 
-def test_pairs_remove_what_they_share():
-    rng = np.random.default_rng(2)
-    shared = rng.normal(0, 5, size=100)
-    a, b = shared + 1 + rng.normal(0, 0.1, 100), shared + rng.normal(0, 0.1, 100)
-    paired, separate = bootstrap_difference(a, b), bootstrap_difference(a, b, paired=False)
-    assert paired.value == pytest.approx(separate.value) == pytest.approx((a - b).mean())
-    assert 0 < paired.low and separate.low < 0  # only the pairs can tell
-    assert (paired.n, separate.n) == (100, 200)
-    flipped = bootstrap_difference(b, a)
-    assert flipped.value == pytest.approx(-paired.value)
-    assert bootstrap_difference(a, b, paired=False) == separate
-    assert bootstrap_difference([1.0, 2.0], [1.0], paired=False).n == 3
+def test_clusters_that_are_all_alike_count_once_each():
+    share = clustered([1] * 12, [0, 1, 2] * 4)
+    assert share.low == pytest.approx(Proportion(3, 3).low)
+    with pytest.raises(ValueError, match="as many clusters as hits"):
+        clustered([1], [])
+
+
+def test_clustered_intervals_cover():
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(600):
+        truth = rng.random(40) < 0.7  # 40 pictures, each judged under five models
+        hits = np.where(rng.random((40, 5)) < 0.9, truth[:, None], rng.random((40, 5)) < 0.7)
+        share = clustered(hits.ravel(), np.repeat(np.arange(40), 5))
+        covered.append(share.low <= 0.7 <= share.high)
+    assert np.mean(covered) > 0.92
+
+
+# ---- pairs --------------------------------------------------------------------------------------
+
+
+def test_the_paired_interval_is_that_of_bonett_and_price():
+    before, after = [1] * 12 + [0] * 13, [0] * 9 + [1] * 3 + [0] * 12 + [1]
+    found = paired(before, after)  # 9 lost, 1 gained, 25 pairs
+    a, b, n = 1 + 1, 9 + 1, 25 + 2
+    centre = (a - b) / n
+    half = norm.ppf(0.975) * np.sqrt((a + b) / n - centre**2) / np.sqrt(n)
+    assert found.value == -8 / 25 and found.n == found.clusters == 25
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
+    assert found.p == pytest.approx(2 * (1 + 10) / 2**10)  # exact McNemar: 1 of 10 changes
+    assert found.direction == "falls" and paired(after, before).direction == "rises"
+    assert str(found) == f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def test_a_fall_of_thirty_points_is_mostly_seen_at_25_pictures():
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(400):
+        before = rng.random(25) < 0.95
+        after = before & (rng.random(25) < 0.65 / 0.95)
+        seen.append(paired(before, after).direction == "falls")
+    assert np.mean(seen) > 0.8
+
+
+def test_no_change_is_mostly_left_undecided():
+    rng = np.random.default_rng(1)
+    wrong = []
+    for _ in range(1000):
+        before = rng.random(25) < 0.6
+        swap = rng.random(25) < 0.3
+        after = np.where(swap, rng.random(25) < 0.6, before)
+        wrong.append(paired(before, after).direction != "undecided")
+    assert np.mean(wrong) < 0.06
+
+
+def test_clusters_widen_a_difference():
+    before, after = [1, 1, 1, 1, 1, 0] * 6, [0, 1, 0, 1, 1, 0] * 6
+    alone, together = paired(before, after), paired(before, after, list(range(6)) * 6)
+    assert alone.value == pytest.approx(together.value)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    assert np.isnan(together.p) and together.clusters == 6 and together.n == 36
+
+
+def test_what_a_number_of_pictures_could_have_shown():
+    nothing = paired([1] * 11, [1] * 11)
+    assert nothing.direction == "undecided" and nothing.p == 1.0
+    changed = round(nothing.detectable * 11)
+    assert paired([0] * 11, [1] * changed + [0] * (11 - changed)).direction == "rises"
+    assert paired([0] * 11, [1] * (changed - 1) + [0] * (12 - changed)).direction == "undecided"
+    assert paired([1], [1]).detectable == 1.0
 
 
 @pytest.mark.parametrize(
-    ("values", "options", "message"),
+    ("before", "after", "clusters", "message"),
     [
-        ([], {}, "at least one number"),
-        ([[1.0]], {}, r"not shape \(1, 1\)"),
-        ([1.0, float("nan")], {}, "must be finite"),
-        ([1.0], {"resamples": 0}, "resamples must be at least 1"),
-        ([1.0], {"level": 1.0}, "level must lie in"),
-        ([1.0], {"seed": -1}, "seed must be a whole number"),
-        ([1.0], {"seed": 0.5}, "seed must be a whole number"),
+        ([], [], None, "two lists of equal length"),
+        ([1.0], [1.0, 0.0], None, "two lists of equal length"),
+        ([1.0], [float("nan")], None, "without NaN"),
+        ([1.0], [2.0], None, "numbers in"),
+        ([1.0, 0.0], [1.0, 0.0], [1], "one a pair"),
     ],
 )
-def test_bad_samples_are_refused(values, options, message):
+def test_bad_pairs_are_refused(before, after, clusters, message):
     with pytest.raises(ValueError, match=message):
-        bootstrap_mean(values, **options)
-    with pytest.raises(ValueError, match=message):
-        bootstrap_difference(values, values, paired=False, **options)
+        paired(before, after, clusters)
 
 
-def test_unequal_pairs_are_refused():
-    with pytest.raises(ValueError, match="a has 2 and b has 1"):
-        bootstrap_difference([1.0, 2.0], [1.0])
+def test_means_of_pairs():
+    first, second = [0.1, 0.2, 0.4, 0.3], [0.2, 0.3, 0.45, 0.42]
+    found = paired_means(first, second)
+    change = np.subtract(second, first)
+    half = t.ppf(0.975, 3) * change.std(ddof=1) / 2
+    assert found.value == pytest.approx(change.mean())
+    assert (found.low, found.high) == pytest.approx((change.mean() - half, change.mean() + half))
+    assert paired_means([1.0, 1.0], [1.0, 1.0]).direction == "undecided"
+    for wrong in ([1.0], [1.0, float("nan")]):
+        with pytest.raises(ValueError, match=r"at least two|finite"):
+            paired_means(wrong, wrong)

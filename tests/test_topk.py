@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbtc.completion import Completion
-from rbtc.topk import alignment_matrix, retain_signs, retain_top_signs, top_rest_accuracy
+from rbtc.sign_accuracy import alignment_matrix, top_rest_accuracy
+from rbtc.topk import retain_signs, retain_top_signs
 
 RATIOS = st.floats(0.01, 1.0)
 
@@ -66,8 +67,10 @@ def layers():
     generator = torch.Generator().manual_seed(3)
     masks = {name: torch.rand(4, 10, generator=generator) < 0.5 for name in "ba"}
     masks["a"][2] = False
-    values = {"a": 100 * distinct(int(masks["a"].sum()), 1),
-              "b": distinct(int(masks["b"].sum()), 2)}
+    values = {
+        "a": 100 * distinct(int(masks["a"].sum()), 1),
+        "b": distinct(int(masks["b"].sum()), 2),
+    }
     return {name: completion(values[name], masks[name]) for name in "ba"}
 
 
@@ -137,8 +140,11 @@ def test_top_rest_accuracy():
     assert table["rest"].tolist()[:2] == [0.2, 0.0]
     assert math.isnan(table["rest"].iloc[2])
     mask = torch.ones(1, 11, dtype=torch.bool)
-    pooled = top_rest_accuracy({"a": completion(values, mask), "b": completion(values, mask)},
-                               {"a": truth[None], "b": values[None].clone()}, [0.6])
+    pooled = top_rest_accuracy(
+        {"a": completion(values, mask), "b": completion(values, mask)},
+        {"a": truth[None], "b": values[None].clone()},
+        [0.6],
+    )
     assert pooled.loc[0, ["n_top", "n_rest"]].tolist() == [13, 8]
     assert list(top_rest_accuracy(values, truth)["ratio"]) == [0.2, 0.3, 0.5, 0.7, 0.9]
 

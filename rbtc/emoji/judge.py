@@ -24,7 +24,7 @@ from rbtc.emoji.loop import LoopConfig, train
 from rbtc.emoji.scenes import Placement, World, article
 from rbtc.emoji.sets import HELD_OUT_STYLE, STYLES
 from rbtc.emoji.text import MAX_TOKENS
-from rbtc.judges import build_clip, build_resnet, save_judge
+from rbtc.models.judges import build_clip, build_resnet, save_judge
 from rbtc.stats import Proportion
 
 TRAINING = Placement(scale=(0.6, 1.0), rotation=18.0, jitter=0.25)

@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from rbtc.conceptprune import ConceptPruneConfig, collect_norms
 from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
-from rbtc.prompts import prompt_pairs
+from rbtc.models.prompts import prompt_pairs
+from rbtc.pruning.conceptprune import ConceptPruneConfig, collect_norms
+from rbtc.report.tables import save_csv
 from rbtc.stats import Proportion
-from rbtc.tables import save_csv
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 RATIOS = (0.02, 0.05, 0.1, 0.2)
@@ -38,11 +38,11 @@ def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
     """Accuracy of the pretrained model: every class, then every style if there is a style judge."""
     rows = []
     for concept in tqdm(lab.profile.classes.values(), desc="classes", disable=not lab.progress):
-        rows.append(("class", concept, lab.accuracy(lab.pretrained, concept, images)))
+        rows.append(("class", concept, lab.measure.accuracy(lab.pretrained, concept, images)))
     judge = lab.profile.locate(lab.profile.evaluation.style_classifier)
     styles = lab.profile.styles if Path(judge).exists() else ()
     for style in tqdm(styles, desc="styles", disable=not lab.progress):
-        found = lab.accuracy(lab.pretrained, style, images, kind="style")
+        found = lab.measure.accuracy(lab.pretrained, lab.subject(style, "style"), images)
         rows.append(("style", style, found))
     return _frame(rows)
 
@@ -73,8 +73,10 @@ def reliance(lab: Lab, images: int) -> Proportion:
 
     Near chance, the model relies on these layers; near its normal accuracy, it can do without.
     """
-    variant = lab.custom("all FFN zero", without_ffn(lab.pretrained.weights))
-    found = [lab.accuracy(variant, concept, images) for concept in lab.profile.classes.values()]
+    variant = lab.owner.custom("all FFN zero", without_ffn(lab.pretrained.weights))
+    found = [
+        lab.measure.accuracy(variant, concept, images) for concept in lab.profile.classes.values()
+    ]
     return sum(found[1:], found[0])
 
 
@@ -139,9 +141,9 @@ def erasability(
     rows = []
     for ratio in tqdm(ratios, desc="erasability", disable=not lab.progress):
         for concept in concepts:
-            pruned = lab.pruned(concept, ratio=ratio)
-            erased = lab.accuracy(pruned, concept, images)
-            others = lab.preserved(pruned, concept, max(1, images // 8))
+            pruned = lab.owner.pruned(concept, ratio=ratio)
+            erased = lab.measure.accuracy(pruned, concept, images)
+            others = lab.measure.preserved(pruned, concept, max(1, images // 8))
             signs = lab.sign_accuracy(concept, ratio=ratio)
             rows.append(
                 {

@@ -77,7 +77,7 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
     """Two pictures of every prompt, one picture a cell, sixteen a row."""
     from torchvision.utils import save_image
 
-    from rbtc.generate import generate
+    from rbtc.models.generate import generate
 
     if not isinstance(model, nn.ModuleDict):
         raise TypeError(f"expected the ModuleDict of text encoder and UNet, got {type(model)}")

@@ -1,0 +1,78 @@
+"""The gate: judge every executed page before the site is built."""
+
+from __future__ import annotations
+
+from rbtc.book.pages import Book, source_hash
+from rbtc.book.stamp import duration
+
+SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
+
+
+def problems(book: Book, name: str) -> list[str]:
+    """Everything that keeps the page of chapter `name` from being published; empty if nothing."""
+    import nbformat
+
+    source, page = book.source(name), book.page(name)
+    if not source.is_file():
+        return ["has no source: delete the page, or bring back its notebooks/*.py"]
+    if not page.is_file():
+        return ["was never executed"]
+    found = []
+    if (size := page.stat().st_size) > SIZE_LIMIT:
+        found.append(f"is {size / 1e6:.1f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
+    try:
+        notebook = nbformat.read(page, as_version=4)
+    except (ValueError, nbformat.validator.NotebookValidationError) as error:
+        return [*found, f"cannot be read: {error}"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if waiting := sum(cell.execution_count is None for cell in code):
+        found.append(f"{waiting} of {len(code)} code cells were not executed")
+    errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
+    found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
+    if notebook.metadata.get("papermill", {}).get("exception"):
+        found.append("papermill recorded an exception")
+    if not code or "stamp.show(" not in code[-1].source:
+        found.append("its last cell does not call rbtc.book.stamp.show(...)")
+    made_from = notebook.metadata.get("rbtc", {}).get("source_sha256")
+    if made_from is None:
+        found.append("was not made by python -m rbtc.book run")
+    elif made_from != source_hash(source):
+        found.append("is older than its source")
+    if not _twins_agree(book, name):
+        found.append("notebooks/*.py and *.ipynb differ: jupytext --sync them")
+    toc = book.root / "_toc.yml"
+    if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
+        found.append("is not listed in _toc.yml")
+    return found
+
+
+def _twins_agree(book: Book, name: str) -> bool:
+    """Whether the source and its paired notebook hold the same cells and name a kernel."""
+    import jupytext
+
+    if not book.twin(name).is_file():
+        return False
+    pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
+    cells = [[(cell.cell_type, cell.source.strip()) for cell in half.cells] for half in pair]
+    return cells[0] == cells[1] and "kernelspec" in pair[1].metadata
+
+
+def gate(book: Book) -> bool:
+    """Judge every page, print one line for each, and tell whether all may be published."""
+    import nbformat
+
+    made = {path.stem for path in (book.root / "book" / "notebooks").glob("*.ipynb")}
+    good = True
+    for name in sorted({*book.names(), *made}):
+        found = problems(book, name)
+        good = good and not found
+        if found:
+            print(f"FAIL  {name}  {'; '.join(found)}")
+            continue
+        facts = nbformat.read(book.page(name), as_version=4).metadata["rbtc"]
+        size = f"{book.page(name).stat().st_size / 1000:.0f} kB"
+        when = f"{facts['date']}, {facts['mode']}, {duration(facts['wall_seconds'])}"
+        print(f"ok    {name}  {size}  {when}, commit {facts['commit']}")
+    if not good:
+        print("remake a page with: python -m rbtc.book run NAME")
+    return good

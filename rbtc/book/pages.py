@@ -1,0 +1,127 @@
+"""The book's files: notebook sources, their parameters, and the gate that judges executed pages.
+
+A chapter is three files: `notebooks/NAME.py` (the source), `notebooks/NAME.ipynb` (its un-executed
+twin, which papermill reads) and `book/notebooks/NAME.ipynb` (the executed page that is published).
+"""
+
+import ast
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MODES = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class Book:
+    """Where the book's files lie, below `root`."""
+
+    root: Path
+
+    def source(self, name: str) -> Path:
+        """The py:percent source of chapter `name`."""
+        return self.root / "notebooks" / f"{name}.py"
+
+    def twin(self, name: str) -> Path:
+        """The un-executed notebook paired with the source."""
+        return self.source(name).with_suffix(".ipynb")
+
+    def page(self, name: str) -> Path:
+        """The executed notebook."""
+        return self.root / "book" / "notebooks" / f"{name}.ipynb"
+
+    def names(self) -> list[str]:
+        """Names of all chapters with a source, sorted. FileNotFoundError if there is none."""
+        names = sorted(path.stem for path in (self.root / "notebooks").glob("*.py"))
+        if not names:
+            raise FileNotFoundError(
+                f"no notebooks/*.py in {self.root}: run in a clone of the repository, "
+                "or name one with --root"
+            )
+        return names
+
+    def settings(self, name: str, mode: str) -> dict[str, Any]:
+        """Parameters of `name` in `data/book.toml`, table `[NAME.quick]` or `[NAME.full]`."""
+        path = self.root / "data" / "book.toml"
+        tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        chapter = tables.get(name, {})
+        if unknown := set(chapter) - set(MODES):
+            raise ValueError(f"{path}: [{name}] holds {sorted(unknown)}, expected only {MODES}")
+        return dict(chapter.get(mode, {}))
+
+
+def source_hash(path: Path) -> str:
+    """Sha-256 of a source, independent of the platform's line ends."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def parameter_defaults(path: Path) -> dict[str, Any]:
+    """Names and default values of the cell tagged "parameters" of a notebook source.
+
+    A notebook without such a cell takes no parameters. Raises ValueError for a default that is not
+    a plain literal: the page could not say what it was made with.
+    """
+    import jupytext
+
+    defaults: dict[str, Any] = {}
+    for cell in jupytext.read(path).cells:
+        if cell.cell_type != "code" or "parameters" not in cell.metadata.get("tags", []):
+            continue
+        for statement in ast.parse(cell.source).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    pass
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    pass
+                case _:
+                    raise ValueError(
+                        f"{path}: the parameters cell may hold only lines like name = value, "
+                        f"got {ast.unparse(statement)!r}"
+                    )
+            try:
+                defaults[name] = ast.literal_eval(value)
+            except ValueError:
+                raise ValueError(
+                    f"{path}: the default of parameter {name!r} must be a plain value, "
+                    f"got {ast.unparse(value)!r}"
+                ) from None
+    return defaults
+
+
+def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
+    """The `given` parameters, checked against the defaults' names and types.
+
+    Strings (from the command line) are read as the default's type: a list may be written
+    `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
+    another type.
+    """
+    if unknown := sorted(set(given) - set(defaults)):
+        raise ValueError(
+            f"notebook {name} has no parameter {', '.join(unknown)}; "
+            f"it takes {', '.join(defaults) or 'none'}"
+        )
+    return {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
+
+
+def _fit(value: Any, default: Any, what: str) -> Any:
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            names = {"true": True, "false": False, "none": None, "null": None}
+            value = names.get(value.lower(), value)
+        if isinstance(default, list) and not isinstance(value, list):
+            value = list(value) if isinstance(value, tuple) else str(value).split(",")
+            value = [item.strip() if isinstance(item, str) else item for item in value]
+    if default is None or value is None:
+        return value
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
+        raise ValueError(
+            f"{what} = {value!r} is a {type(value).__name__}, "
+            f"expected a {type(default).__name__} like {default!r}"
+        )
+    return value

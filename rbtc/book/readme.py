@@ -1,0 +1,87 @@
+"""The measured parts of README.md and the opening page: ``python -m rbtc.book.readme``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import nbformat
+
+from rbtc.emoji.report import standing
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def minutes_table(root: Path) -> str:
+    """Markdown table of the committed pages: minutes, device, parameters' picture count."""
+    lines = ["| page | minutes | pictures a class | on |", "|---|---|---|---|"]
+    total = 0.0
+    for path in sorted((root / "book" / "notebooks").glob("[0-9]*.ipynb")):
+        facts = nbformat.read(path, as_version=4).metadata["rbtc"]
+        seconds = float(facts["wall_seconds"])
+        total += seconds
+        images = facts.get("parameters", {}).get("images", "-")
+        where = facts.get("device") or "not recorded"
+        lines.append(f"| {path.stem} | {seconds / 60:.1f} | {images} | {where} |")
+    if len(lines) == 2:
+        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
+    lines.append(f"| all | {total / 60:.1f} | | |")
+    return "\n".join(lines)
+
+
+def measured(root: Path) -> str:
+    """The text between the markers.
+
+    Raises:
+        FileNotFoundError: the model's report or the pages are missing.
+    """
+    report = root / "results" / "emoji_report.json"
+    if not report.exists():
+        raise FileNotFoundError(f"{report} is missing: run `python -m rbtc.emoji.report`")
+    found = json.loads(report.read_text(encoding="utf-8"))
+    return "\n".join(
+        [
+            BEGIN,
+            standing(found),
+            "",
+            "The committed pages took:",
+            "",
+            minutes_table(root),
+            END,
+        ]
+    )
+
+
+def render(text: str, root: Path) -> str:
+    """``text`` with the part between the markers made anew."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"README.md must hold {BEGIN} and {END} once each")
+    head, rest = text.split(BEGIN)
+    return head + measured(root) + rest.split(END)[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write README.md; with ``--check`` only say whether it is up to date (status 1: it is not)."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.book.readme", description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
+    options = parser.parse_args(arguments)
+    path = options.root / "README.md"
+    text = path.read_text(encoding="utf-8")
+    fresh = render(text, options.root)
+    if options.check:
+        if fresh != text:
+            print("README.md is out of date: run `python -m rbtc.book.readme`")
+            return 1
+        return 0
+    path.write_text(fresh, encoding="utf-8")
+    generated = options.root / "book" / "_generated"
+    generated.mkdir(exist_ok=True)
+    report = json.loads((options.root / "results" / "emoji_report.json").read_text("utf-8"))
+    (generated / "standing.md").write_text(standing(report) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,266 @@
+"""Make the book: execute notebooks into pages, judge the pages, build the site.
+
+    python -m rbtc.book run [NAMES] [--full] [-p NAME VALUE]
+    python -m rbtc.book gate
+    python -m rbtc.book build
+
+A page appears in book/notebooks only when its whole notebook ran without an error. Parameters come
+from data/book.toml (`quick`, or `full` with --full), then from -p; one that a notebook does not
+have stops the run before any work is done.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rbtc.book import stamp
+from rbtc.book.gate import gate
+from rbtc.book.pages import Book, fit_parameters, parameter_defaults, source_hash
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+KERNEL_HEADER = """\
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+"""
+
+
+def run(
+    book: Book,
+    names: Sequence[str] = (),
+    *,
+    full: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Execute chapters (all by default) one after the other; return the names that failed.
+
+    The page of a chapter that fails stays as it was. Raises ValueError, before any notebook is
+    started, for an unknown chapter, an unknown parameter or a value of the wrong type.
+    """
+    overrides = dict(overrides or {})
+    chosen = _choose(book, names)
+    mode = "full" if full else "quick"
+    plans = []
+    for name in chosen:
+        defaults = parameter_defaults(book.source(name))
+        given = fit_parameters({**book.settings(name, mode), **overrides}, defaults, name)
+        command = stamp.command_line(
+            name, full=full, overrides={key: given[key] for key in overrides}
+        )
+        plans.append((name, mode, given, {**defaults, **given}, command))
+    failed = []
+    for name, *plan in plans:
+        try:
+            execute(book, name, *plan)
+        except _notebook_errors() as error:
+            print(f"{name} failed: {error}", file=sys.stderr)
+            failed.append(name)
+    return failed
+
+
+def execute(
+    book: Book,
+    name: str,
+    mode: str,
+    given: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    command: str,
+) -> Path:
+    """Execute one chapter and put its page in place; return the page's path.
+
+    `given` are the parameters to inject, `effective` all of them with their defaults, `command`
+    what the stamp prints. The kernel's working folder is the book's root.
+    """
+    import nbformat
+    import papermill
+
+    sync(book, name)
+    made_from = source_hash(book.source(name))
+    started = time.time()
+    # Papermill writes its output even when it fails, and a killed run leaves it half done: away
+    # from the book until it is whole.
+    with tempfile.TemporaryDirectory(prefix="rbtc-book-") as folder:
+        output = Path(folder) / f"{name}.ipynb"
+        environment = {
+            stamp.STARTED: str(started),
+            stamp.COMMAND: command,
+            stamp.PARAMETERS: json.dumps(dict(effective)),
+            # Figures appear on the page whatever backend this process was told to use.
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            # The kernel imports the same rbtc as this process, installed or not.
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
+            ),
+        }
+        progress_bar: Any = {"desc": name, "dynamic_ncols": True}
+        with _environment(environment):
+            papermill.execute_notebook(
+                str(book.twin(name)),
+                str(output),
+                parameters=dict(given),
+                kernel_name="python3",
+                cwd=str(book.root),
+                progress_bar=progress_bar,
+                stderr_file=sys.stderr,  # the library's own progress bars, while they move
+            )
+        notebook = nbformat.read(output, as_version=4)
+    notebook.metadata["rbtc"] = {
+        "name": name,
+        "source_sha256": made_from,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "mode": mode,
+        "parameters": dict(effective),
+        "device": _device(notebook),
+        "wall_seconds": round(time.time() - started, 1),
+        "commit": stamp.commit(book.root),
+        "versions": stamp.versions(),
+        "command": command,
+    }
+    _tidy(notebook, name)
+    page = book.page(name)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = page.with_name(f".{name}.{os.getpid()}")
+    nbformat.write(notebook, unfinished)
+    unfinished.replace(page)
+    return page
+
+
+def sync(book: Book, name: str) -> None:
+    """Make the paired notebook from the source; never the other way, whichever file is newer.
+
+    Cells that did not change keep their ids. A source without a kernel gets one first: papermill
+    refuses a notebook that names no language.
+    """
+    from jupytext.cli import jupytext
+
+    source = book.source(name)
+    text = source.read_text(encoding="utf-8")
+    if "kernelspec:" not in text.partition("# %%")[0]:
+        source.write_text(KERNEL_HEADER + text, encoding="utf-8")
+    update = ["--update"] if book.twin(name).is_file() else []
+    jupytext(["--quiet", "--to", "ipynb", *update, str(source)])
+
+
+def build(book: Book) -> bool:
+    """Judge the pages, then build `_build/html` with every warning an error; True on success."""
+    if not gate(book):
+        return False
+    program = shutil.which("jupyter-book", path=str(Path(sys.executable).parent))
+    program = program or shutil.which("jupyter-book")
+    if program is None:
+        raise FileNotFoundError("jupyter-book is not installed: pip install -e '.[book]'")
+    # --all: after a failing build the pages already written would not be looked at again.
+    words = [program, "build", "-W", "-n", "--keep-going", "--all", "book"]
+    return subprocess.run(words, cwd=book.root).returncode == 0
+
+
+def _choose(book: Book, names: Sequence[str]) -> list[str]:
+    known = book.names()
+    chosen = [Path(name).stem for name in names] or known
+    if unknown := [name for name in chosen if name not in known]:
+        raise ValueError(f"no notebook {', '.join(unknown)}; there are {', '.join(known)}")
+    return list(dict.fromkeys(chosen))
+
+
+def _notebook_errors() -> tuple[type[Exception], ...]:
+    """What a notebook's own failure looks like, as opposed to a fault of the runner."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillException
+
+    return (PapermillException, DeadKernelError, CellTimeoutError)
+
+
+def _device(notebook: Any) -> str:
+    """What the page ran on, as its stamp said; "" for a notebook without a stamp."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if device := output.get("metadata", {}).get("rbtc_device"):
+                return device
+    return ""
+
+
+def _tidy(notebook: Any, name: str) -> None:
+    """Drop what says nothing about the results: paths, per-cell times, finished progress bars."""
+    papermill = notebook.metadata.get("papermill", {})
+    papermill["input_path"] = f"notebooks/{name}.ipynb"
+    papermill["output_path"] = f"book/notebooks/{name}.ipynb"
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type != "code":
+            continue
+        # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
+        kept = [
+            output
+            for output in cell.outputs
+            if not (output.output_type == "stream" and output.name == "stderr")
+        ]
+        cell.outputs = kept
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the kernel, put back afterwards."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.book", description="Make the book.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run", help="execute notebooks into book/notebooks")
+    runner.add_argument("names", nargs="*", help="chapters, like 05_defense (default: all)")
+    runner.add_argument("--full", action="store_true", help="the paper's sizes instead of quick")
+    runner.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
+    )
+    commands.add_parser("gate", help="check that every page is executed, clean and up to date")
+    commands.add_parser("build", help="gate, then build _build/html")
+    for command in commands.choices.values():
+        command.add_argument("--root", type=Path, default=REPOSITORY, help="the repository")
+    options = parser.parse_args(arguments)
+    book = Book(options.root.resolve())
+    try:
+        if options.command == "gate":
+            return 0 if gate(book) else 1
+        if options.command == "build":
+            return 0 if build(book) else 1
+        overrides = dict(options.parameters)
+        failed = run(book, options.names, full=options.full, overrides=overrides)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error}; install the book's tools: pip install -e '.[book]'", file=sys.stderr
+        )
+        return 2
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0

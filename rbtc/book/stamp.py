@@ -1,0 +1,180 @@
+"""The stamp at the foot of every page: what made this page, and the command that makes it again."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rbtc import __version__
+
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
+
+
+# Set by the runner (rbtc.book) for the kernel; without them the stamp describes a session by hand.
+STARTED, COMMAND, PARAMETERS = "RBTC_BOOK_STARTED", "RBTC_BOOK_COMMAND", "RBTC_BOOK_PARAMETERS"
+
+
+_IMPORTED = time.time()
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What made a page. Displays as a two-column table.
+
+    `wall_seconds` is counted from the start of the run to the stamp; `reuse` is the store's report
+    (how many results were computed before and only read here).
+    """
+
+    profile: str
+    parameters: Mapping[str, Any]
+    commit: str
+    device: str
+    versions: Mapping[str, str]
+    wall_seconds: float
+    reuse: str
+    command: str
+
+    def table(self) -> pd.DataFrame:
+        """One line per fact, column `stamp`; lines with nothing to say are left out."""
+        facts = {
+            "profile": self.profile,
+            "parameters": ", ".join(
+                f"{name} = {value!r}" for name, value in self.parameters.items()
+            ),
+            "commit": self.commit,
+            "device": self.device,
+            "versions": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+            "wall time": duration(self.wall_seconds),
+            "reuse": self.reuse,
+            "to repeat": self.command,
+        }
+        kept = {name: text for name, text in facts.items() if text}
+        return pd.DataFrame({"stamp": kept.values()}, index=list(kept))
+
+    def __str__(self) -> str:
+        facts = self.table()["stamp"]
+        return "\n".join(f"{name}: {text}" for name, text in facts.items())
+
+    def _repr_html_(self) -> str:
+        # Not cut: a command that ends in dots cannot be repeated.
+        with pd.option_context("display.max_colwidth", None):
+            return self.table().to_html(header=False, border=0)
+
+
+def stamp(info: Any = None, parameters: Mapping[str, Any] | None = None) -> Stamp:
+    """Build the stamp of this page.
+
+    `info` is a `Lab` (its profile, device and store are read), a mapping with any of the keys
+    `profile`, `device` and `reuse`, or None. `parameters` defaults to the values that the runner
+    used; a notebook executed by hand may pass its own.
+    """
+    if parameters is None:
+        parameters = json.loads(os.environ.get(PARAMETERS, "{}"))
+    look: Any = info.get if isinstance(info, Mapping) else lambda name: getattr(info, name, None)
+    profile, store = look("profile"), look("store")
+    reuse = look("reuse") or (store.report() if store is not None else "")
+    return Stamp(
+        profile=str(getattr(profile, "name", profile) or ""),
+        parameters=parameters or {},
+        commit=commit(),
+        device=describe_device(look("device")),
+        versions=versions(),
+        wall_seconds=time.time() - float(os.environ.get(STARTED, _IMPORTED)),
+        reuse=str(reuse),
+        command=os.environ.get(COMMAND, ""),
+    )
+
+
+def show(info: Any = None, parameters: Mapping[str, Any] | None = None) -> None:
+    """Display the stamp: the last cell of every notebook. Arguments as for `stamp`."""
+    made = stamp(info, parameters)
+    if "IPython" in sys.modules:
+        from IPython.display import display
+
+        # The runner reads the device from here: only the kernel knows what the page ran on.
+        display(made, metadata={"rbtc_device": made.device})
+    else:
+        print(made)
+
+
+def commit(folder: str | Path | None = None) -> str:
+    """Short hash of the commit checked out in `folder` (default: around the package).
+
+    "with changes" is added when tracked files differ from it; "unknown" outside a clone or without
+    git.
+    """
+    folder = Path(__file__).resolve().parents[2] if folder is None else Path(folder)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        # Pages themselves change with every run, so they do not count as changes.
+        changed = name and git(
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ".",
+            ":(exclude)book/notebooks",
+            ":(exclude)results",
+        )
+    except OSError:
+        return "unknown"
+    if not name:
+        return "unknown"
+    return f"{name} with changes" if changed else name
+
+
+def describe_device(device: Any = None) -> str:
+    """The device in words: the accelerator's name, or the CPU and its cores."""
+    kind = str(getattr(device, "type", device) or "cpu").partition(":")[0]
+    if kind == "cuda":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(device)
+    if kind != "cpu":
+        return kind
+    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed libraries that decide the numbers."""
+    found = {"rbtc": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def duration(seconds: float) -> str:
+    """`75.2` -> `"1 min 15 s"`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def command_line(name: str, *, full: bool, overrides: Mapping[str, Any]) -> str:
+    """The runner's command that repeats a page."""
+    words = ["python", "-m", "rbtc.book", "run", name, *(["--full"] if full else [])]
+    for parameter, value in overrides.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += ["-p", parameter, text]
+    return shlex.join(words)

@@ -1,0 +1,50 @@
+"""Where files lie, and how they are written: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def data_root() -> Path:
+    """Folder of profiles, models and the paper's tables: ``RBTC_DATA``, else the repository's."""
+    given = os.environ.get("RBTC_DATA")
+    return Path(given).expanduser() if given else Path(__file__).resolve().parents[1] / "data"
+
+
+def cache_root() -> Path:
+    """Folder for everything that can be computed again: ``RBTC_CACHE``, else the user's cache."""
+    given = os.environ.get("RBTC_CACHE")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("rbtc", appauthor=False))
+
+
+def write_whole(path: str | Path, write: Callable[[Path], Any]) -> Path:
+    """Write beside the final place, then move there in one step: a reader never sees a half.
+
+    Args:
+        path: the final place; its folder is made.
+        write: writes the file it is given.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Unique also across containers that share a folder and start counting processes anew.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)  # os.replace: atomic within a folder
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,188 @@
+"""The attacker's side: sees the weights of a variant, and nothing else (paper Sec. 4).
+
+No pretrained weight, no mask, no prompt, no picture and no pipeline: this module imports nothing
+that has them (a test reads its imports), and of a variant it reads the weights and the key under
+which results are filed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+
+from rbtc.completion import Completion, complete_all
+from rbtc.detection import budget_attack, spare_whole_rows, threshold_attack
+from rbtc.lab.digests import canonical, tensors_digest
+from rbtc.lab.store import Store
+from rbtc.lab.variant import Variant, derived
+from rbtc.layers import Masks, prune, zero_masks
+from rbtc.layers import density as share_of
+from rbtc.revive import revive
+
+FEWEST_ZEROS = 1e-3
+"""Below this share of exact zeros a model counts as not pruned: fp16 files hold a few by chance."""
+
+_REMEMBERED = 24  # completions kept in memory; on the paper's model each set takes some 50 MB
+
+
+class Attacker:
+    """Who has a model's weights and nothing else.
+
+    Args:
+        store: where completions are kept.
+        keep_ratio: K of Top-K Sign Retention where an attack names none.
+        progress: show bars.
+    """
+
+    def __init__(self, store: Store, *, keep_ratio: float = 0.6, progress: bool = False) -> None:
+        self.store, self.keep_ratio, self.progress = store, keep_ratio, progress
+        self._completions: OrderedDict[str, dict[str, Completion]] = OrderedDict()
+
+    def attack(
+        self,
+        variant: Variant,
+        *,
+        keep_ratio: float | None = None,
+        strategy: str = "neuron_max",
+        per: str = "layer",
+        algorithm: str = "released",
+        seed: int = 2021,
+        released: bool = False,
+        missing: Masks | None = None,
+        **options: Any,
+    ) -> Variant:
+        """Revive whatever was cut from a variant, from its own weights alone (paper Sec. 4).
+
+        Args:
+            variant: the model under attack.
+            keep_ratio: K of Top-K Sign Retention; None takes the attacker's own.
+            strategy: how signs get a magnitude, see `rbtc.magnitudes.assign_magnitudes`.
+            per: within what K is counted: "layer", "row" or "global".
+            algorithm: of the completion.
+            seed: for the strategies that draw magnitudes.
+            released: see `rbtc.magnitudes.assign_magnitudes`.
+            missing: attack these places; None takes those that are exactly zero.
+            **options: further options of `rbtc.completion.complete`.
+
+        Raises:
+            ValueError: nothing is missing: the model is not pruned.
+        """
+        completions = self.complete(variant, algorithm=algorithm, missing=missing, **options)
+        choices: dict[str, Any] = {
+            "keep_ratio": self.keep_ratio if keep_ratio is None else keep_ratio,
+            "strategy": strategy,
+            "per": per,
+            "algorithm": algorithm,
+            "seed": seed,
+            "released": released,
+        }
+        revival = revive(variant.weights, completions=completions, missing=missing, **choices)
+        places = None if missing is None else tensors_digest(missing)
+        label = f"revived ({strategy.replace('_', ' ')})"
+        settings = {"kind": "revived", "missing": places, **choices, **options}
+        return derived(variant, label, revival.weights, revive, complete_all, **settings)
+
+    def complete(
+        self,
+        variant: Variant,
+        *,
+        algorithm: str = "released",
+        missing: Masks | None = None,
+        **options: Any,
+    ) -> dict[str, Completion]:
+        """Complete every layer of a variant (paper Sec. 4.1), or read it from the store.
+
+        Raises:
+            ValueError: nothing is missing: the model is not pruned.
+        """
+        if missing is None and share_of(zero_masks(variant.weights)) < FEWEST_ZEROS:
+            raise ValueError(
+                f"the {variant.label} model is not pruned (hardly a weight is exactly zero), so "
+                "there is nothing to revive: attack a pruned one, or pass `missing`"
+            )
+        config = {
+            "kind": "completions",
+            "base": variant.key,
+            "algorithm": algorithm,
+            "missing": None if missing is None else tensors_digest(missing),
+            "options": options,
+        }
+        key = canonical(config)
+        if key not in self._completions:
+
+            def make() -> dict[str, torch.Tensor]:
+                found = complete_all(
+                    variant.weights, missing, algorithm=algorithm, progress=self.progress, **options
+                )
+                return _pack(found)
+
+            tensors, _ = self.store.weights(config, make, code=(complete_all,))
+            devices = {name: weight.device for name, weight in variant.weights.items()}
+            while len(self._completions) >= _REMEMBERED:
+                self._completions.popitem(last=False)
+            self._completions[key] = _unpack(tensors, algorithm, devices)
+        return self._completions[key]
+
+    def guess(
+        self,
+        variant: Variant,
+        *,
+        attacker: Literal["budget", "threshold"] = "budget",
+        share: float = 0.02,
+        scope: Literal["global", "layer"] = "global",
+        threshold: float | None = None,
+    ) -> Masks:
+        """Places an attacker takes for cut: the smallest ``share``, or all below ``threshold``."""
+        if attacker == "budget":
+            return budget_attack(variant.weights, share=share, scope=scope)
+        if attacker != "threshold":
+            raise ValueError(f'attacker must be "budget" or "threshold", not {attacker!r}')
+        if threshold is None:
+            raise ValueError('attacker="threshold" needs a threshold, for example 5 * sigma')
+        return threshold_attack(variant.weights, threshold=threshold)
+
+    def attack_guessed(self, variant: Variant, places: Masks, **options: Any) -> Variant:
+        """Set the guessed places to zero and attack there (paper Sec. 5.5).
+
+        Rows that the guess names as a whole are left alone: nothing would be left to complete them
+        from. Options as for `attack`.
+
+        Raises:
+            ValueError: no place is left.
+        """
+        usable = spare_whole_rows(places)
+        zeroed = derived(
+            variant, "re-pruned", prune(variant.weights, usable), prune,
+            kind="repruned", places=tensors_digest(usable),
+        )  # fmt: skip
+        return self.attack(zeroed, missing=usable, **options)
+
+
+def _pack(completions: Mapping[str, Completion]) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, found in completions.items():
+        tensors[f"{name}/values"] = found.values
+        tensors[f"{name}/missing"] = found.missing
+        tensors[f"{name}/residuals"] = torch.tensor(found.residuals, dtype=torch.float64)
+        tensors[f"{name}/run"] = torch.tensor([found.iterations, int(found.converged)])
+    return tensors
+
+
+def _unpack(
+    tensors: Mapping[str, torch.Tensor], algorithm: str, devices: Mapping[str, torch.device]
+) -> dict[str, Completion]:
+    completions = {}
+    for name in sorted({key.rsplit("/", 1)[0] for key in tensors}):
+        iterations, converged = tensors[f"{name}/run"].tolist()
+        completions[name] = Completion(
+            tensors[f"{name}/values"].to(devices[name]),
+            tensors[f"{name}/missing"].to(devices[name]),
+            int(iterations),
+            tuple(tensors[f"{name}/residuals"].tolist()),
+            bool(converged),
+            algorithm,
+        )
+    return completions

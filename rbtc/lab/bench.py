@@ -1,0 +1,87 @@
+"""The model on the bench: one pipeline, into which the weights of any variant are written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from rbtc.lab.digests import canonical, model_digest, tensors_digest
+from rbtc.lab.variant import Variant
+from rbtc.layers import Weights, read_weights, write_weights
+from rbtc.models.generate import latent_shape
+from rbtc.models.pipelines import check_unet, load_pipeline
+from rbtc.models.profiles import Profile
+
+
+class Bench:
+    """A pipeline and what identifies it.
+
+    Args:
+        pipe: a Stable Diffusion pipeline, as it was trained.
+        digest: sha256 of the model.
+
+    Attributes:
+        pipe: The pipeline, with the weights of the variant that was applied last.
+        digest: Sha256 of the model.
+        weights: The pretrained feed-forward output matrices.
+    """
+
+    def __init__(self, pipe: Any, digest: str) -> None:
+        self.pipe = pipe
+        self.digest = digest
+        self.weights: Weights = read_weights(pipe.unet)
+        self._applied: str | None = None
+
+    @classmethod
+    def load(cls, profile: Profile, device: torch.device) -> Bench:
+        """The profile's model."""
+        pipe = load_pipeline(profile, device)
+        return cls(pipe, model_digest(pipe.name_or_path))
+
+    @classmethod
+    def given(cls, pipe: Any) -> Bench:
+        """A pipeline that came as an object.
+
+        Raises:
+            ValueError: its UNet has no feed-forward output matrix.
+        """
+        check_unet(getattr(pipe, "unet", None), "the given pipeline")
+        return cls(pipe, _pipeline_digest(pipe))
+
+    def apply(self, variant: Variant) -> Any:
+        """Write all matrices of a variant into the UNet, and return the pipeline."""
+        if self._applied != variant.key:
+            self._applied = None  # a write that fails half-way leaves neither the old nor the new
+            write_weights(self.pipe.unet, {**self.weights, **variant.weights})
+            self._applied = variant.key
+        return self.pipe
+
+    def sampler(self, profile: Profile) -> dict[str, Any]:
+        """What a picture depends on apart from model, weights, prompt and seed."""
+        settings = {
+            # DPM-Solver's default lambda_min_clipped is -inf, which JSON does not know.
+            k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in dict(self.pipe.scheduler.config).items()
+            if not k.startswith("_")
+        }
+        return {
+            "steps": profile.steps,
+            "guidance": profile.guidance,
+            "scheduler": {"class": type(self.pipe.scheduler).__name__, **settings},
+            "latent": list(latent_shape(self.pipe)),
+            "dtype": str(self.pipe.unet.dtype),
+        }
+
+
+def _pipeline_digest(pipe: Any) -> str:
+    """Identity of a pipeline that came as an object: its weights, its configs, its vocabulary."""
+    parts = {
+        name: tensors_digest(getattr(pipe, name).state_dict())
+        for name in ("unet", "vae", "text_encoder")
+    }
+    vocab = canonical(pipe.tokenizer.get_vocab())
+    settings = {k: v for k, v in dict(pipe.vae.config).items() if not k.startswith("_")}
+    text = canonical({"parts": parts, "vocabulary": vocab, "vae": str(sorted(settings.items()))})
+    return tensors_digest({"text": torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)})

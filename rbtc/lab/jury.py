@@ -1,0 +1,76 @@
+"""The judges of a lab: given as objects, or the profile's, loaded when first asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rbtc.lab.digests import model_digest
+from rbtc.models.evaluate import clip_similarity
+from rbtc.models.judges import load_clip, load_judge
+from rbtc.models.profiles import Profile
+
+
+class Jury:
+    """One judge per kind: "object", "style" and "clip".
+
+    Args:
+        profile: where judges that are not given come from.
+        device: where to load them.
+        given: kind -> judge to use instead of the profile's, or None.
+
+    Attributes:
+        given: The kinds whose judge came as an object.
+    """
+
+    def __init__(
+        self, profile: Profile, device: torch.device, given: Mapping[str, Any | None]
+    ) -> None:
+        self.profile = profile
+        self.device = device
+        self.given = {kind for kind, judge in given.items() if judge is not None}
+        self._judges = {kind: judge for kind, judge in given.items() if judge is not None}
+        self._identities: dict[str, str] = {}
+
+    def get(self, kind: str) -> Any:
+        """The judge of a kind, loaded now if it has not been.
+
+        Raises:
+            ValueError: the profile has no such judge.
+        """
+        if kind not in self._judges:
+            load = load_clip if kind == "clip" else load_judge
+            self._judges[kind] = load(self._place(kind), self.device)
+        return self._judges[kind]
+
+    def loaded(self, kind: str) -> bool:
+        """Whether the judge of a kind is in memory."""
+        return kind in self._judges
+
+    def identity(self, kind: str) -> str | None:
+        """What a judgement is filed under: a digest of the judge; None where a given one has none.
+
+        Raises:
+            ValueError: the profile has no such judge.
+        """
+        if kind in self.given:
+            return getattr(self._judges[kind], "digest", None)
+        if kind not in self._identities:
+            place = self._place(kind)
+            self._identities[kind] = model_digest(place) if isinstance(place, Path) else place
+        return self._identities[kind]
+
+    def code(self, kind: str) -> tuple[Callable[..., Any], ...]:
+        """The code that a judgement depends on; a judge that came as an object answers itself."""
+        own = () if kind in self.given else (load_clip if kind == "clip" else load_judge,)
+        return (*own, clip_similarity) if kind == "clip" else own
+
+    def _place(self, kind: str) -> Path | str:
+        ours = self.profile.evaluation
+        places = {"object": ours.classifier, "style": ours.style_classifier, "clip": ours.clip}
+        if not places.get(kind):
+            raise ValueError(f"profile {self.profile.name!r} has no judge for {kind!r}")
+        return self.profile.locate(places[kind])

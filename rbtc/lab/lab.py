@@ -1,0 +1,211 @@
+"""The laboratory: one object that makes every model of the paper and measures it.
+
+A chapter asks for a `Variant` (the pretrained weights, pruned, revived, obfuscated ...) and for
+what it does: its pictures, its accuracy, its signs. Three people work here, and none does another's
+work: `Lab.owner` has the pretrained weights and cuts, `Lab.attacker` sees the weights of a variant
+and nothing else (paper Sec. 4), `Lab.measure` draws and judges. The lab introduces them to each
+other; what they compute is kept in a `rbtc.lab.store.Store`, so a second run reads instead of
+computing.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from rbtc import layers
+from rbtc.completion import Completion
+from rbtc.lab.attacker import Attacker
+from rbtc.lab.bench import Bench
+from rbtc.lab.jury import Jury
+from rbtc.lab.measure import Measure
+from rbtc.lab.owner import Owner
+from rbtc.lab.store import Store
+from rbtc.lab.variant import Variant
+from rbtc.models.pipelines import default_device
+from rbtc.models.profiles import Profile, load_profile
+from rbtc.models.prompts import Kind, Subject, other_subjects, subject_of
+from rbtc.sign_accuracy import SignAccuracy, count_signs, sign_accuracy_by_layer
+from rbtc.stats import Proportion
+
+if TYPE_CHECKING:
+    from rbtc.models.evaluate import Classifier, Clip
+
+PRUNING = ("ratio", "calls", "reference")
+"""Options of `Owner.pruned`, as opposed to those of the attack."""
+
+
+class Lab:
+    """Every model and every measurement of one profile.
+
+    The pipeline is loaded when it is first needed. There is one, and the weights of a variant are
+    written into it in place; write to its UNet only through `apply`.
+
+    Args:
+        profile: name, TOML path or `Profile`.
+        store: where results are kept, or its folder; None takes the user's cache.
+        device: where to compute; None takes the GPU where there is one.
+        progress: show bars.
+        pipeline: use this Stable Diffusion pipeline instead of the profile's model.
+        classifier: judge of objects, instead of the profile's.
+        style_classifier: judge of styles, likewise.
+        clip: CLIP model, likewise.
+
+    Attributes:
+        owner: Prunes and defends.
+        attacker: Completes and revives.
+        measure: Draws and judges.
+        jury: The judges.
+        store: What was computed.
+    """
+
+    def __init__(
+        self,
+        profile: str | Path | Profile = "mini",
+        *,
+        store: Store | str | Path | None = None,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+        pipeline: Any = None,
+        classifier: Classifier | None = None,
+        style_classifier: Classifier | None = None,
+        clip: Clip | None = None,
+    ) -> None:
+        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
+        self.store = store if isinstance(store, Store) else Store(store)
+        self.progress = progress
+        if pipeline is not None and device is None:
+            device = pipeline.device
+        self.device = torch.device(device or default_device())
+        self._given = pipeline
+        given = {"object": classifier, "style": style_classifier, "clip": clip}
+        self.jury = Jury(self.profile, self.device, given)
+        self.owner = Owner(lambda: self.bench, self.profile, self.store)
+        keep_ratio = self.profile.revive.keep_ratio
+        self.attacker = Attacker(self.store, keep_ratio=keep_ratio, progress=progress)
+        self.measure = Measure(
+            lambda: self.bench, self.jury, self.profile, self.store, progress=progress
+        )
+
+    # ---- the model ----------------------------------------------------------------------------
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The model, loaded when it is first needed."""
+        if self._given is None:
+            return Bench.load(self.profile, self.device)
+        return Bench.given(self._given)
+
+    @property
+    def pipeline(self) -> Any:
+        """The pipeline, with the weights of the variant that was applied last."""
+        return self.bench.pipe
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the model."""
+        return self.bench.digest
+
+    @property
+    def pretrained(self) -> Variant:
+        """The model as it was trained."""
+        return self.owner.pretrained
+
+    def apply(self, variant: Variant) -> Any:
+        """Write all matrices of a variant into the pipeline's UNet, and return the pipeline."""
+        return self.bench.apply(variant)
+
+    def restore(self) -> None:
+        """Put the pretrained weights back into the pipeline."""
+        self.apply(self.pretrained)
+
+    def subject(self, name: str | Subject, kind: Kind = "object") -> Subject:
+        """The concept that a name means: a paper class ("golf ball") or a word of the model.
+
+        Raises:
+            ValueError: the model knows no such concept; the message names the closest ones.
+        """
+        return subject_of(self.profile, name, kind)
+
+    def others(self, subject: Subject) -> list[Subject]:
+        """The profile's other classes, or other styles."""
+        return other_subjects(self.profile, subject)
+
+    # ---- owner and attacker in turn -----------------------------------------------------------
+
+    def revived(self, concept: str | Subject, **options: Any) -> Variant:
+        """The attack on the pruned model of a concept.
+
+        Pruning is the owner's work and reads the pretrained weights; what follows only gets the
+        pruned ones. Options of `Owner.pruned` and of `Attacker.attack`.
+        """
+        pruning, rest = _split(options)
+        return self.attacker.attack(self.owner.pruned(concept, **pruning), **rest)
+
+    def completions(self, concept: str | Subject, **options: Any) -> dict[str, Completion]:
+        """Completions of the pruned model of a concept.
+
+        Options of `Owner.pruned` and of `Attacker.complete`.
+        """
+        pruning, rest = _split(options)
+        return self.attacker.complete(self.owner.pruned(concept, **pruning), **rest)
+
+    # ---- what both sides together can know ------------------------------------------------------
+
+    def density(self, concept: str | Subject, **pruning: Any) -> float:
+        """Share of the candidate weights that ConceptPrune cuts."""
+        return layers.density(self.owner.masks(concept, **pruning))
+
+    def sign_accuracy(self, concept: str | Subject, **options: Any) -> Proportion:
+        """Share of the cut weights whose sign the completion finds, pooled over the layers."""
+        found = self.completions(concept, **options)
+        counts = count_signs(found, self.pretrained.weights).values()
+        pooled = sum(counts, SignAccuracy(0, 0))
+        return Proportion(pooled.correct, pooled.n)
+
+    def layer_frame(self, concept: str | Subject, **options: Any) -> pd.DataFrame:
+        """One row per layer: shape, density, sign accuracy, iterations of the completion."""
+        pruning, _ = _split(options)
+        found = self.completions(concept, **options)
+        signs = sign_accuracy_by_layer(found, self.pretrained.weights)
+        signs = signs.drop(columns="short").assign(
+            iterations=[found[name].iterations for name in signs["name"]],
+            converged=[found[name].converged for name in signs["name"]],
+        )
+        table = layers.layer_table(self.owner.pruned(concept, **pruning).weights)
+        return table.merge(signs, on="name", how="left")
+
+    # ---- what happened ------------------------------------------------------------------------
+
+    def report(self) -> str:
+        """How much was read from the store instead of computed."""
+        return self.store.report()
+
+    def info(self) -> dict[str, Any]:
+        """What a page needs to say about how its numbers were made."""
+        pipe = self.pipeline
+        return {
+            "profile": self.profile.name,
+            "model": self.profile.model if self._given is None else "given pipeline",
+            "model_digest": self.digest,
+            "device": str(self.device),
+            "dtype": str(pipe.unet.dtype).removeprefix("torch."),
+            "scheduler": type(pipe.scheduler).__name__,
+            "steps": self.profile.steps,
+            "guidance": self.profile.guidance,
+            "ratio": self.profile.conceptprune.ratio,
+            "calls": self.profile.conceptprune.calls,
+            "reference": self.profile.conceptprune.reference,
+            "keep_ratio": self.profile.revive.keep_ratio,
+            "reuse": self.report(),
+        }
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of pruning, and the others."""
+    pruning = {name: value for name, value in options.items() if name in PRUNING}
+    return pruning, {name: value for name, value in options.items() if name not in PRUNING}

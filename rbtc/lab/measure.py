@@ -1,0 +1,250 @@
+"""What a variant does: its pictures, and what the judges say of them.
+
+Every count starts from one tidy frame, a line per picture (`Measure.hits`): which concept was asked
+for, in what words, with which seed, and whether the judge recognised it. Two variants asked alike
+have lines that match, so they can be compared picture by picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbtc.lab.bench import Bench
+from rbtc.lab.jury import Jury
+from rbtc.lab.store import Store
+from rbtc.lab.variant import Variant
+from rbtc.models.evaluate import clip_score, clip_similarity
+from rbtc.models.generate import generate
+from rbtc.models.profiles import Profile
+from rbtc.models.prompts import (
+    Kind,
+    Subject,
+    evaluation_prompt,
+    other_subjects,
+    style_prompts,
+    subject_of,
+)
+from rbtc.stats import Proportion
+
+DRAWING = (generate,)
+"""The code that pictures depend on."""
+
+
+class Measure:
+    """Pictures and judgements of any variant.
+
+    Args:
+        bench: the model.
+        jury: the judges.
+        profile: prompts and sampler settings.
+        store: where pictures and judgements are kept.
+        progress: show bars.
+    """
+
+    def __init__(
+        self,
+        bench: Callable[[], Bench],
+        jury: Jury,
+        profile: Profile,
+        store: Store,
+        *,
+        progress: bool = False,
+    ) -> None:
+        self._bench, self.jury, self.profile = bench, jury, profile
+        self.store, self.progress = store, progress
+
+    # ---- pictures ---------------------------------------------------------------------------
+
+    def images(
+        self, variant: Variant, prompts: str | Sequence[str], seeds: Sequence[int]
+    ) -> np.ndarray:
+        """Pictures of a variant, uint8 (n, h, w, 3).
+
+        Args:
+            variant: whose pictures.
+            prompts: one prompt for all seeds, or one per seed.
+            seeds: n seeds.
+        """
+        prompts, seeds = _one_each(prompts, seeds)
+
+        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:
+            return generate(
+                self._bench().apply(variant),
+                prompts,
+                seeds,
+                batch_size=self.profile.batch_size,
+                steps=self.profile.steps,
+                guidance=self.profile.guidance,
+            )
+
+        images, _ = self.store.images(
+            self._of(variant),
+            prompts,
+            seeds,
+            make,
+            self.profile.batch_size,
+            code=DRAWING,
+            progress=self.progress,
+            label=variant.label,
+        )
+        return images
+
+    def shown(
+        self, variant: Variant, concept: str | Subject, images: int, first_seed: int = 0
+    ) -> np.ndarray:
+        """The first pictures that `hits` counts for a concept, uint8 (images, h, w, 3)."""
+        prompts, seeds = self._asked(subject_of(self.profile, concept), images, first_seed)
+        return self.images(variant, prompts, seeds)
+
+    def _of(self, variant: Variant) -> dict[str, Any]:
+        bench = self._bench()
+        sampler = bench.sampler(self.profile)
+        return {"model": bench.digest, "variant": variant.config, "sampler": sampler}
+
+    # ---- judgements -------------------------------------------------------------------------
+
+    def predictions(
+        self,
+        variant: Variant,
+        prompts: str | Sequence[str],
+        seeds: Sequence[int],
+        kind: Kind = "object",
+    ) -> list[str]:
+        """What the judge sees in each picture: the names of its best classes."""
+        prompts, seeds = _one_each(prompts, seeds)
+
+        def make() -> list[str]:
+            judge, images = self.jury.get(kind), self.images(variant, prompts, seeds)
+            size = self.profile.batch_size
+            parts = [images[i : i + size] for i in range(0, len(images), size)]
+            return [str(name) for part in parts for name in judge.predict(part)]
+
+        return self._judged("predictions", kind, variant, prompts, seeds, make)
+
+    def hits(
+        self, variant: Variant, asked: Iterable[tuple[Subject, int]], first_seed: int = 0
+    ) -> pd.DataFrame:
+        """One line per picture: asked (the concept's word), prompt, seed, seen, hit.
+
+        Objects are asked for in one sentence with seeds ``first_seed`` and up (paper Sec. 5.1);
+        styles with every thing of the profile in turn. All pictures are drawn together.
+
+        Args:
+            variant: whose pictures.
+            asked: concepts, all objects or all styles, and how many pictures of each.
+            first_seed: of each concept.
+        """
+        tasks = [(subject, *self._asked(subject, n, first_seed)) for subject, n in asked]
+        frame = pd.DataFrame(
+            [
+                (subject.word, prompt, seed)
+                for subject, prompts, seeds in tasks
+                for prompt, seed in zip(prompts, seeds, strict=True)
+            ],
+            columns=["asked", "prompt", "seed"],
+        )
+        kinds: set[Kind] = {subject.kind for subject, _, _ in tasks}
+        if len(kinds) != 1:
+            raise ValueError(f"ask for concepts of one kind at a time, not {sorted(kinds)}")
+        frame["seen"] = self.predictions(
+            variant, list(frame["prompt"]), list(frame["seed"]), kinds.pop()
+        )
+        frame["hit"] = frame["seen"].str.casefold() == frame["asked"].str.casefold()
+        return frame
+
+    def accuracy(
+        self, variant: Variant, concept: str | Subject, images: int = 100, first_seed: int = 0
+    ) -> Proportion:
+        """Share of pictures of a concept that the judge recognises (paper Sec. 5.1)."""
+        subject = subject_of(self.profile, concept)
+        return Proportion.of(self.hits(variant, [(subject, images)], first_seed)["hit"])
+
+    def preserved(
+        self, variant: Variant, concept: str | Subject, images: int = 10, first_seed: int = 0
+    ) -> Proportion:
+        """Accuracy on the profile's other classes (or styles), ``images`` pictures of each."""
+        others = other_subjects(self.profile, subject_of(self.profile, concept))
+        asked = [(other, images) for other in others]
+        return Proportion.of(self.hits(variant, asked, first_seed)["hit"])
+
+    def similarity(
+        self, variant: Variant, prompts: str | Sequence[str], seeds: Sequence[int]
+    ) -> np.ndarray:
+        """CLIP cosine of each picture with its own prompt, (n,) floats (paper Sec. 5.2)."""
+        prompts, seeds = _one_each(prompts, seeds)
+
+        def make() -> list[float]:
+            images = self.images(variant, prompts, seeds)
+            return [float(x) for x in clip_similarity(images, prompts, self.jury.get("clip"))]
+
+        return np.array(self._judged("similarity", "clip", variant, prompts, seeds, make))
+
+    def clip_score(
+        self,
+        variant: Variant,
+        pretrained: Variant,
+        style: Subject,
+        images: int = 50,
+        first_seed: int = 0,
+    ) -> Proportion:
+        """Share of pictures in a style that fit their prompt less well than the pretrained model's.
+
+        The same prompts and seeds for both: 0 for the pretrained model itself, high when the style
+        is erased, low again when it is revived (paper Table 2).
+        """
+        prompts, seeds = self._asked(style, images, first_seed)
+        return clip_score(
+            self.similarity(variant, prompts, seeds), self.similarity(pretrained, prompts, seeds)
+        )
+
+    def _asked(self, subject: Subject, images: int, first_seed: int) -> tuple[list[str], list[int]]:
+        """Prompts and seeds of an accuracy."""
+        if images < 1:
+            raise ValueError(f"images must be at least 1, not {images}")
+        seeds = list(range(first_seed, first_seed + images))
+        if subject.kind == "style":
+            prompts = style_prompts(self.profile, subject.word)
+            return [prompts[seed % len(prompts)] for seed in seeds], seeds
+        if subject.kind != "object":
+            raise ValueError(
+                f"accuracy is measured for objects and styles, not for {subject.kind!r}"
+            )
+        return [evaluation_prompt(self.profile, subject.word)] * images, seeds
+
+    def _judged(
+        self,
+        what: str,
+        kind: str,
+        variant: Variant,
+        prompts: list[str],
+        seeds: list[int],
+        make: Callable[[], list[Any]],
+    ) -> list[Any]:
+        identity = self.jury.identity(kind)
+        if identity is None:  # a judge of unknown identity: its word is not kept
+            return make()
+        config = {
+            "kind": what,
+            "judge": identity,
+            "images": self._of(variant),
+            "prompts": prompts,
+            "seeds": seeds,
+        }
+        code = (*DRAWING, *self.jury.code(kind))
+        return self.store.json(config, make, code=code)[0]
+
+
+def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[str], list[int]]:
+    """One prompt per seed; a single prompt serves all seeds."""
+    seeds = [int(seed) for seed in seeds]
+    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
+    if len(prompts) != len(seeds):
+        raise ValueError(
+            f"{len(prompts)} prompts but {len(seeds)} seeds were given: give one prompt for all "
+            "seeds, or one per seed"
+        )
+    return prompts, seeds

@@ -1,0 +1,208 @@
+"""The owner's side: pretrained, pruned, idealised, quantised and obfuscated models.
+
+Pruning, the idealised study and the defence belong to the model's owner and use the pretrained
+weights, the masks and the prompts. What an attacker makes of the result is in `rbtc.lab.attacker`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+
+from rbtc import idealised as ideal
+from rbtc.defense import obfuscate
+from rbtc.lab.bench import Bench
+from rbtc.lab.digests import canonical, code_digest, tensors_digest
+from rbtc.lab.store import Store
+from rbtc.lab.variant import Variant, derived
+from rbtc.layers import Masks, Weights, prune
+from rbtc.models.profiles import Profile
+from rbtc.models.prompts import Reference, Subject, prompt_pairs, subject_of
+from rbtc.pruning.activations import Norms, collect_norms
+from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
+from rbtc.quantize import quant_recover
+
+_REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes some 50 MB
+
+
+class Owner:
+    """Who has the pretrained model and decides what is cut out of it.
+
+    Wherever a ``concept`` is asked for, a name of an object will do ("golf ball", "church"), or a
+    `Subject` for a style or nudity.
+
+    Args:
+        bench: the model.
+        profile: its hyper-parameters and words.
+        store: where activation norms are kept.
+    """
+
+    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
+        self._bench, self.profile, self.store = bench, profile, store
+        self._masks: OrderedDict[str, Masks] = OrderedDict()
+
+    @property
+    def pretrained(self) -> Variant:
+        """The model as it was trained."""
+        bench = self._bench()
+        config = {"kind": "pretrained", "model": bench.digest, "dtype": str(bench.pipe.unet.dtype)}
+        return Variant("pretrained", config, bench.weights)
+
+    def custom(self, label: str, weights: Weights) -> Variant:
+        """A variant with weights made elsewhere, identified by a digest of the weights."""
+        digest = tensors_digest(weights)
+        config = {"kind": "custom", "model": self._bench().digest, "weights": digest}
+        return Variant(label, config, weights)
+
+    def masks(self, concept: str | Subject, **pruning: Any) -> Masks:
+        """Which weights ConceptPrune cuts for a concept, True = cut; options as for `pruned`."""
+        return self._cut(subject_of(self.profile, concept), **pruning)[1]
+
+    def pruned(
+        self,
+        concept: str | Subject,
+        *,
+        ratio: float | None = None,
+        calls: int | None = None,
+        reference: Reference | None = None,
+    ) -> Variant:
+        """The model after ConceptPrune (paper Sec. 5.1): the concept's weights are +0.0.
+
+        Args:
+            concept: what to erase.
+            ratio: share of each row that is a candidate at each UNet call; None: the profile's.
+            calls: UNet calls united, from the noisiest; None: the profile's.
+            reference: see `rbtc.models.prompts.prompt_pairs`; None: the profile's.
+        """
+        subject = subject_of(self.profile, concept)
+        config, masks = self._cut(subject, ratio=ratio, calls=calls, reference=reference)
+        weights = prune(self.pretrained.weights, masks)
+        return Variant(f"pruned ({subject.word})", config, weights)
+
+    def idealised(
+        self,
+        concept: str | Subject,
+        mode: ideal.IdealMode,
+        seed: int = 2021,
+        **pruning: Any,
+    ) -> Variant:
+        """A thought experiment: pretrained signs or magnitudes are known (paper Sec. 3, App. A).
+
+        ``mode`` is one of `rbtc.idealised.idealised`.
+        """
+        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
+        weights = ideal.idealised(
+            self.pretrained.weights, base.weights, masks, mode=mode, seed=seed
+        )
+        settings = {"kind": "idealised", "mode": mode, "seed": seed}
+        return derived(base, mode.replace("_", " "), weights, ideal.idealised, **settings)
+
+    def quantized(
+        self,
+        concept: str | Subject,
+        *,
+        bits: int = 4,
+        group_size: int | None = None,
+        codebook: Literal["int", "fp4", "nf4"] = "int",
+        **pruning: Any,
+    ) -> Variant:
+        """The Quant Recover baseline on the pruned model (paper Sec. 5.1)."""
+        base = self.pruned(concept, **pruning)
+        options: dict[str, Any] = {"bits": bits, "group_size": group_size, "codebook": codebook}
+        weights = quant_recover(base.weights, **options)
+        settings = {"kind": "quantized", **options}
+        return derived(base, "quant recover", weights, quant_recover, **settings)
+
+    def obfuscated(
+        self,
+        concept: str | Subject,
+        *,
+        sigma: float | None = None,
+        variance: float | None = None,
+        seed: int = 0,
+        **pruning: Any,
+    ) -> Variant:
+        """The defence: the cut weights hold Gaussian noise instead of zeros (paper Sec. 4.4).
+
+        Give exactly one of ``sigma`` (a standard deviation) and ``variance``.
+        """
+        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
+        weights = obfuscate(base.weights, masks, sigma=sigma, variance=variance, seed=seed)
+        noise = f"sigma={sigma}" if sigma is not None else f"variance={variance}"
+        settings = {"kind": "obfuscated", "sigma": sigma, "variance": variance, "seed": seed}
+        return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
+
+    def _cut(
+        self,
+        subject: Subject,
+        *,
+        ratio: float | None = None,
+        calls: int | None = None,
+        reference: Reference | None = None,
+    ) -> tuple[dict[str, Any], Masks]:
+        target, bare = prompt_pairs(self.profile, subject.word, subject.kind, reference)
+        ours = self.profile.conceptprune
+        if ratio is None:
+            nudity = subject.kind == "nudity" and ours.nudity_ratio
+            ratio = ours.nudity_ratio if nudity else ours.ratio
+        settings = ConceptPruneConfig(
+            ratio=float(ratio or 0.0),
+            calls=ours.calls if calls is None else calls,
+            seed=ours.seed,
+            steps=self.profile.steps,
+            guidance=self.profile.guidance,
+            batch_size=self.profile.batch_size,
+        )
+        config = {
+            "kind": "pruned",
+            "base": self.pretrained.config,
+            "target": target,
+            "reference": bare,
+            "ratio": settings.ratio,
+            "calls": settings.calls,
+            "seed": settings.seed,
+            "sampler": self._bench().sampler(self.profile),
+            "code": code_digest(collect_norms, concept_masks, prune),
+        }
+        key = canonical(config)
+        if key not in self._masks:
+            made = concept_masks(
+                self.pretrained.weights,
+                self._norms(target, settings),
+                self._norms(bare, settings),
+                ratio=settings.ratio,
+                calls=settings.calls,
+            )
+            while len(self._masks) >= _REMEMBERED:
+                self._masks.popitem(last=False)
+            self._masks[key] = made
+        return config, self._masks[key]
+
+    def _norms(self, prompts: list[str], settings: ConceptPruneConfig) -> Norms:
+        # The norms of the first T calls begin with those of fewer. So with the profile's T on
+        # file, every smaller T, every ratio and every concept with the same reference share them.
+        settings = replace(settings, calls=max(settings.calls, self.profile.conceptprune.calls))
+        bench = self._bench()
+        config = {
+            "kind": "norms",
+            "base": self.pretrained.config,
+            "prompts": prompts,
+            "calls": settings.calls,
+            "seed": settings.seed,
+            "sampler": bench.sampler(self.profile),
+        }
+
+        def make() -> dict[str, torch.Tensor]:
+            norms = collect_norms(bench.apply(self.pretrained), prompts, settings)
+            return {f"{call}/{name}": v for call, of in norms.items() for name, v in of.items()}
+
+        flat, _ = self.store.weights(config, make, code=(collect_norms,))
+        norms: Norms = {}
+        for key, value in flat.items():
+            call, name = key.split("/", 1)
+            norms.setdefault(int(call), {})[name] = value.to(bench.pipe.unet.device)
+        return norms

@@ -1,0 +1,1 @@
+"""Profiles, prompts, pipelines, pictures and judges."""

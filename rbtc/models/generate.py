@@ -1,0 +1,274 @@
+"""Pictures from prompts and seeds, one seed per picture.
+
+A picture is a function of its own prompt and its own seed. Neither the batch it was made in nor
+the device it was made on changes the noise it starts from, so two models are compared on equal
+terms and a run that was cut off can go on anywhere.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator per seed: CPU streams are the same on every machine.
+
+    Raises:
+        ValueError: For a seed that is not a whole number of at most 64 bits.
+    """
+    generators = []
+    for seed in seeds:
+        try:
+            generators.append(torch.Generator("cpu").manual_seed(operator.index(seed)))
+        except (TypeError, RuntimeError, OverflowError, ValueError) as error:
+            raise ValueError(
+                f"a seed must be a whole number of at most 64 bits, not {seed!r}"
+            ) from error
+    return generators
+
+
+def _draw(generators: Sequence[torch.Generator], shape: Sequence[int]) -> torch.Tensor:
+    # One draw per picture, in float32: batch and model dtype have no say in the numbers.
+    return torch.stack([torch.randn(tuple(shape), generator=each) for each in generators])
+
+
+def start_noise(
+    seeds: Sequence[int],
+    shape: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Standard normal start noise, one independent stream per seed.
+
+    The numbers are drawn in float32 on the CPU and then cast and moved, so a seed means the same
+    noise for every batch size, dtype and device.
+
+    Args:
+        seeds: n whole numbers; equal seeds give equal noise.
+        shape: Shape of one latent, (channels, height, width).
+        dtype: Floating dtype of the result.
+        device: Device of the result.
+
+    Returns:
+        Noise of shape (n, channels, height, width).
+
+    Raises:
+        ValueError: For no seeds, a seed that is not a whole number, or a shape that is not three
+            positive sizes.
+    """
+    shape = tuple(shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"shape must be (channels, height, width), all positive, not {shape}")
+    if len(seeds) == 0:
+        raise ValueError("no seeds were given: give one seed per picture")
+    return _draw(seeded_generators(seeds), shape).to(device=device, dtype=dtype)  # (n, c, h, w)
+
+
+def latent_shape(pipe: Any) -> tuple[int, int, int]:
+    """Shape (channels, height, width) of one latent at the size the pipeline was trained for."""
+    size = pipe.unet.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return (int(pipe.unet.config.in_channels), int(height), int(width))
+
+
+@contextmanager
+def _plain(pipe: Any) -> Iterator[None]:
+    """Switch the safety checker and the pipeline's own progress bar off, and put both back."""
+    checker = pipe.safety_checker
+    bar = dict(getattr(pipe, "_progress_bar_config", {}))
+    pipe.safety_checker = None
+    pipe.set_progress_bar_config(**{**bar, "disable": True})
+    try:
+        yield
+    finally:
+        pipe.safety_checker = checker
+        pipe.set_progress_bar_config(**bar)
+
+
+def call_pipeline(
+    pipe: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    output_type: str = "np",
+    **options: Any,
+) -> Any:
+    """Run the pipeline on one batch, each picture from the noise of its own seed.
+
+    Schedulers that add noise at every step get one generator per picture. It is the generator that
+    drew the start noise, read further on: a fresh one of the same seed would repeat that noise.
+
+    Args:
+        pipe: A Stable Diffusion pipeline.
+        prompts: n prompts.
+        seeds: n seeds.
+        steps: Denoising steps; None keeps the pipeline's default.
+        guidance: Guidance scale; None keeps the pipeline's default.
+        output_type: "np" for floats in [0, 1], "latent" to skip decoding.
+        **options: Further arguments of the pipeline call.
+
+    Returns:
+        Whatever the pipeline returns as `.images`.
+    """
+    if steps is not None:
+        options["num_inference_steps"] = steps
+    if guidance is not None:
+        options["guidance_scale"] = guidance
+    generators = seeded_generators(seeds)
+    noise = _draw(generators, latent_shape(pipe)).to(pipe.unet.dtype)
+    with _plain(pipe):
+        return pipe(
+            prompt=list(prompts),
+            latents=noise,
+            generator=generators,
+            output_type=output_type,
+            **options,
+        ).images
+
+
+def check_prompts(prompts: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse lists that no pipeline call can serve.
+
+    Raises:
+        ValueError: For a bare string, no prompts, something that is not a string, or a number of
+            seeds that is not that of the prompts.
+    """
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts must be a list of strings, not the one string {prompts!r}")
+    if len(prompts) == 0:
+        raise ValueError("no prompts were given: give at least one prompt and one seed")
+    wrong = [prompt for prompt in prompts if not isinstance(prompt, str)]
+    if wrong:
+        raise ValueError(f"prompts must be strings, but {wrong[0]!r} is one of them")
+    if len(prompts) != len(seeds):
+        raise ValueError(
+            f"{len(prompts)} prompts but {len(seeds)} seeds were given: give one seed per prompt"
+        )
+
+
+def check_settings(
+    seeds: Sequence[int], batch_size: int, steps: int | None, guidance: float | None
+) -> None:
+    """Refuse settings that no pipeline call can serve.
+
+    Raises:
+        ValueError: For a seed that is not a whole number of at most 64 bits, a batch size or step
+            count below 1, or a guidance that is not finite.
+    """
+    seeded_generators(seeds)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if guidance is not None and not np.isfinite(guidance):
+        raise ValueError(f"guidance must be a finite number, not {guidance}")
+
+
+def _to_uint8(images: np.ndarray) -> np.ndarray:
+    bad = ~np.isfinite(images).all(axis=(1, 2, 3))
+    if bad.any():
+        # Half-precision models overflow when their weights are disturbed strongly.
+        warnings.warn(
+            f"{int(bad.sum())} of {len(images)} pictures held NaN or infinity and were blackened "
+            "there: load the model in float32 if this is not what you study",
+            stacklevel=4,
+        )
+        images = np.nan_to_num(images, nan=0.0, posinf=1.0, neginf=0.0)
+    return (images * 255).round().astype(np.uint8)
+
+
+def iter_batches(
+    pipe: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    batch_size: int = 32,
+    steps: int | None = None,
+    guidance: float | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Generate batch by batch: yields where in the list a batch belongs, and its pictures.
+
+    Arguments are those of `generate`, and are checked before the first batch is asked for.
+
+    Yields:
+        (slice into prompts, uint8 pictures of shape (batch, height, width, 3)).
+
+    Raises:
+        ValueError: See `check_prompts` and `check_settings`.
+    """
+    check_prompts(prompts, seeds)
+    check_settings(seeds, batch_size, steps, guidance)
+    return _batches(pipe, prompts, seeds, batch_size, steps, guidance, progress)
+
+
+def _batches(
+    pipe: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    batch_size: int,
+    steps: int | None,
+    guidance: float | None,
+    progress: bool,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=len(prompts), unit="picture", disable=not progress) as bar:
+        for start in range(0, len(prompts), batch_size):
+            part = slice(start, min(start + batch_size, len(prompts)))
+            images = call_pipeline(pipe, prompts[part], seeds[part], steps=steps, guidance=guidance)
+            yield part, _to_uint8(images)
+            bar.update(part.stop - part.start)
+
+
+def generate(
+    pipe: Any,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    batch_size: int = 32,
+    steps: int | None = None,
+    guidance: float | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Generate one picture per prompt and seed.
+
+    The pictures are the same for every batch size, up to rounding: each starts from the noise of
+    its own seed and, where the scheduler adds noise, follows its own stream. The safety checker is
+    off during the call and back in place afterwards.
+
+    Args:
+        pipe: A Stable Diffusion pipeline.
+        prompts: n prompts.
+        seeds: n whole numbers, one per prompt.
+        batch_size: Pictures per pipeline call.
+        steps: Denoising steps; None keeps the pipeline's default.
+        guidance: Guidance scale; None keeps the pipeline's default.
+        progress: Show one bar over the pictures.
+
+    Returns:
+        Pictures of shape (n, height, width, 3), uint8.
+
+    Raises:
+        ValueError: For a bare string, no prompts, unequal lengths, seeds that are not whole
+            numbers, a batch size or step count below 1, or a guidance that is not finite.
+    """
+    batches = iter_batches(
+        pipe,
+        prompts,
+        seeds,
+        batch_size=batch_size,
+        steps=steps,
+        guidance=guidance,
+        progress=progress,
+    )
+    return np.concatenate([images for _, images in batches])  # (n, h, w, 3)

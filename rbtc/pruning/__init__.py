@@ -1,0 +1,1 @@
+"""What the owner does: activation norms, ConceptPrune's masks, and their files."""

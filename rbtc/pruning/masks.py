@@ -1,0 +1,74 @@
+"""Masks at work: cut the weights they mark, write them to a file, read them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rbtc.files import write_whole
+from rbtc.layers import Masks, Weights, check_masks, check_same_layers
+
+
+def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write masks to a safetensors file (uint8, 1 = pruned), all or nothing.
+
+    Args:
+        path: File to write; its folder is made when missing.
+        masks: Weight name -> bool (rows, columns).
+        metadata: What to remember with them; values that are not strings are stored as JSON.
+
+    Raises:
+        ValueError: For no masks, or a mask that is not boolean.
+    """
+    from safetensors.torch import save_file
+
+    if not masks:
+        raise ValueError("there are no masks to save")
+    check_masks(masks)
+    tensors = {name: masks[name].to("cpu", torch.uint8).contiguous() for name in sorted(masks)}
+    words = {
+        str(key): value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for key, value in (metadata or {}).items()
+    }
+    write_whole(path, lambda target: save_file(tensors, target, metadata=words))
+
+
+def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:
+    """Read masks written by `save_masks`.
+
+    Args:
+        path: The safetensors file.
+        weights: When given, layers and shapes must be those of these weights.
+
+    Returns:
+        Weight name -> bool (rows, columns) on the CPU, sorted by name.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is damaged, holds anything but 0 and 1, or does not fit the
+            weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no mask file at {path}")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.uint8 or (tensor > 1).any():
+            raise ValueError(
+                f"{name} in {path} is not a mask: masks hold 0 and 1 as uint8, "
+                f"this has dtype {tensor.dtype}"
+            )
+    masks = {name: tensors[name].bool() for name in sorted(tensors)}
+    if weights is not None:
+        check_same_layers(weights, masks)
+    return masks

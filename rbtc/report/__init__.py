@@ -1,0 +1,1 @@
+"""From numbers to pages: the paper's tables, comparisons, claims and figures."""

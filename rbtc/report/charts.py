@@ -1,0 +1,383 @@
+"""The book's figures, in one style: picture grids, bars, lines and a surface.
+
+Every function returns a `matplotlib` Figure that is closed for pyplot, so a notebook shows it
+once, as the value of its cell. The style holds only inside `house_style()`; importing this module
+changes nothing. Figures are white, so they read the same on a light and on a dark page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rbtc.stats import Estimate, interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def curves(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    series: str,
+    title: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    level: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Many thin lines without intervals, coloured in the order of their series.
+
+    Args:
+        frame: one row per point.
+        x: column of the horizontal place.
+        y: column of the height; rows where it is missing are left out.
+        series: column that says to which line a point belongs.
+        title: over the axes.
+        xlabel: of the horizontal axis.
+        ylabel: of the vertical axis.
+        log_x: logarithmic horizontal axis.
+        log_y: logarithmic vertical axis.
+        level: draw a dashed horizontal line there.
+        limits: ends of the vertical axis.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    lines = [(name, own.dropna(subset=[y])) for name, own in frame.groupby(series, sort=False)]
+    if not lines:
+        raise ValueError("a figure needs at least one curve, got none")
+    with house_style():
+        colours = sns.color_palette("viridis", len(lines))
+        figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        plt.close(figure)
+        for (name, own), colour in zip(lines, colours, strict=True):
+            ax.plot(own[x], own[y], color=colour, linewidth=1.2, label=str(name))
+        if level is not None:
+            ax.axhline(level, color="#1b1b1b", linestyle="--", linewidth=1)
+        if log_x:
+            ax.set_xscale("log")
+        if log_y:
+            ax.set_yscale("log")
+        if limits is not None:
+            ax.set_ylim(*limits)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        if title:
+            ax.set_title(title)
+        columns = 1 if len(lines) <= 12 else 2
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, ncols=columns)
+    return figure
+
+
+def heat_maps(
+    matrices: Mapping[str, pd.DataFrame],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    limits: tuple[float, float] = (0.0, 0.5),
+) -> Figure:
+    """Matrices of shares side by side on one colour scale, every value written in its cell.
+
+    Args:
+        matrices: title -> matrix, whose index and columns are the labels.
+        xlabel: under each matrix.
+        ylabel: beside the first.
+        limits: ends of the colour scale.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    if not matrices:
+        raise ValueError("a figure needs at least one matrix, got none")
+    with house_style():
+        size = (3.3 * len(matrices) + 0.6, 3.2)
+        figure, axes = plt.subplots(
+            1, len(matrices), figsize=size, layout="constrained", squeeze=False
+        )
+        plt.close(figure)
+        for ax, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+            sns.heatmap(
+                matrix, ax=ax, vmin=limits[0], vmax=limits[1], cmap="cividis", annot=True,
+                fmt=".2f", cbar=False, square=True, linewidths=0.5, annot_kws={"size": 9},
+            )  # fmt: skip
+            ax.set(title=title, xlabel=xlabel, ylabel=ylabel if ax is axes[0, 0] else "")
+            ax.tick_params(length=0, rotation=0)
+        figure.colorbar(axes[0, 0].collections[0], ax=axes[0].tolist(), shrink=0.8)
+    return figure
+
+
+# One colour per role in the whole book, told apart also without colour vision.
+COLOURS = {
+    "pretrained": "#949494",
+    "pruned": "#d55e00",
+    "revived": "#0173b2",
+    "defended": "#029e73",
+    "paper": "#1b1b1b",
+}
+
+
+Values = Mapping[Any, Mapping[Any, Estimate | float]]
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """The book's look for everything drawn inside; the settings before are put back after."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from cycler import cycler
+
+    style: dict[Any, Any] = {
+        **sns.axes_style("whitegrid"),
+        **sns.plotting_context("notebook", font_scale=0.9),
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "figure.dpi": 110,
+        "axes.titleweight": "bold",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
+    }
+    with mpl.rc_context(style):
+        yield
+
+
+def bars_with_intervals(
+    values: Values,
+    *,
+    paper: Mapping[Any, Mapping[Any, float]] | None = None,
+    title: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "accuracy",
+    colours: Mapping[Any, str] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Grouped bars: `values[series][label]`, with the 95 % interval of each estimate.
+
+    `paper[series][label]` draws the printed number as a black mark on the same bar.
+    """
+    import seaborn as sns
+
+    frame = long_form(values)
+    series, labels = list(values), list(dict.fromkeys(frame["x"]))
+    with house_style():
+        figure, ax = _figure(1, 1, (max(4.5, 0.32 * len(series) * len(labels) + 2), 3.4))
+        sns.barplot(
+            frame,
+            x="x",
+            y="value",
+            hue="series",
+            order=labels,
+            hue_order=series,
+            palette=_palette(series, colours),
+            saturation=1,
+            errorbar=None,
+            ax=ax,
+        )
+        # Drawn by hand: seaborn would compute intervals of its own from the one value it has.
+        width = 0.8 / len(series)
+        marked = False
+        for number, name in enumerate(series):
+            shift = (number + 0.5) * width - 0.4
+            for place, label in enumerate(labels):
+                if label in values[name]:
+                    value, low, high = interval(values[name][label])
+                    if high > low:
+                        error = [[max(value - low, 0)], [max(high - value, 0)]]
+                        ax.errorbar(
+                            place + shift,
+                            value,
+                            error,
+                            fmt="none",
+                            ecolor="#1b1b1b",
+                            elinewidth=1,
+                            capsize=2,
+                        )
+                printed = (paper or {}).get(name, {}).get(label)
+                if printed is not None:
+                    ax.plot(
+                        place + shift,
+                        printed,
+                        "D",
+                        color=COLOURS["paper"],
+                        markersize=4,
+                        label=None if marked else "paper",
+                    )
+                    marked = True
+        _finish(ax, title, xlabel, ylabel, limits)
+        if len(labels) > 6 or max(len(str(label)) for label in labels) > 10:
+            ax.tick_params("x", rotation=30)
+            for text in ax.get_xticklabels():
+                text.set_horizontalalignment("right")
+    return figure
+
+
+def lines_with_intervals(
+    values: Values,
+    *,
+    paper: Mapping[Any, Mapping[Any, float]] | None = None,
+    title: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "accuracy",
+    colours: Mapping[Any, str] | None = None,
+    limits: tuple[float, float] | None = None,
+    log_x: bool = False,
+) -> Figure:
+    """Lines over a number: `values[series][x]`, each with a band for its 95 % intervals.
+
+    `paper[series][x]` is drawn dashed in the series' colour.
+    """
+    import seaborn as sns
+
+    frame = long_form(values)
+    series = list(values)
+    palette = _palette(series, colours)
+    with house_style():
+        figure, ax = _figure(1, 1, (5.5, 3.4))
+        sns.lineplot(
+            frame,
+            x="x",
+            y="value",
+            hue="series",
+            hue_order=series,
+            palette=palette,
+            marker="o",
+            errorbar=None,
+            ax=ax,
+        )
+        for name in series:
+            own = frame.loc[frame["series"] == name].sort_values(by="x")
+            ax.fill_between(
+                own["x"].to_numpy(float),
+                own["low"].to_numpy(float),
+                own["high"].to_numpy(float),
+                color=palette[name],
+                alpha=0.18,
+                linewidth=0,
+            )
+            printed = (paper or {}).get(name)
+            if printed:
+                x = sorted(printed)
+                ax.plot(
+                    x,
+                    [printed[key] for key in x],
+                    "--",
+                    color=palette[name],
+                    marker="D",
+                    markersize=4,
+                    label=f"{name}, paper",
+                )
+        if log_x:
+            ax.set_xscale("log")
+        _finish(ax, title, xlabel, ylabel, limits)
+    return figure
+
+
+def surface(
+    x: Sequence[float] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+    z: np.ndarray,
+    *,
+    title: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    zlabel: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    levels: int = 10,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Figure:
+    """A function of two numbers as a filled contour map with labelled lines (the paper's Fig. 7).
+
+    `z` is (len(y), len(x)); `limits` are the ends of the colour scale, cut into `levels` steps.
+    """
+    x, y, z = (np.asarray(values, dtype=float) for values in (x, y, z))
+    if x.ndim != 1 or y.ndim != 1 or z.shape != (len(y), len(x)):
+        raise ValueError(
+            f"expected z of shape (len(y), len(x)) = ({y.size}, {x.size}), got {z.shape}"
+        )
+    steps = np.linspace(*limits, levels + 1)
+    with house_style():
+        figure, ax = _figure(1, 1, (5.5, 4))
+        inside = limits[0] <= np.nanmin(z) and np.nanmax(z) <= limits[1]
+        filled = ax.contourf(
+            x, y, z, levels=steps, cmap="cividis", extend="neither" if inside else "both"
+        )
+        if np.nanmin(z) < np.nanmax(z):
+            with warnings.catch_warnings():
+                # A map without a crossing of some level is no fault of the caller's.
+                warnings.filterwarnings("ignore", message="No contour levels were found")
+                lines = ax.contour(x, y, z, levels=steps, colors="white", linewidths=0.6)
+                ax.clabel(lines, fmt="%.2g", fontsize=7)
+        figure.colorbar(filled, ax=ax, label=zlabel)
+        ax.grid(False)
+        if log_x:
+            ax.set_xscale("log")
+        if log_y:
+            ax.set_yscale("log")
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        if title:
+            ax.set_title(title)
+    return figure
+
+
+def long_form(values: Values) -> pd.DataFrame:
+    """`values[series][x]` as a table: series, x, value, low, high, n. The numbers of a figure."""
+    lines = [
+        {
+            "series": name,
+            "x": x,
+            **dict(zip(("value", "low", "high"), interval(ours), strict=True)),
+            "n": getattr(ours, "n", None),
+        }
+        for name, own in values.items()
+        for x, ours in own.items()
+    ]
+    if not lines:
+        raise ValueError("a figure needs at least one value, got none")
+    frame = pd.DataFrame(lines)
+    frame["n"] = frame["n"].astype("Int64")
+    return frame
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple:
+    """A new figure that pyplot has already let go of, and its axes."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def _palette(series: Sequence[Any], colours: Mapping[Any, str] | None) -> dict[Any, Any]:
+    """Colour per series: the given ones, the role's, else the next of the palette."""
+    import seaborn as sns
+
+    known = {**COLOURS, **(colours or {})}
+    taken = {known[name] for name in series if name in known}
+    others = [c for c in sns.color_palette("colorblind").as_hex() if c not in taken]
+    rest = (others * (1 + len(series) // len(others)))[: len(series)]
+    spare = iter(rest)
+    return {name: known[name] if name in known else next(spare) for name in series}
+
+
+def _finish(
+    ax: Axes, title: str | None, xlabel: str, ylabel: str, limits: tuple[float, float] | None
+) -> None:
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if limits is not None:
+        ax.set_ylim(*limits)
+    if title:
+        ax.set_title(title)
+    # Beside the axes: over the data it would hide an interval sooner or later.
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=None)

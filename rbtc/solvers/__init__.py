@@ -1,0 +1,1 @@
+"""Solvers of matrix completion: one algorithm a module, each with its own keywords."""

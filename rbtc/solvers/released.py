@@ -1,0 +1,143 @@
+"""The released iteration (paper Sec. 4.1, as the authors' release runs it).
+
+With the smallest singular value s_min of the current matrix Z = U diag(s) V' as threshold,
+soft-thresholding subtracts s_min from every singular value, so the update is
+
+    z_ij <- z_ij - s_min(Z) * (U V')_ij     on the missing entries.
+
+`released_exact` takes both from an eigendecomposition per step and follows the loop to rounding,
+whatever the conditioning. `released_tracked` corrects the inverse square root of the Gram matrix
+from step to step (`rbtc.solvers.polar`): the same steps to a relative 1e-5, in products.
+"""
+
+import torch
+from torch import Tensor
+
+from rbtc.solvers.polar import InverseRoot, NearlySingularError, PartlyKnown
+from rbtc.solvers.svd import Solution, check_stop, observed_energy, relative_change, shrinkage_at
+
+TRACKED_ROWS = 256
+"""From this many rows on, float32 matrices are tracked: below, decompositions are cheap."""
+
+
+RESTING_FLIPS = 1e-3
+"""An early stop asks that a step flips at most this share of the signs ..."""
+
+
+RESTING_MOVES = 5e-3
+"""... and, in `rbtc.solvers.reweighted`, exchanges at most this share of the Top-0.6 set."""
+
+
+_TOP = 0.6
+
+
+_CALM = 2
+
+
+def released(
+    filled: Tensor,
+    places: Tensor,
+    *,
+    max_iterations: int,
+    tolerance: float,
+    early_stop: bool = False,
+) -> Solution:
+    """Run the released iteration by the cheaper of the two ways that suit dtype and size.
+
+    `filled` (m, n), m <= n, holds the initial values at its flat indices `places` (k,). Stops when
+    the whole matrix differs from the one two steps back by less than `tolerance`, relative
+    Frobenius norm, first tested at iteration 2; with `early_stop` also once at most `RESTING_FLIPS`
+    of the signs flip in each of two consecutive iterations.
+    """
+    check_stop(max_iterations, tolerance)
+    stop = {"max_iterations": max_iterations, "tolerance": tolerance, "early_stop": early_stop}
+    if filled.dtype == torch.float32 and len(filled) >= TRACKED_ROWS:
+        try:
+            return released_tracked(filled, places, **stop)
+        except NearlySingularError:
+            pass  # only float64 with a full decomposition still resolves s_min
+    return released_exact(filled, places, **stop)
+
+
+def released_exact(
+    filled: Tensor,
+    places: Tensor,
+    *,
+    max_iterations: int,
+    tolerance: float,
+    early_stop: bool = False,
+) -> Solution:
+    """Run the released iteration with a decomposition per step; see `released`."""
+    z = filled.clone()
+    watch = _Watch(z.view(-1)[places], observed_energy(z, places), tolerance, early_stop)
+    for _ in range(max_iterations):
+        new = watch.values - shrinkage_at(z, places)
+        z.view(-1)[places] = new
+        if watch.step(new):
+            break
+    return watch.solution()
+
+
+def released_tracked(
+    filled: Tensor,
+    places: Tensor,
+    *,
+    max_iterations: int,
+    tolerance: float,
+    early_stop: bool = False,
+) -> Solution:
+    """Run the released iteration with a tracked inverse square root; see `released`.
+
+    Raises NearlySingularError when the Gram matrix does not resolve s_min.
+    """
+    matrix = PartlyKnown(filled, places)
+    root = InverseRoot(matrix)
+    watch = _Watch(matrix.values, matrix.energy, tolerance, early_stop)
+    for iteration in range(1, max_iterations + 1):
+        new = watch.values - root.smallest() * matrix.sample(root())
+        if watch.step(new):
+            break
+        if iteration < max_iterations:
+            root.refill(new)
+    return watch.solution()
+
+
+class _Watch:
+    """The stopping rules of the released loop, and what it hands back."""
+
+    def __init__(self, values: Tensor, energy: float, tolerance: float, early_stop: bool) -> None:
+        self.values, self.older = values, None
+        self.energy, self.tolerance, self.early_stop = energy, tolerance, early_stop
+        self.residuals: list[float] = []
+        self.iterations = self.calm = 0
+        self.done = False
+
+    def step(self, new: Tensor) -> bool:
+        """Take the next iterate; return whether the loop is done."""
+        self.iterations += 1
+        self.calm = self.calm + 1 if flipped(new, self.values) <= RESTING_FLIPS else 0
+        if self.older is not None:  # two steps before `new`
+            self.residuals.append(relative_change(new, self.older, self.energy))
+        self.older, self.values = self.values, new
+        settled = bool(self.residuals) and self.residuals[-1] < self.tolerance
+        self.done = settled or (self.early_stop and self.calm >= _CALM)
+        return self.done
+
+    def solution(self) -> Solution:
+        return Solution(self.values, tuple(self.residuals), self.iterations, self.done)
+
+
+def flipped(new: Tensor, old: Tensor) -> float:
+    """Return the share of entries whose sign differs."""
+    return float((torch.sign(new) != torch.sign(old)).double().mean())
+
+
+def largest_set(values: Tensor) -> Tensor:
+    """Return (k,) bool, True for the 60 % of largest magnitude, ties included (Top-0.6)."""
+    size = values.abs()
+    return size > size.kthvalue(max(int((1 - _TOP) * len(size)), 1)).values
+
+
+def exchanged(new: Tensor, old: Tensor) -> float:
+    """Return the share of the set `old` (k,) bool that is not in `new`."""
+    return float((old & ~new).sum() / old.sum().clamp(min=1))

@@ -1,0 +1,91 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""What the studies of the chapters share: whom they are about, and how models are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbtc.lab import Lab, Variant
+from rbtc.models.prompts import Subject
+from rbtc.report.paper import printed
+
+Pictures = Mapping[str, Mapping[str, np.ndarray]]
+"""Concept -> model -> pictures (n, h, w, 3), for `rbtc.report.pictures.picture_grid`."""
+
+Models = Iterable[tuple[Mapping[str, Any], Variant]]
+"""What to write beside each picture (a "model", and settings), and the variant that draws it."""
+
+
+def subjects(lab: Lab, concepts: Sequence[str]) -> list[Subject]:
+    """Look the concepts up, given as paper classes or as words of the model.
+
+    Raises:
+        ValueError: no concept, an unknown one, or one given twice.
+    """
+    if isinstance(concepts, str):
+        raise ValueError(f"concepts must be a list of names, not the one name {concepts!r}")
+    found = [lab.subject(concept) for concept in concepts]
+    if not found or len({subject.word for subject in found}) < len(found):
+        raise ValueError(f"expected one or more concepts, each once, got {list(concepts)}")
+    return found
+
+
+def judged(
+    lab: Lab,
+    subject: Subject,
+    models: Models,
+    images: int,
+    *,
+    other_images: int = 0,
+    first_seed: int = 0,
+) -> pd.DataFrame:
+    """One line per picture that each model drew of the erased concept and of the other classes.
+
+    The variants are asked for one at a time: on the paper's model each holds 100 MB of weights.
+
+    Args:
+        lab: the judges.
+        subject: the erased concept.
+        models: see `Models`.
+        images: pictures of the erased concept per model.
+        other_images: pictures of each other class per model; 0 leaves them out.
+        first_seed: of each class.
+
+    Returns:
+        concept (label of the erased one), the columns of ``models``, classes ("erased" or
+        "preserved"), asked, prompt, seed, seen, hit.
+    """
+    asked = [(subject, images)]
+    if other_images:
+        asked += [(other, other_images) for other in lab.others(subject)]
+    frames = []
+    for columns, variant in models:
+        hits = lab.measure.hits(variant, asked, first_seed)
+        classes = np.where(hits["asked"] == subject.word, "erased", "preserved")
+        frames.append(hits.assign(concept=subject.label, **columns, classes=classes))
+    frame = pd.concat(frames, ignore_index=True)
+    first = ["concept", *[name for name in frame if name not in ("concept", *hits.columns)]]
+    return frame[[*first, *hits.columns]]
+
+
+def counts(hits: pd.DataFrame) -> pd.DataFrame:
+    """A frame of pictures as one line per concept, model, setting and class: hits and n.
+
+    What a chapter saves: the CSV behind its figures, without a line for every picture.
+    """
+    by = [name for name in hits if name not in ("prompt", "seed", "seen", "hit")]
+    found = hits.groupby(by, sort=False, dropna=False)["hit"].agg(hits="sum", n="size")
+    return found.reset_index()
+
+
+def average_printed(table: int, chosen: Sequence[Subject], column: str) -> float | None:
+    """Mean of a printed column over our concepts; None unless the paper has them all."""
+    values = [printed(table, subject.paper, column) for subject in chosen]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

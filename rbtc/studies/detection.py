@@ -1,0 +1,197 @@
+"""Can the hidden weights be found again? Eq. 7 of the paper beside what magnitudes give away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from rbtc.defense import interval_probability, pooled_sigma, posterior, sigma_by_layer
+from rbtc.detection import detection, detection_auc
+from rbtc.lab import Lab
+from rbtc.layers import Masks, Weights
+from rbtc.models.prompts import Subject
+from rbtc.report.tables import power
+from rbtc.stats import Proportion
+from rbtc.studies.common import subjects
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionStudy:
+    """How visible the noise is, as Eq. 7 has it and as it is.
+
+    Attributes:
+        subject: Whose pruned weights are hidden.
+        alpha: Share of the candidate weights that was pruned.
+        sigma_unmodified: Standard deviation sU of all surviving weights together.
+        half_width: w of Eq. 7, a weight's magnitude.
+        layers: `rbtc.defense.sigma_by_layer` of the pruned model.
+        points: One row per noise level: Eq. 7 and the share it predicts, the posterior at 0, AUC,
+            precision and recall of both attackers.
+        alphas: Places of the surface along alpha.
+        noises: Places of the surface along sigma_M.
+        surface: Eq. 7, (noises, alphas).
+    """
+
+    subject: Subject
+    alpha: float
+    sigma_unmodified: float
+    half_width: float
+    layers: pd.DataFrame
+    points: pd.DataFrame
+    alphas: np.ndarray
+    noises: np.ndarray
+    surface: np.ndarray
+
+    def measures(self) -> dict[str, dict[float, float | Proportion]]:
+        """`{measure: {sigma: value}}`, for a line chart over the noise level."""
+        series: dict[str, dict[float, float | Proportion]] = {
+            name: dict(zip(self.points["sigma"], self.points[column], strict=True))
+            for name, column in (
+                ("Eq. 7", "eq7"),
+                ("posterior at 0", "posterior_at_0"),
+                ("AUC, two Gaussians", "auc_gaussian"),
+                ("AUC, measured", "auc"),
+            )
+        }
+        near = {
+            float(line["sigma"]): Proportion(int(line["modified_near"]), int(line["near"]))
+            for line in self.points.to_dict("records")
+            if line["near"]
+        }
+        return {"Eq. 7": series.pop("Eq. 7"), "share within w": {**near}, **series}
+
+    def posteriors(self, places: int = 200) -> pd.DataFrame:
+        """p(modified | x) over the magnitude x, one curve per noise level; x in units of sU."""
+        x = np.geomspace(1e-6, 10, places)
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "sigma": power(sigma),
+                        "x": x,
+                        "posterior": posterior(
+                            x * self.sigma_unmodified,
+                            alpha=self.alpha,
+                            sigma_modified=sigma,
+                            sigma_unmodified=self.sigma_unmodified,
+                        ),
+                    }
+                )
+                for sigma in self.points["sigma"]
+            ],
+            ignore_index=True,
+        )
+
+    def surface_frame(self) -> pd.DataFrame:
+        """The surface in long form: alpha, sigma, eq7."""
+        noises, alphas = np.meshgrid(self.noises, self.alphas, indexing="ij")
+        return pd.DataFrame(
+            {"alpha": alphas.ravel(), "sigma": noises.ravel(), "eq7": self.surface.ravel()}
+        )
+
+    def attackers(self) -> pd.DataFrame:
+        """Precision and recall per noise level, as shown in the chapter."""
+        columns = {
+            "budget_precision": "precision, smallest weights",
+            "budget_recall": "recall, smallest weights",
+            "threshold_precision": "precision, threshold",
+            "threshold_recall": "recall, threshold",
+            "threshold_named": "named by threshold",
+            "auc": "AUC",
+        }
+        lines = [
+            {"sigma_M": power(line["sigma"]), **{columns[name]: line[name] for name in columns}}
+            for line in self.points.to_dict("records")
+        ]
+        return pd.DataFrame(lines).set_index("sigma_M")
+
+    def crossings(self) -> list[tuple[float, float]]:
+        """Neighbouring noise levels between which the AUC passes a half: the best hidden ones."""
+        ordered = sorted(zip(self.points["sigma"], self.points["auc"], strict=True))
+        return [
+            (low, high)
+            for (low, before), (high, after) in pairwise(ordered)
+            if before > 0.5 >= after
+        ]
+
+
+def detection_study(
+    lab: Lab,
+    concept: str,
+    *,
+    sigmas: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+    w_over_sigma: float = 0.1,
+    share: float = 0.02,
+    threshold_sigmas: float = 5.0,
+    noise_seed: int = 0,
+    alphas: Sequence[float] | None = None,
+    noises: Sequence[float] | None = None,
+) -> DetectionStudy:
+    """Measure how well the cut places of a defended model can be told from the others.
+
+    No picture is made. Both attackers know the noise level; neither knows a cut place.
+
+    Args:
+        lab: where models come from.
+        concept: whose pruned model is defended.
+        sigmas: standard deviations of the noise.
+        w_over_sigma: half-width w of Eq. 7, in standard deviations of the surviving weights. The
+            paper does not state its own.
+        share: budget of the first attacker: it names this share of all weights, the smallest.
+        threshold_sigmas: the second attacker names all weights below this many sigma_M.
+        noise_seed: of the noise.
+        alphas: shares of modified weights on the surface; None takes 0.5 % to 30 %.
+        noises: noise levels on the surface; None spans `sigmas`.
+    """
+    [subject] = subjects(lab, [concept])
+    masks, base = lab.owner.masks(subject), lab.owner.pruned(subject)
+    alpha = lab.density(subject)
+    layers = sigma_by_layer(base.weights, masks)
+    wide = pooled_sigma(layers)
+    half_width = w_over_sigma * wide
+    lines = []
+    for sigma in sigmas:
+        defended = lab.owner.obfuscated(subject, sigma=sigma, seed=noise_seed)
+        model = {"alpha": alpha, "sigma_modified": sigma, "sigma_unmodified": wide}
+        small = detection(lab.attacker.guess(defended, attacker="budget", share=share), masks)
+        limit = threshold_sigmas * sigma
+        below_limit = lab.attacker.guess(defended, attacker="threshold", threshold=limit)
+        below = detection(below_limit, masks)
+        near, modified_near = _near_zero(defended.weights, masks, half_width)
+        lines.append(
+            {
+                "sigma": float(sigma),
+                "eq7": interval_probability(half_width, **model),
+                "near": near,
+                "modified_near": modified_near,
+                "posterior_at_0": posterior(0.0, **model),
+                # Of two centred Gaussians, P(|M| < |U|).
+                "auc_gaussian": 2 / math.pi * math.atan2(wide, sigma),
+                "auc": detection_auc(defended.weights, masks),
+                "budget_precision": small.precision,
+                "budget_recall": small.recall,
+                "threshold_precision": below.precision,
+                "threshold_recall": below.recall,
+                "threshold_named": below.guessed / sum(m.numel() for m in masks.values()),
+            }
+        )
+    across = np.geomspace(0.005, 0.3, 40) if alphas is None else np.asarray(alphas, float)
+    up = np.geomspace(min(sigmas), max(sigmas), 51) if noises is None else np.asarray(noises, float)
+    surface = interval_probability(
+        half_width, alpha=across[None, :], sigma_modified=up[:, None], sigma_unmodified=wide
+    )
+    return DetectionStudy(
+        subject, alpha, wide, half_width, layers, pd.DataFrame(lines), across, up, surface
+    )
+
+
+def _near_zero(weights: Weights, masks: Masks, half_width: float) -> tuple[int, int]:
+    """How many weights lie within [-w, w], and how many of them are modified ones."""
+    near = {name: weights[name].abs() <= half_width for name in weights}
+    modified = sum(int((near[name] & masks[name]).sum()) for name in near)
+    return sum(int(each.sum()) for each in near.values()), modified

@@ -1,0 +1,253 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""How many signs matrix completion recovers, and what it takes (paper Sec. 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbtc.lab import Lab
+from rbtc.layers import short_name
+from rbtc.models.prompts import Subject
+from rbtc.report.paper import load_table
+from rbtc.report.tables import Row
+from rbtc.spectrum import effective_rank, spectrum
+from rbtc.stats import Difference, Proportion, paired_means
+from rbtc.studies.common import Pictures, subjects
+from rbtc.studies.solver_race import SOLVERS, timed_completion
+
+PAPER_CLAIM = 0.70
+""""more than 70% of the signs of the pruned weights" (paper Sec. 1)."""
+
+
+PAPER_EXAMPLE = "golf ball"
+"""The one concept for which Tables 5 and 6 are printed."""
+
+
+def paper_sign_accuracy() -> float:
+    """Sign accuracy over all pruned weights that Table 6 implies, averaged over its lines.
+
+    Top K and the rest together are everything: K top + (1 - K) rest.
+    """
+    wide = load_table(6).pivot(index="row", columns="column", values="value")
+    ratios = wide.index.astype(float).to_numpy()
+    return float((ratios * wide["Top-K"] + (1 - ratios) * wide["Rest"]).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionStudy:
+    """Signs found per concept, solver and layer, and what it took.
+
+    Attributes:
+        subjects: The first is the example in figures of single layers.
+        layers: One row per concept, solver and layer: n weights, correct signs, iterations,
+            converged.
+        seconds: One row per concept and solver: seconds for all layers, and the device.
+        residuals: The released iteration on the example's layers: layer, iteration, residual.
+        spectra: Singular values of the example's layers, relative to the largest one.
+        images: Concept -> model -> pictures.
+    """
+
+    subjects: tuple[Subject, ...]
+    layers: pd.DataFrame
+    seconds: pd.DataFrame
+    residuals: pd.DataFrame
+    spectra: pd.DataFrame
+    images: Pictures
+
+    @property
+    def concepts(self) -> list[str]:
+        """Labels of the concepts, as the tables name them."""
+        return [subject.label for subject in self.subjects]
+
+    def accuracy(self, solver: str = "released", **where: str) -> Proportion:
+        """Share of right signs of a solver, over everything or where columns have a value."""
+        return _share(_lines(self.layers, solver=solver, **where))
+
+    def by_concept(self, solver: str = "released") -> dict[str, dict[str, Proportion]]:
+        """`{solver: {concept: share}}`, for a bar chart."""
+        return {solver: {name: self.accuracy(solver, concept=name) for name in self.concepts}}
+
+    def by_layer(self, solver: str = "released") -> dict[str, dict[str, Proportion]]:
+        """`{concept: {layer: share}}`, for a bar chart."""
+        return {
+            name: {
+                line["short"]: _share([line])
+                for line in _lines(self.layers, solver=solver, concept=name)
+            }
+            for name in self.concepts
+        }
+
+    def rows(self) -> list[Row]:
+        """Sign accuracy of the released completion beside the paper's, concept by concept."""
+        return [
+            Row(name, "sign accuracy", paper, self.accuracy(concept=name))
+            for name, paper in zip(self.concepts, self._printed(), strict=True)
+        ]
+
+    def paper(self) -> dict[str, dict[str, float]]:
+        """`{"released": {concept: number}}` where the paper has one, for the marks of a chart."""
+        known = zip(self.concepts, self._printed(), strict=True)
+        return {"released": {name: value for name, value in known if value is not None}}
+
+    def _printed(self) -> list[float | None]:
+        same = [subject.paper == PAPER_EXAMPLE for subject in self.subjects]
+        return [paper_sign_accuracy() if is_same else None for is_same in same]
+
+    def spectrum(self, state: str = "pretrained") -> pd.DataFrame:
+        """Singular values of the example's layers before pruning, after, or completed."""
+        return pd.DataFrame(_lines(self.spectra, state=state))
+
+    def structure(self) -> pd.DataFrame:
+        """Per layer of the example: effective rank, spread of the spectrum, nuclear norms, signs.
+
+        The effective rank is exp(entropy) of the singular values as shares of their sum, here
+        divided by the number of rows or columns, whichever is smaller.
+        """
+        lines = []
+        for short, own in self.spectra.groupby("layer", sort=False):
+            line: dict[str, Any] = {"layer": short}
+            for state, of in own.groupby("state", sort=False):
+                values = of["value"].to_numpy() * of["largest"].to_numpy()
+                line[f"nuclear norm, {state}"] = values.sum()
+                if state == "pretrained":
+                    line["effective rank / size"] = effective_rank(values) / len(values)
+                    line["smallest / largest"] = values[-1] / values[0]
+            share = self.accuracy(concept=self.concepts[0], short=str(short))
+            lines.append({**line, "right signs": share.value, "low": share.low, "high": share.high})
+        return pd.DataFrame(lines).set_index("layer")
+
+    def change(self, before: str, after: str) -> Difference:
+        """Paired change of the share of right signs from one solver to another.
+
+        Every layer of every concept is a pair, for the weights of one matrix are not independent.
+        """
+        wide = self._by_matrix()
+        return paired_means(wide[before], wide[after])
+
+    def over_chance(self, solver: str = "released") -> Difference:
+        """Distance of the share of right signs from a coin's half, over layers and concepts."""
+        shares = self._by_matrix()[solver]
+        return paired_means([0.5] * len(shares), list(shares))
+
+    def _by_matrix(self) -> pd.DataFrame:
+        frame = self.layers.assign(share=self.layers["correct"] / self.layers["n"])
+        return frame.pivot(index=["concept", "short"], columns="solver", values="share")
+
+    def race(self) -> pd.DataFrame:
+        """One line per solver: right signs, iterations, seconds, and the paired change.
+
+        The change is seen from the released iteration.
+        """
+        lines = {}
+        for name in dict.fromkeys(self.layers["solver"]):
+            own = _lines(self.layers, solver=name)
+            seconds = [line["seconds"] for line in _lines(self.seconds, solver=name)]
+            iterations = [line["iterations"] for line in own]
+            lines[name] = {
+                "right signs": _share(own).value,
+                "weights": _share(own).n,
+                "change from released": "" if name == "released" else
+                f"{self.change('released', name):+.3f}",
+                "iterations per layer": float(np.median(iterations)),
+                "most": max(iterations),
+                "converged": float(np.mean([line["converged"] for line in own])),
+                "seconds per model": float(np.mean(seconds)),
+            }  # fmt: skip
+        return pd.DataFrame(lines).T.rename_axis(index="solver")
+
+
+def _lines(frame: pd.DataFrame, **where: object) -> list[dict[Any, Any]]:
+    """The lines of a table in which every named column has the given value."""
+    return [
+        line
+        for line in frame.to_dict("records")
+        if all(line[column] == value for column, value in where.items())
+    ]
+
+
+def _share(lines: Sequence[Mapping[Any, Any]]) -> Proportion:
+    return Proportion(sum(line["correct"] for line in lines), sum(line["n"] for line in lines))
+
+
+def completion_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    solvers: Mapping[str, Mapping[str, Any]] = SOLVERS,
+    images: int = 4,
+    seed: int = 0,
+) -> CompletionStudy:
+    """Complete the pruned models of `concepts` with every solver, and count right signs.
+
+    Seconds are those of the run that computed a result; a result read from the store keeps them.
+
+    Args:
+        lab: where models come from.
+        concepts: paper classes or words of the model, at least one.
+        solvers: name -> options; see `rbtc.studies.solver_race.SOLVERS`.
+        images: pictures per model in the picture grid.
+        seed: first seed of the pictures.
+    """
+    chosen = subjects(lab, concepts)
+    layers, seconds, residuals, images_of = [], [], [], {}
+    for subject in chosen:
+        base = lab.owner.pruned(subject)
+        for solver, options in solvers.items():
+            run = timed_completion(lab, base, solver, options)
+            place = {"concept": subject.label, "solver": solver}
+            seconds.append({**place, "seconds": run["seconds"], "device": run["device"]})
+            for layer in run["layers"]:
+                tests = layer.pop("residuals")
+                if layer["n"]:
+                    layers.append({**place, **layer})
+                if solver != "released" or subject is not chosen[0]:
+                    continue
+                # The released rule is first tested at its second iteration.
+                first = layer["iterations"] - len(tests) + 1
+                residuals += [
+                    {"layer": layer["short"], "iteration": first + i, "residual": test}
+                    for i, test in enumerate(tests)
+                ]
+        variants = {
+            "pretrained": lab.pretrained,
+            "pruned": base,
+            "completed as is": lab.attacker.attack(base, strategy="completed", keep_ratio=1.0),
+            "whole attack": lab.attacker.attack(base),
+        }
+        images_of[subject.label] = {
+            name: lab.measure.shown(variant, subject, images, seed)
+            for name, variant in variants.items()
+        }
+    return CompletionStudy(
+        tuple(chosen),
+        pd.DataFrame(layers),
+        pd.DataFrame(seconds),
+        pd.DataFrame(residuals, columns=["layer", "iteration", "residual"]),
+        _spectra(lab, chosen[0]),
+        images_of,
+    )
+
+
+def _spectra(lab: Lab, subject: Subject) -> pd.DataFrame:
+    """Singular values of every layer: layer, state, place (in (0, 1]), value / largest, largest."""
+    base, found = lab.owner.pruned(subject), lab.completions(subject)
+    states = {
+        "pretrained": lab.pretrained.weights,
+        "pruned": base.weights,
+        "completed": {name: found[name].dense(base.weights[name]) for name in found},
+    }
+    parts = [
+        spectrum(weights[name]).assign(layer=short_name(name), state=state)
+        for name in base.weights
+        for state, weights in states.items()
+        if name in weights
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[["layer", "state", "place", "value", "largest"]]

@@ -1,0 +1,283 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Where to prune the miniature: ``python -m rbtc.studies.operating_point``.
+
+ConceptPrune's ratio, number of calls T and reference prompts, and the attack's K, were chosen by
+the paper's authors for Stable Diffusion. Another model needs its own, and they must not be chosen
+on the classes that the book then reports. So they are chosen here, on concepts that no chapter
+shows, in the order of the two people involved:
+
+1. The owner chooses ratio, T and reference prompts, who wants the concept gone and everything else
+   kept: the setting with the largest lead of the share that other concepts keep over the share that
+   the erased concept keeps, among those that cut no more than a given share of the weights. Nothing
+   about an attack enters.
+2. K is then the one at which the attack on those models revives most.
+
+The command writes its tables to ``results``; the profile holds the choice, and a test compares the
+two. `class_sweep` then shows what that choice does to the reported classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from rbtc.lab import Lab, Variant
+from rbtc.models.prompts import Reference, Subject, vocabulary
+from rbtc.report.tables import save_csv
+from rbtc.studies.common import judged, subjects
+
+RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2)
+
+
+CALLS = (10, 16)
+
+
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+
+KEEP_RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+MAX_DENSITY = 0.12
+"""The largest share of the candidate weights that the chosen setting may cut, on average."""
+
+
+SETTING = ["ratio", "calls", "reference"]
+
+
+def held_out_concepts(lab: Lab, count: int = 8) -> list[str]:
+    """Concepts of the model that no chapter shows, evenly spaced in the model's own list.
+
+    Left out: the paper's classes, the restricted concepts, and the things that the profile's
+    reference and style prompts name.
+
+    Raises:
+        ValueError: fewer than ``count`` are left.
+    """
+    profile = lab.profile
+    used = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
+    free = [word for word in vocabulary(profile) if word not in used]
+    if len(free) < count:
+        raise ValueError(f"{count} held-out concepts were asked for, {len(free)} are free")
+    return [free[i * len(free) // count] for i in range(count)]
+
+
+def _kept(
+    lab: Lab, variant: Variant, concept: str, others: Sequence[str], images: int, other_images: int
+) -> dict[str, int]:
+    """Hits and pictures on the erased concept and on the others, all drawn together."""
+    asked = [(lab.subject(w), images if w == concept else other_images) for w in others]
+    hits = lab.measure.hits(variant, asked)
+    own = hits["asked"] == concept
+    return {
+        "erased_hits": int(hits.loc[own, "hit"].sum()),
+        "erased_n": int(own.sum()),
+        "preserved_hits": int(hits.loc[~own, "hit"].sum()),
+        "preserved_n": int((~own).sum()),
+    }
+
+
+def pruning_sweep(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    images: int,
+    other_images: int,
+    ratios: Sequence[float] = RATIOS,
+    calls: Sequence[int] = CALLS,
+    references: Sequence[Reference] = REFERENCES,
+) -> pd.DataFrame:
+    """Prune every concept at every setting and count; ratio 0 is the pretrained model.
+
+    Args:
+        lab: the models.
+        concepts: at least two; each is the others' neighbour.
+        images: pictures of the erased concept.
+        other_images: pictures of each of the others.
+        ratios: shares of each row, see `rbtc.pruning.conceptprune.step_mask`.
+        calls: numbers T of UNet calls.
+        references: kinds of reference prompts, see `rbtc.models.prompts.prompt_pairs`.
+
+    Returns:
+        One row per setting and concept: ratio, calls, reference, concept, density, hits and n.
+    """
+    if len(concepts) < 2:
+        raise ValueError(f"a sweep needs at least two concepts, got {list(concepts)}")
+    rows = [
+        {"ratio": 0.0, "calls": 0, "reference": "", "concept": concept, "density": 0.0}
+        | _kept(lab, lab.pretrained, concept, concepts, images, other_images)
+        for concept in concepts
+    ]
+    settings = [(ratio, n, which) for n in calls for which in references for ratio in ratios]
+    for ratio, n, which in tqdm(settings, desc="settings", disable=not lab.progress):
+        for concept in concepts:
+            pruning = {"ratio": ratio, "calls": n, "reference": which}
+            pruned = lab.owner.pruned(concept, **pruning)
+            rows.append(
+                {**pruning, "concept": concept, "density": lab.density(concept, **pruning)}
+                | _kept(lab, pruned, concept, concepts, images, other_images)
+            )
+    return pd.DataFrame(rows)
+
+
+def read_sweeps(folder: str | Path = "results") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables that the command wrote: of `pruning_sweep`, and of `keep_sweep`.
+
+    Raises:
+        FileNotFoundError: it has not been run.
+    """
+    tables = []
+    for name in ("operating_point_pruning", "operating_point_keep"):
+        path = Path(folder) / f"{name}.csv"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
+                "repository's folder"
+            )
+        tables.append(pd.read_csv(path, keep_default_na=False))
+    return tables[0], tables[1]
+
+
+def settings_table(sweep: pd.DataFrame) -> pd.DataFrame:
+    """A `pruning_sweep` pooled over its concepts: one row per setting.
+
+    ``erased`` and ``preserved`` are accuracies; ``erased_kept`` and ``preserved_kept`` are shares
+    of the pretrained model's; ``lead`` is the second minus the first.
+    """
+    pooled = sweep.groupby(SETTING, sort=False).agg(
+        density=("density", "mean"),
+        erased_hits=("erased_hits", "sum"),
+        erased_n=("erased_n", "sum"),
+        preserved_hits=("preserved_hits", "sum"),
+        preserved_n=("preserved_n", "sum"),
+    )
+    pooled["erased"] = pooled["erased_hits"] / pooled["erased_n"]
+    pooled["preserved"] = pooled["preserved_hits"] / pooled["preserved_n"]
+    before = pooled.loc[(0.0, 0, "")]
+    for part in ("erased", "preserved"):
+        pooled[f"{part}_kept"] = pooled[part] / before[part]
+    pooled["lead"] = pooled["preserved_kept"] - pooled["erased_kept"]
+    return pooled.drop(index=[(0.0, 0, "")]).reset_index()
+
+
+def choose_pruning(sweep: pd.DataFrame, *, max_density: float = MAX_DENSITY) -> pd.Series:
+    """The owner's choice: the row of `settings_table` with the largest lead.
+
+    Raises:
+        ValueError: every setting cuts more than ``max_density``.
+    """
+    table = settings_table(sweep)
+    allowed = table[table["density"] <= max_density]
+    if allowed.empty:
+        raise ValueError(f"every setting cuts more than {max_density:.0%} of the weights")
+    return allowed.loc[allowed["lead"].idxmax()]
+
+
+def keep_sweep(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    images: int,
+    other_images: int,
+    ratio: float,
+    calls: int,
+    reference: Reference,
+    keep_ratios: Sequence[float] = KEEP_RATIOS,
+) -> pd.DataFrame:
+    """Attack the models of one pruning setting with every K; K = 0 is the pruned model.
+
+    Returns:
+        One row per K and concept: keep_ratio, concept, hits and n, sign_accuracy.
+    """
+    pruning = {"ratio": ratio, "calls": calls, "reference": reference}
+    rows = []
+    for concept in tqdm(concepts, desc="attacks", disable=not lab.progress):
+        signs = lab.sign_accuracy(concept, **pruning).value
+        for k in (0.0, *keep_ratios):
+            variant = (
+                lab.revived(concept, keep_ratio=k, **pruning)
+                if k
+                else lab.owner.pruned(concept, **pruning)
+            )
+            rows.append(
+                {"keep_ratio": k, "concept": concept, "sign_accuracy": signs}
+                | _kept(lab, variant, concept, concepts, images, other_images)
+            )
+    return pd.DataFrame(rows)
+
+
+def choose_keep(sweep: pd.DataFrame) -> float:
+    """The K of a `keep_sweep` at which most pictures of the erased concepts are recognised."""
+    attacked = sweep[sweep["keep_ratio"] > 0]
+    hits = dict(attacked.groupby("keep_ratio")["erased_hits"].sum())
+    return float(max(hits, key=lambda k: hits[k]))
+
+
+def class_sweep(
+    lab: Lab, concepts: Sequence[str], images: int, *, ratios: Sequence[float] = RATIOS
+) -> pd.DataFrame:
+    """Prune and revive the reported classes at several ratios; nothing is chosen from it.
+
+    T, the reference prompts and K are the profile's.
+
+    Returns:
+        One line per picture, see `rbtc.studies.common.judged`, with the columns model
+        ("pretrained", "pruned, 0.1", "revived, 0.1"), ratio and density.
+    """
+    frames = []
+    for subject in subjects(lab, concepts):
+
+        def models(subject: Subject = subject) -> Iterator[tuple[Mapping[str, Any], Variant]]:
+            yield {"model": "pretrained", "ratio": 0.0, "density": 0.0}, lab.pretrained
+            for ratio in ratios:
+                columns = {"ratio": ratio, "density": lab.density(subject, ratio=ratio)}
+                pruned = lab.owner.pruned(subject, ratio=ratio)
+                yield {"model": f"pruned, {ratio:g}", **columns}, pruned
+                revived = lab.revived(subject, ratio=ratio)
+                yield {"model": f"revived, {ratio:g}", **columns}, revived
+
+        frames.append(judged(lab, subject, models(), images))
+    return pd.concat(frames, ignore_index=True)
+
+
+def class_table(hits: pd.DataFrame) -> pd.DataFrame:
+    """A `class_sweep` as one line per concept: accuracy of every model, in its order."""
+    wide = hits.pivot_table(index="concept", columns="model", values="hit", sort=False)
+    return wide.rename_axis(index=None, columns=None)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run both sweeps, write the tables and print the choice."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.studies.operating_point")
+    parser.add_argument("--profile", default="mini")
+    parser.add_argument("--concepts", type=int, default=8, help="how many held-out concepts")
+    parser.add_argument("--images", type=int, default=12, help="pictures of the erased concept")
+    parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
+    parser.add_argument("--folder", type=Path, default=Path("results"))
+    options = parser.parse_args(arguments)
+    lab = Lab(options.profile)
+    concepts = held_out_concepts(lab, options.concepts)
+    counts = {"images": options.images, "other_images": options.other_images}
+    sweep = pruning_sweep(lab, concepts, **counts)
+    choice = choose_pruning(sweep)
+    pruning: dict[str, Any] = {
+        "ratio": float(choice["ratio"]),
+        "calls": int(choice["calls"]),
+        "reference": str(choice["reference"]),
+    }
+    attacks = keep_sweep(lab, concepts, **counts, **pruning)
+    save_csv(sweep, "operating_point_pruning", options.folder)
+    save_csv(attacks, "operating_point_keep", options.folder)
+    print(settings_table(sweep).round(3).to_string(index=False))
+    print(f"chosen: {pruning}, keep_ratio = {choose_keep(attacks)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""The overview: pretrained, pruned and revived, side by side (paper Table 1, Fig. 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rbtc.lab import Lab
+from rbtc.models.prompts import Subject
+from rbtc.report.paper import printed
+from rbtc.report.tables import Row, accuracies, effect, effects
+from rbtc.stats import Difference, Share
+from rbtc.studies.common import Pictures, average_printed, judged, subjects
+
+MODELS = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
+"""The three models, and what the columns of the paper's Table 1 call them."""
+
+BEFORE = {"pruned": "pretrained", "revived": "pruned"}
+"""The step that leads to each model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """Three models per concept.
+
+    Attributes:
+        subjects: The concepts.
+        hits: One line per picture, see `rbtc.studies.common.judged`.
+        pictures: The first ones that were counted.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    pictures: Pictures
+
+    def part(self, classes: str) -> pd.DataFrame:
+        """The pictures of the "erased" or of the "preserved" classes."""
+        return self.hits[self.hits["classes"] == classes]
+
+    def accuracy(self, classes: str, model: str) -> Share:
+        """Accuracy of a model over all concepts."""
+        return accuracies(self.part(classes), ["model"])[model]
+
+    def step(self, classes: str, model: str) -> Difference:
+        """Change from the model before, over all concepts."""
+        return effect(self.part(classes), BEFORE[model], model)
+
+    def steps(self, model: str) -> dict[str, Difference]:
+        """Change from the model before on the erased class, concept by concept."""
+        return effects(self.part("erased"), BEFORE[model], model, "concept")
+
+    def paper(self) -> dict[str, dict[str, float]]:
+        """The printed accuracy of the erased class, `[model][label]`."""
+        found = {
+            model: {s.label: printed(1, s.paper, f"erased: {column}") for s in self.subjects}
+            for model, column in MODELS.items()
+        }
+        return {
+            model: {label: value for label, value in of.items() if value is not None}
+            for model, of in found.items()
+        }
+
+    def rows(self) -> list[Row]:
+        """The averages over the concepts, beside the paper's over the same classes (Table 1)."""
+        rows = []
+        for model, column in MODELS.items():
+            for classes in ("erased", "preserved"):
+                before = BEFORE.get(model)
+                rows.append(
+                    Row(
+                        row=f"{model} ({column})" if column != model else model,
+                        column=f"{classes} class" if classes == "erased" else f"{classes} classes",
+                        paper=average_printed(1, self.subjects, f"{classes}: {column}"),
+                        ours=self.accuracy(classes, model),
+                        change=self.step(classes, model) if before else None,
+                        paper_from=average_printed(1, self.subjects, f"{classes}: {MODELS[before]}")
+                        if before
+                        else None,
+                        paper_images=500 * len(self.subjects),
+                    )
+                )
+        return rows
+
+
+def overview(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    other_images: int = 10,
+    pictures: int = 4,
+    first_seed: int = 0,
+) -> Overview:
+    """Prune and revive each concept, and count on it and on the other classes (paper Table 1).
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model.
+        images: pictures of the erased concept per model.
+        other_images: pictures per other class and model.
+        pictures: how many to show; they are the first ones counted.
+        first_seed: the pictures have this seed and the following ones.
+    """
+    chosen = subjects(lab, concepts)
+    frames, shown = [], {}
+    for subject in chosen:
+        variants = {
+            "pretrained": lab.pretrained,
+            "pruned": lab.owner.pruned(subject),
+            "revived": lab.revived(subject),
+        }
+        models = [({"model": name}, variant) for name, variant in variants.items()]
+        frames.append(
+            judged(lab, subject, models, images, other_images=other_images, first_seed=first_seed)
+        )
+        shown[subject.label] = {
+            name: lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in variants.items()
+        }
+    return Overview(tuple(chosen), pd.concat(frames, ignore_index=True), shown)

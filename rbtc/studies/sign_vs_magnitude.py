@@ -1,0 +1,120 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Signs against magnitudes: which half of a weight carries a concept (paper Sec. 3, App. A).
+
+The cut weights are refilled with one half of the truth, their pretrained sign or their pretrained
+magnitude, and the other half drawn or borrowed from the row's survivors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rbtc.idealised import IdealMode
+from rbtc.lab import Lab
+from rbtc.models.prompts import Subject
+from rbtc.report.claims import Claim
+from rbtc.report.tables import accuracies, cell, effect
+from rbtc.sign_accuracy import cosine
+from rbtc.stats import Difference
+from rbtc.studies.common import Pictures, judged, subjects
+
+MAGNITUDE = "true magnitude, drawn sign"
+SIGN = "true sign, drawn magnitude"
+SIGN_MAX = "true sign, neuron max"
+SIGN_AVERAGE = "true sign, neuron average"
+REFILLS: dict[str, IdealMode] = {
+    MAGNITUDE: "pretrained_magnitude_random_sign",
+    SIGN: "pretrained_sign_random_magnitude",
+    SIGN_MAX: "pretrained_sign_neuron_max",
+    SIGN_AVERAGE: "pretrained_sign_neuron_average",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SignStudy:
+    """What one half of the truth is worth (paper Sec. 3, Fig. 2, App. A).
+
+    Attributes:
+        subjects: The concepts.
+        hits: One line per picture, see `rbtc.studies.common.judged`.
+        cosines: concept, model, cosine between the refilled and the true values of the cut weights.
+        pictures: The first ones that were counted.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    cosines: pd.DataFrame
+    pictures: Pictures
+
+    def summary(self) -> pd.DataFrame:
+        """Per refill the accuracy over all classes and the mean cosine with the cut weights."""
+        cosines = dict(self.cosines.groupby("model")["cosine"].mean())
+        lines = {
+            model: {
+                "accuracy on the erased class": cell(share),
+                "change from the pruned model": ""
+                if model == "pruned"
+                else f"{effect(self.hits, 'pruned', model)}",
+                "cosine with the cut weights": cell(cosines.get(model)),
+            }
+            for model, share in accuracies(self.hits, ["model"]).items()
+        }
+        return pd.DataFrame(lines).T
+
+    def claims(self) -> list[Claim]:
+        """What the paper says about this study, and our paired changes for it."""
+
+        def change(smaller: str, larger: str) -> Difference:
+            return effect(self.hits, smaller, larger)
+
+        return [
+            Claim("true signs are worth more than true magnitudes", "Sec. 3, Fig. 2",
+                  change(MAGNITUDE, SIGN)),
+            Claim("true signs with drawn magnitudes revive the concept", "App. A",
+                  change("pruned", SIGN)),
+            Claim("true magnitudes with drawn signs do worse than leaving the zeros", "App. A",
+                  change(MAGNITUDE, "pruned")),
+            Claim("with true signs, the neuron's maximum does better than a draw", "Sec. 4.3",
+                  change(SIGN, SIGN_MAX)),
+            Claim("with true signs, the neuron's maximum does better than its average", "Sec. 4.3",
+                  change(SIGN_AVERAGE, SIGN_MAX)),
+        ]  # fmt: skip
+
+
+def sign_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    pictures: int = 2,
+    first_seed: int = 0,
+    draw_seed: int = 2021,
+) -> SignStudy:
+    """Refill the cut weights with true signs or true magnitudes, and count.
+
+    ``draw_seed`` is that of the drawn signs and magnitudes, which share their draws; the other
+    arguments are those of `rbtc.studies.overview.overview`.
+    """
+    chosen = subjects(lab, concepts)
+    frames, cosines, shown = [], [], {}
+    for subject in chosen:
+        masks = lab.owner.masks(subject)
+        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
+        for name, mode in REFILLS.items():
+            variants[name] = lab.owner.idealised(subject, mode, draw_seed)
+            angle = cosine(variants[name].weights, lab.pretrained.weights, masks)
+            cosines.append({"concept": subject.label, "model": name, "cosine": angle})
+        models = [({"model": name}, variant) for name, variant in variants.items()]
+        frames.append(judged(lab, subject, models, images, first_seed=first_seed))
+        shown[subject.label] = {
+            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in variants.items()
+        }
+    return SignStudy(
+        tuple(chosen), pd.concat(frames, ignore_index=True), pd.DataFrame(cosines), shown
+    )

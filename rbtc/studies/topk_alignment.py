@@ -1,0 +1,187 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Whether a large estimate means a large weight, and a sign that is right (paper App. B)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rbtc.completion import Completion
+from rbtc.lab import Lab
+from rbtc.layers import Weights, short_name
+from rbtc.models.prompts import Subject
+from rbtc.report.paper import printed, wide_table
+from rbtc.report.tables import Row
+from rbtc.sign_accuracy import alignment_matrix, top_rest_accuracy
+from rbtc.stats import Difference, Proportion, paired_means
+from rbtc.studies.common import Pictures, subjects
+
+SERIES = {"top K": "Top-K", "rest": "Rest"}
+"""The two parts of the estimates, and what the columns of the paper's Table 6 call them."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentStudy:
+    """Rank agreement of magnitudes (Table 5), and sign accuracy by magnitude (Table 6).
+
+    Attributes:
+        subjects: The concepts.
+        matrices: Concept -> groups of recovered magnitudes (rows) by groups of original ones; the
+            last entry is over all concepts where there are several.
+        signs: One row per concept, layer, K and series: correct, n.
+        images: Concept -> model -> pictures.
+    """
+
+    subjects: tuple[Subject, ...]
+    matrices: dict[str, pd.DataFrame]
+    signs: pd.DataFrame
+    images: Pictures
+
+    def heat_maps(self) -> dict[str, pd.DataFrame]:
+        """The paper's matrix, that of the first concept, and that of all."""
+        titles = list(dict.fromkeys([next(iter(self.matrices)), list(self.matrices)[-1]]))
+        ours = {f"ours, {title}": self.matrices[title] for title in titles}
+        paper = wide_table(5)
+        return {"paper, golf ball": paper, **ours} if len(paper) == self.groups else ours
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of magnitude."""
+        return len(next(iter(self.matrices.values())))
+
+    @property
+    def everything(self) -> pd.DataFrame:
+        """The matrix over all concepts."""
+        return list(self.matrices.values())[-1]
+
+    def shares(self, subject: Subject | None = None) -> dict[str, dict[float, Proportion]]:
+        """`{"top K" | "rest": {K: share of right signs}}` of one concept, or of all."""
+        own = self.signs if subject is None else self.signs[self.signs["concept"] == subject.label]
+        found: dict[str, dict[float, Proportion]] = {name: {} for name in SERIES}
+        for (series, ratio), of in own.groupby(["series", "ratio"], sort=False):
+            if of["n"].sum():
+                found[series][ratio] = Proportion(int(of["correct"].sum()), int(of["n"].sum()))
+        return found
+
+    def change(self, ratio: float) -> Difference:
+        """From the rest to the top K, paired over layers and concepts that have both."""
+        own = self.signs[(self.signs["ratio"] == ratio) & (self.signs["n"] > 0)]
+        own = own.assign(share=own["correct"] / own["n"])
+        wide = own.pivot(index=["concept", "layer"], columns="series", values="share").dropna()
+        return paired_means(wide["rest"], wide["top K"])
+
+    def paper_lines(self) -> dict[str, dict[float, float]]:
+        """Table 6 as printed, for the dashed lines of a chart."""
+        ratios = dict.fromkeys(self.signs["ratio"])
+        lines = {
+            name: {ratio: printed(6, f"{ratio:g}", column) for ratio in ratios}
+            for name, column in SERIES.items()
+        }
+        return {
+            name: {ratio: value for ratio, value in of.items() if value is not None}
+            for name, of in lines.items()
+        }
+
+    def rows(self) -> list[Row]:
+        """Table 6: per K, the signs of the top K and of the rest, of the first concept.
+
+        The effect is that of size: from the rest to the top K.
+        """
+        printed_ = self.paper_lines()
+        rows = []
+        for series, shares in self.shares(self.subjects[0]).items():
+            for ratio, share in shares.items():
+                top = series == "top K"
+                rows.append(
+                    Row(
+                        f"K = {ratio:g}",
+                        series,
+                        printed_[series].get(ratio),
+                        share,
+                        self.change(ratio) if top and 0 < ratio < 1 else None,
+                        printed_["rest"].get(ratio) if top else None,
+                        paper_images=10_000,  # weights, not pictures: the printed gap is no noise
+                    )
+                )
+        return rows
+
+    def frame(self) -> pd.DataFrame:
+        """The matrices in long form, the paper's among them: matrix, recovered, original, share."""
+        lines = [
+            {"matrix": title, "recovered": row, "original": column, "share": share}
+            for title, matrix in self.heat_maps().items()
+            for row, of in matrix.to_dict("index").items()
+            for column, share in of.items()
+        ]
+        return pd.DataFrame(lines)
+
+
+def alignment_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    ratios: Sequence[float] = (0.2, 0.3, 0.5, 0.7, 0.9),
+    groups: int = 5,
+    shown: Sequence[float] = (0.2, 0.6, 1.0),
+    images: int = 4,
+    seed: int = 0,
+) -> AlignmentStudy:
+    """Compare the released completion's magnitudes with those before pruning (paper App. B).
+
+    Args:
+        lab: where models come from.
+        concepts: paper classes or words of the model; the first is also shown on its own.
+        ratios: values of K.
+        groups: of equal count, per layer.
+        shown: values of K in the picture grid.
+        images: pictures per model in the picture grid.
+        seed: first seed of the pictures.
+    """
+    chosen = subjects(lab, concepts)
+    original = lab.pretrained.weights
+    recovered: dict[str, Completion] = {}
+    truth: Weights = {}
+    matrices, signs, images_of = {}, [], {}
+    for subject in chosen:
+        found = lab.completions(subject)
+        recovered |= {f"{subject.word}/{name}": one for name, one in found.items()}
+        truth |= {f"{subject.word}/{name}": original[name] for name in found}
+        matrices[subject.label] = _matrix(found, original, groups)
+        for name, one in found.items():
+            lines = top_rest_accuracy({name: one}, {name: original[name]}, ratios)
+            for line in lines.to_dict("records"):
+                for series, column in (("top K", "top"), ("rest", "rest")):
+                    n = int(line[f"n_{column}"])
+                    correct = round(line[column] * n) if n else 0
+                    place = {"concept": subject.label, "layer": short_name(name)}
+                    signs.append(
+                        {**place, "ratio": float(line["ratio"]), "series": series,
+                         "correct": correct, "n": n}
+                    )  # fmt: skip
+        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
+        variants |= {f"K = {ratio:g}": lab.revived(subject, keep_ratio=ratio) for ratio in shown}
+        images_of[subject.label] = {
+            name: lab.measure.shown(variant, subject, images, seed)
+            for name, variant in variants.items()
+        }
+    if len(chosen) > 1:
+        matrices[f"all {len(chosen)} concepts"] = _matrix(recovered, truth, groups)
+    return AlignmentStudy(tuple(chosen), matrices, pd.DataFrame(signs), images_of)
+
+
+def _matrix(found: dict[str, Completion], truth: Weights, groups: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        alignment_matrix(found, truth, groups).numpy(),
+        index=[f"R{i}" for i in range(1, groups + 1)],
+        columns=[f"P{i}" for i in range(1, groups + 1)],
+    )
+
+
+def diagonal(matrix: pd.DataFrame) -> float:
+    """Mean share on the diagonal; 1 / groups where the two orders have nothing in common."""
+    return float(np.trace(matrix.to_numpy()) / len(matrix))

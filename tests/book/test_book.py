@@ -1,0 +1,310 @@
+"""The runner and the gate, on tiny books in temporary folders."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from rbtc.book import runner, stamp
+from rbtc.book.gate import SIZE_LIMIT, gate, problems
+from rbtc.book.pages import Book, fit_parameters, parameter_defaults
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHAPTER = """\
+# %% [markdown]
+# # A chapter
+
+# %% tags=["parameters"]
+profile = "mini"
+concepts = ["church"]
+images = 2
+seed: int = 0
+ratio = 0.5
+
+# %%
+print(concepts, images)
+
+# %%
+import rbtc.book.stamp
+
+rbtc.book.stamp.show({{"profile": profile, "reuse": "reused 1 of 2"}})
+"""
+FAILING = CHAPTER.replace("print(concepts, images)", "raise RuntimeError('no such luck')")
+SLOW = CHAPTER.replace(
+    "print(concepts, images)",
+    "import pathlib, time\npathlib.Path('started').touch()\ntime.sleep(60)",
+)
+
+
+def make_book(root: Path, **chapters: str) -> Book:
+    (root / "notebooks").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "jupytext.toml", root)
+    for name, text in chapters.items():
+        (root / "notebooks" / f"{name}.py").write_text(text.format(), encoding="utf-8")
+    return Book(root)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A book with one executed page; tests that change it work on a copy."""
+    made = make_book(tmp_path_factory.mktemp("book") / "a", good=CHAPTER)
+    (made.root / "data").mkdir()
+    (made.root / "data" / "book.toml").write_text("[good.quick]\nimages = 3\n", encoding="utf-8")
+    overrides = {"concepts": "star,bus"}
+    assert runner.run(made, ["good"], overrides=overrides) == []
+    return made
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished.root, tmp_path / "copy")
+    return Book(tmp_path / "copy")
+
+
+def edit_page(made: Book, change) -> None:
+    notebook = nbformat.read(made.page("good"), as_version=4)
+    change(notebook)
+    nbformat.write(notebook, made.page("good"))
+
+
+def test_good_page(finished, capsys):
+    assert problems(finished, "good") == []
+    assert gate(finished)
+    assert capsys.readouterr().out.startswith("ok    good")
+    notebook = nbformat.read(finished.page("good"), as_version=4)
+    facts = notebook.metadata["rbtc"]
+    assert facts["parameters"] == {
+        "profile": "mini", "concepts": ["star", "bus"], "images": 3, "seed": 0, "ratio": 0.5,
+    }  # fmt: skip
+    assert facts["mode"] == "quick" and facts["wall_seconds"] > 0 and len(facts["date"]) == 10
+    text = json.dumps(notebook)
+    assert "['star', 'bus'] 3" in text
+    assert "python -m rbtc.book run good -p concepts" in text and "reused 1 of 2" in text
+    assert str(finished.root) not in text, "the page names a folder of the machine that made it"
+    assert sorted(path.name for path in finished.page("good").parent.iterdir()) == ["good.ipynb"]
+    # The paired notebook stays un-executed.
+    twin = nbformat.read(finished.twin("good"), as_version=4)
+    assert all(not cell.outputs for cell in twin.cells if cell.cell_type == "code")
+
+
+def test_cell_ids_and_twin_survive_a_second_sync(copied):
+    before = copied.twin("good").read_text(encoding="utf-8")
+    runner.sync(copied, "good")
+    assert copied.twin("good").read_text(encoding="utf-8") == before
+
+
+def test_unexecuted_page(copied, capsys):
+    shutil.copy(copied.twin("good"), copied.page("good"))
+    found = problems(copied, "good")
+    assert any("were not executed" in text for text in found)
+    assert any("was not made by" in text for text in found)
+    assert not gate(copied)
+    assert capsys.readouterr().out.startswith("FAIL  good")
+
+
+def test_missing_and_orphaned_pages(copied):
+    shutil.copy(copied.page("good"), copied.page("orphan"))
+    assert not gate(copied)
+    assert "no source" in problems(copied, "orphan")[0]
+    copied.page("good").unlink()
+    assert problems(copied, "good") == ["was never executed"]
+
+
+def test_stale_source(copied):
+    source = copied.source("good")
+    source.write_text(source.read_text(encoding="utf-8").replace("images = 2", "images = 4"))
+    found = problems(copied, "good")
+    assert "is older than its source" in found
+    assert any("differ" in text for text in found)
+
+
+def test_page_with_an_error_or_without_a_stamp(copied):
+    def plant(notebook):
+        error = nbformat.v4.new_output("error", ename="KeyError", evalue="'x'", traceback=[])
+        notebook.cells[2].outputs.append(error)
+        notebook.metadata["papermill"]["exception"] = True
+        del notebook.cells[-1]
+
+    edit_page(copied, plant)
+    found = "; ".join(problems(copied, "good"))
+    assert "KeyError" in found and "papermill recorded" in found and "stamp.show" in found
+
+
+def test_large_page(copied):
+    def fatten(notebook):
+        text = nbformat.v4.new_output("stream", name="stdout", text="x" * SIZE_LIMIT)
+        notebook.cells[2].outputs = [text]
+
+    edit_page(copied, fatten)
+    assert any("the limit is" in text for text in problems(copied, "good"))
+
+
+def test_page_outside_the_table_of_contents(copied):
+    (copied.root / "_toc.yml").write_text("chapters:\n  - file: notebooks/other\n")
+    assert problems(copied, "good") == ["is not listed in _toc.yml"]
+    (copied.root / "_toc.yml").write_text("chapters:\n  - file: notebooks/good\n")
+    assert problems(copied, "good") == []
+
+
+def test_failing_notebook_leaves_nothing(tmp_path, capsys):
+    made = make_book(tmp_path, bad=FAILING)
+    assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
+    assert "no such luck" in capsys.readouterr().err
+    assert not made.page("bad").parent.exists()
+    assert runner.main(["gate", "--root", str(tmp_path)]) == 1
+
+
+def test_failing_notebook_keeps_the_old_page(copied):
+    before = copied.page("good").read_bytes()
+    copied.source("good").write_text(FAILING.format(), encoding="utf-8")
+    assert runner.run(copied, ["good"]) == ["good"]
+    assert copied.page("good").read_bytes() == before
+
+
+def test_killed_run_leaves_nothing(tmp_path):
+    made = make_book(tmp_path, slow=SLOW)
+    words = [sys.executable, "-m", "rbtc.book", "run", "slow", "--root", str(tmp_path)]
+    process = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert (tmp_path / "started").exists()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not made.page("slow").parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one", "-p", "imagse", "3"], "has no parameter imagse; it takes profile, concepts"),
+        (["one", "-p", "images", "many"], "expected a int"),
+        (["one", "-p", "seed", "true"], "expected a int"),
+        (["one", "eleven"], "no notebook eleven; there are one, two"),
+        (["-p", "ratio", "0.1"], "two has no parameter ratio"),
+    ],
+)
+def test_wrong_arguments_stop_before_any_work(tmp_path, capsys, arguments, message):
+    made = make_book(tmp_path, one=CHAPTER, two="# %%\nprint(1)\n")
+    assert runner.main(["run", *arguments, "--root", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not made.twin("one").exists() and not made.page("one").parent.exists()
+
+
+def test_wrong_settings(tmp_path):
+    made = make_book(tmp_path, one=CHAPTER)
+    (tmp_path / "data").mkdir()
+    settings = tmp_path / "data" / "book.toml"
+    settings.write_text("[one.quick]\nimgs = 1\n")
+    with pytest.raises(ValueError, match="imgs"):
+        runner.run(made)
+    settings.write_text("[one.medium]\nimages = 1\n")
+    with pytest.raises(ValueError, match="medium"):
+        runner.run(made)
+
+
+def test_parameter_cell(tmp_path):
+    made = make_book(tmp_path, one=CHAPTER)
+    defaults = parameter_defaults(made.source("one"))
+    assert list(defaults) == ["profile", "concepts", "images", "seed", "ratio"]
+    given = {"concepts": "star", "ratio": "1e-3", "images": "7", "profile": "3"}
+    assert fit_parameters(given, defaults, "one") == {
+        "concepts": ["star"], "ratio": 1e-3, "images": 7, "profile": "3",
+    }  # fmt: skip
+    assert fit_parameters({"ratio": 1}, defaults, "one") == {"ratio": 1}
+    for line in ("images = 2 * 3", "del images"):
+        made.source("one").write_text(CHAPTER.replace("images = 2", line).format())
+        with pytest.raises(ValueError, match="parameter"):
+            parameter_defaults(made.source("one"))
+
+
+def test_no_notebooks(tmp_path, capsys):
+    assert runner.main(["gate", "--root", str(tmp_path)]) == 2
+    assert "no notebooks" in capsys.readouterr().err
+
+
+def test_progress_bars_and_warnings_are_not_published():
+    outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text="\r100%|####| 4/4 [00:01<00:00]\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="/a/path/x.py:1: SomeWarning\n"),
+        nbformat.v4.new_output("stream", name="stdout", text="50%| stays\n"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=outputs)])
+    runner._tidy(notebook, "one")
+    assert [out.text.strip() for out in notebook.cells[0].outputs] == ["50%| stays"]
+
+
+def test_repository_settings_name_known_chapters():
+    import tomllib
+
+    tables = tomllib.loads((REPOSITORY / "data" / "book.toml").read_text(encoding="utf-8"))
+    toc = (REPOSITORY / "_toc.yml").read_text(encoding="utf-8").split()
+    for name, chapter in tables.items():
+        assert f"notebooks/{name}" in toc
+        assert set(chapter) <= {"quick", "full"}
+
+
+def test_stamp_by_hand(monkeypatch, capsys):
+    for variable in (stamp.STARTED, stamp.COMMAND, stamp.PARAMETERS):
+        monkeypatch.delenv(variable, raising=False)
+
+    class Store:
+        def report(self):
+            return "reused 3 of 4"
+
+    class Lab:
+        profile, store, device = type("Profile", (), {"name": "mini"}), Store(), "cpu"
+
+    made = stamp.stamp(Lab(), {"images": 5})
+    facts = made.table()["stamp"]
+    assert facts["profile"] == "mini" and facts["reuse"] == "reused 3 of 4"
+    assert facts["parameters"] == "images = 5" and facts["device"].startswith("CPU")
+    assert "to repeat" not in facts.index
+    assert "torch" in made.versions and "<table" in made._repr_html_()
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    sys.modules.pop("IPython", None)
+    stamp.show(None, {})
+    assert "commit:" in capsys.readouterr().out
+
+
+def test_commit(tmp_path):
+    assert stamp.commit(tmp_path) == "unknown"
+    if shutil.which("git") is None:
+        return
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+
+    def git(*words):
+        settings = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(["git", *settings, *words], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        return done.stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "--short", "HEAD")
+    assert stamp.commit(tmp_path) == head
+    (tmp_path / "file").write_text("2")
+    assert stamp.commit(tmp_path) == f"{head} with changes"
+
+
+def test_command_line_can_be_pasted():
+    text = stamp.command_line("05_defense", full=True, overrides={"concepts": ["a b"], "seed": 1})
+    assert text == """python -m rbtc.book run 05_defense --full -p concepts '["a b"]' -p seed 1"""
+
+
+def test_durations():
+    assert stamp.duration(3.21) == "3.2 s"
+    assert stamp.duration(75.2) == "1 min 15 s"
+    assert stamp.duration(7300) == "2 h 1 min"

@@ -1,0 +1,483 @@
+import ast
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stubs
+import torch
+
+import rbtc
+from rbtc.completion import complete_all
+from rbtc.lab import Lab, Variant
+from rbtc.lab.store import Store
+from rbtc.layers import prune, read_weights, zero_masks
+from rbtc.models.generate import generate
+from rbtc.models.profiles import PruneSettings
+from rbtc.revive import revive
+from rbtc.stats import Proportion
+
+
+class Judge(stubs.Judge):
+    names = ("church", "star", "bus")
+
+
+class Styles(Judge):
+    names = ("noto", "fluent", "openmoji")
+
+
+class TinyClip:
+    digest = "tiny"
+
+    def image_features(self, images):
+        flat = images.reshape(len(images), -1)[:, ::97].astype(np.float64) + 1
+        return flat[:, :4] / np.linalg.norm(flat[:, :4], axis=1, keepdims=True)
+
+    def text_features(self, prompts):
+        rows = np.array([[len(p), p.count("a"), p.count("e"), 1] for p in prompts], dtype=float)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class Nothing:
+    """Stands where the attacker must not look."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the attack touched the model ({name})")
+
+
+PROFILE = dataclasses.replace(
+    stubs.PROFILE,
+    conceptprune=PruneSettings(ratio=0.1, calls=2),
+    classes={"church": "church", "starfish": "star", "school bus": "bus", "candle": "candle"},
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+def new_lab(pipeline, store, **options):
+    options = {"classifier": Judge(), "style_classifier": Styles(), "clip": TinyClip()} | options
+    return Lab(PROFILE, pipeline=pipeline, store=store, progress=False, **options)
+
+
+@pytest.fixture
+def lab(pipeline, folder):
+    """A lab on the module's store; leaves the pipeline as it was trained."""
+    lab = new_lab(pipeline, folder)
+    yield lab
+    lab.restore()
+
+
+def same(a, b):
+    assert list(a) == list(b)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+# ---- variants ------------------------------------------------------------------------------------
+
+
+def test_concepts_are_named_as_in_the_paper(lab):
+    assert lab.subject("school bus").word == "bus"
+    assert lab.subject(lab.subject("bus")).word == "bus"
+
+
+def test_pruned_weights_are_zero_and_the_others_untouched(lab):
+    masks, pruned = lab.owner.masks("church"), lab.owner.pruned("church")
+    assert 0 < lab.density("church") < 0.2
+    for name, weight in lab.pretrained.weights.items():
+        assert not pruned.weights[name][masks[name]].any()
+        assert torch.equal(pruned.weights[name][~masks[name]], weight[~masks[name]])
+
+
+def test_masks_depend_on_every_setting(lab):
+    base = lab.owner.masks("church")
+    settings = [
+        {"ratio": 0.2}, {"calls": 1}, {"reference": "objects"},
+    ]  # fmt: skip
+    for change in settings:
+        assert not same(base, lab.owner.masks("church", **change))
+        assert lab.owner.pruned("church").key != lab.owner.pruned("church", **change).key
+    assert not same(base, lab.owner.masks(lab.subject("fluent", "style")))
+    assert not same(base, lab.owner.masks("candle"))
+    # The union over the first calls can only grow.
+    assert all((lab.owner.masks("church", calls=1)[n] <= base[n]).all() for n in base)
+
+
+def test_activations_are_shared_between_settings_and_concepts(pipeline, tmp_path):
+    lab = new_lab(pipeline, tmp_path)
+    lab.owner.masks("church")
+    assert lab.report() == "reused 0 of 2 sets of tensors"
+    lab.owner.masks("church", ratio=0.2, calls=1)
+    lab.owner.masks("candle")  # only its target prompts are new
+    assert lab.report() == "reused 3 of 6 sets of tensors"
+    lab.owner.masks("candle")  # remembered without a look at the store
+    assert lab.report() == "reused 3 of 6 sets of tensors"
+
+
+def test_a_second_lab_reads_what_the_first_computed(lab, pipeline, folder):
+    first = lab.revived("church")
+    lab.restore()
+    other = new_lab(pipeline, folder)
+    assert same(other.revived("church").weights, first.weights)
+    assert not other.store.computed.total()
+
+
+def test_revived_is_the_attack_of_the_other_modules(lab):
+    expected = revive(lab.owner.pruned("church").weights, keep_ratio=0.5, strategy="neuron_average")
+    got = lab.revived("church", keep_ratio=0.5, strategy="neuron_average")
+    assert same(got.weights, expected.weights)
+    found, straight = lab.completions("church"), complete_all(lab.owner.pruned("church").weights)
+    for name, completion in straight.items():
+        assert torch.equal(found[name].values, completion.values)
+        assert torch.equal(found[name].missing, completion.missing)
+        assert found[name].residuals == completion.residuals
+        assert found[name].iterations == completion.iterations
+        assert found[name].converged == completion.converged
+        assert found[name].algorithm == "released"
+
+
+def test_completion_options_reach_the_completion_and_the_key(lab):
+    short = lab.completions("church", max_iterations=1)
+    assert {c.iterations for c in short.values()} == {1}
+    assert lab.revived("church", max_iterations=1).key != lab.revived("church").key
+    assert (
+        lab.completions("church", algorithm="svt", max_iterations=2).popitem()[1].algorithm == "svt"
+    )
+    with pytest.raises(ValueError, match="nonsense is no option"):
+        lab.revived("church", nonsense=1)
+
+
+def test_every_variant_has_its_own_key_and_finite_weights(lab):
+    variants = [
+        lab.pretrained,
+        lab.owner.pruned("church"),
+        lab.owner.pruned("candle"),
+        lab.revived("church"),
+        lab.revived("church", keep_ratio=0.3),
+        lab.revived("church", strategy="neuron_sample", seed=1),
+        lab.revived("church", strategy="neuron_sample", seed=2),
+        lab.owner.quantized("church"),
+        lab.owner.quantized("church", group_size=16),
+        lab.owner.idealised("church", "pretrained_sign_neuron_max", 1),
+        lab.owner.idealised("church", "pretrained_magnitude_random_sign", 1),
+        lab.owner.obfuscated("church", sigma=1e-3),
+        lab.owner.obfuscated("church", sigma=1e-3, seed=1),
+        lab.owner.obfuscated("church", variance=1e-2),
+    ]
+    assert len({v.key for v in variants}) == len(variants)
+    assert len({v.label for v in variants}) > 6
+    for variant in variants:
+        assert list(variant.weights) == list(lab.pretrained.weights)
+        assert all(w.isfinite().all() for w in variant.weights.values())
+
+
+def test_a_defended_model_is_attacked_where_the_guess_says(lab):
+    defended = lab.owner.obfuscated("church", sigma=1e-3)
+    small = lab.attacker.guess(defended, share=0.05)
+    below = lab.attacker.guess(defended, attacker="threshold", threshold=5e-3)
+    first, second = (lab.attacker.attack_guessed(defended, g) for g in (small, below))
+    assert first.key != second.key
+    for name, weight in defended.weights.items():
+        assert torch.equal(first.weights[name][~small[name]], weight[~small[name]])
+    # A row that a guess names as a whole is left alone.
+    name = next(iter(small))
+    whole = {**small, name: small[name].clone()}
+    whole[name][0] = True
+    spared = lab.attacker.attack_guessed(defended, whole).weights[name]
+    assert torch.equal(spared[0], defended.weights[name][0])
+
+
+def test_custom_variants_are_identified_by_their_weights(lab):
+    union = {
+        name: mask | lab.owner.masks("candle")[name]
+        for name, mask in lab.owner.masks("church").items()
+    }
+    both = lab.owner.custom("two concepts", prune(lab.pretrained.weights, union))
+    assert both.key == lab.owner.custom("another name", both.weights).key
+    assert both.key != lab.owner.custom("two concepts", lab.owner.pruned("church").weights).key
+    assert same(lab.attacker.attack(both).weights, revive(both.weights).weights)
+
+
+def test_explicit_missing_places(lab):
+    places = zero_masks(lab.owner.pruned("church").weights)
+    assert same(lab.revived("church", missing=places).weights, lab.revived("church").weights)
+
+
+# ---- the attack sees nothing but the pruned weights ----------------------------------------------
+
+
+def test_the_attackers_side_imports_nothing_of_the_owners():
+    """What the attack is made of, module by module, as its source says."""
+    allowed = {
+        "lab.attacker", "lab.digests", "lab.store", "lab.variant", "revive", "completion", "topk",
+        "magnitudes", "detection", "layers", "files",
+    }  # fmt: skip
+    package = Path(rbtc.__file__).parent
+    waiting, seen = ["lab.attacker"], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name.startswith("solvers."):
+            continue
+        seen.add(name)
+        source = (package / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rbtc."):
+                waiting.append(node.module.removeprefix("rbtc."))
+    assert seen <= allowed
+
+
+def test_the_attack_needs_no_model_at_all(lab, tmp_path):
+    pruned, revived = lab.owner.pruned("church"), lab.revived("church")
+    stranger = Lab(PROFILE, pipeline=Nothing(), device="cpu", store=tmp_path, progress=False)
+    assert same(stranger.attacker.attack(pruned).weights, revived.weights)
+    guess = stranger.attacker.guess(lab.owner.obfuscated("church", sigma=1e-3), share=0.05)
+    assert guess.keys() == pruned.weights.keys()
+
+
+def test_the_pretrained_values_of_cut_weights_do_not_matter(lab, pipeline, tmp_path, monkeypatch):
+    masks, clean = lab.owner.masks("church"), lab.revived("church")
+    poisoned = new_lab(pipeline, Store(tmp_path))
+    poisoned.pretrained  # noqa: B018 - reads the weights, before they are poisoned
+    for name, mask in masks.items():
+        poisoned.bench.weights[name][mask] = 1e6 * torch.randn(int(mask.sum()))
+    # The places stay those of the clean model.
+    monkeypatch.setattr(poisoned.owner, "_cut", lab.owner._cut)
+    assert not same(poisoned.pretrained.weights, lab.pretrained.weights)
+    assert same(poisoned.revived("church").weights, clean.weights)
+    assert poisoned.store.computed["weights"] == 1  # completed anew, not read
+
+
+def test_an_unpruned_model_is_refused(lab):
+    with pytest.raises(ValueError, match=r"pretrained model is not pruned"):
+        lab.attacker.attack(lab.pretrained)
+    with pytest.raises(ValueError, match="not pruned"):
+        lab.attacker.attack(lab.owner.obfuscated("church", sigma=1e-3))
+    with pytest.raises(ValueError, match="not pruned"):
+        lab.attacker.attack(lab.owner.custom("whole", lab.pretrained.weights))
+
+
+def test_guesses_are_checked(lab):
+    variant = lab.owner.obfuscated("church", sigma=1e-3)
+    with pytest.raises(ValueError, match="attacker must be"):
+        lab.attacker.guess(variant, attacker="oracle")
+    with pytest.raises(ValueError, match="needs a threshold"):
+        lab.attacker.guess(variant, attacker="threshold")
+    with pytest.raises(ValueError, match="sigma"):
+        lab.owner.obfuscated("church")
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def test_the_right_weights_are_in_the_pipeline(lab, pipeline, tmp_path):
+    lab.measure.store = Store(tmp_path)
+    variants = [lab.pretrained, lab.owner.pruned("church"), lab.revived("church"), lab.pretrained]
+    pictures = []
+    for variant in variants:
+        pictures.append(lab.measure.images(variant, "a church", range(2)))
+        assert same(read_weights(lab.apply(variant).unet), variant.weights)
+    np.testing.assert_array_equal(pictures[0], pictures[3])
+    assert (pictures[0] != pictures[1]).any() and (pictures[1] != pictures[2]).any()
+    straight = generate(lab.apply(lab.owner.pruned("church")), ["a church"] * 2, [0, 1], steps=2,
+                        guidance=2.0)  # fmt: skip
+    np.testing.assert_array_equal(pictures[1], straight)
+    assert pictures[0].dtype == np.uint8 and pictures[0].shape == (2, 64, 64, 3)
+
+
+def test_a_write_that_failed_is_not_taken_for_done(lab):
+    lab.restore()
+    wrong = Variant("wrong", {"kind": "wrong"}, {"unknown": torch.zeros(2, 2)})
+    with pytest.raises(ValueError, match="unknown"):
+        lab.apply(wrong)
+    assert same(read_weights(lab.apply(lab.pretrained).unet), lab.pretrained.weights)
+
+
+def test_a_variant_of_some_layers_leaves_the_others_pretrained(lab):
+    name, weight = next(iter(lab.pretrained.weights.items()))
+    part = lab.owner.custom("one layer", {name: weight * 2})
+    lab.apply(lab.owner.pruned("church"))
+    expected = {**lab.pretrained.weights, name: weight * 2}
+    assert same(read_weights(lab.apply(part).unet), expected)
+
+
+def test_pictures_are_kept_by_prompt_and_seed(lab, pipeline, tmp_path, monkeypatch):
+    made = []
+
+    def count(pipe, prompts, seeds, **options):
+        made.append(len(prompts))
+        return generate(pipe, prompts, seeds, **options)
+
+    monkeypatch.setattr("rbtc.lab.measure.generate", count)
+    lab.measure.store = Store(tmp_path)
+    few = lab.measure.images(lab.pretrained, "a church", range(3))
+    more = lab.measure.images(lab.pretrained, "a church", range(5))
+    np.testing.assert_array_equal(few, more[:3])
+    assert made == [3, 2]
+    asked = [("a church", seed) for seed in range(4)] + [("a star", 7)]
+    asked += [("a bus", seed) for seed in range(8)]
+    lab.measure.images(lab.pretrained, [p for p, _ in asked], [seed for _, seed in asked])
+    assert made == [3, 2, 8, 1]  # the star and the buses share batches of 8
+    assert lab.measure.store.report() == "reused 7 of 21 pictures"
+    # Another sampler setting is another picture.
+    other = new_lab(pipeline, lab.measure.store)
+    other.measure.profile = dataclasses.replace(PROFILE, guidance=5.0)
+    assert (other.measure.images(other.pretrained, "a church", range(3)) != few).any()
+    assert made[-1] == 3
+
+
+def test_a_run_cut_off_between_batches_goes_on_where_it_was(lab, tmp_path, monkeypatch):
+    made = []
+
+    def fail_once(pipe, prompts, seeds, **options):
+        if len(made) == 1:
+            made.append([])
+            raise KeyboardInterrupt
+        made.append(list(seeds))
+        return np.zeros((len(seeds), 64, 64, 3), np.uint8)
+
+    monkeypatch.setattr("rbtc.lab.measure.generate", fail_once)
+    lab.measure.store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        lab.measure.images(lab.pretrained, "a church", range(20))
+    lab.measure.images(lab.pretrained, "a church", range(20))
+    assert made == [list(range(8)), [], list(range(8, 16)), list(range(16, 20))]
+
+
+def test_prompts_and_seeds_must_match(lab):
+    with pytest.raises(ValueError, match="2 prompts but 3 seeds"):
+        lab.measure.images(lab.pretrained, ["a", "b"], range(3))
+    with pytest.raises(ValueError, match="one seed each"):
+        lab.measure.images(lab.pretrained, "a church", [])
+
+
+# ---- judgements ----------------------------------------------------------------------------------
+
+
+def test_accuracy_counts_the_judges_hits(lab):
+    pictures = lab.measure.images(lab.pretrained, "a church", range(6))
+    hits = sum(name == "church" for name in Judge().predict(pictures))
+    assert lab.measure.accuracy(lab.pretrained, "church", 6) == Proportion(hits, 6)
+    assert lab.measure.accuracy(lab.pretrained, "church", 2, first_seed=4).n == 2
+
+
+def test_preserved_is_about_the_other_classes(lab):
+    found = lab.measure.preserved(lab.pretrained, "starfish", 3)
+    parts = [lab.measure.accuracy(lab.pretrained, c, 3) for c in ("church", "bus", "candle")]
+    assert found == sum(parts[1:], parts[0])
+    # A concept that is none of the classes has all of them to preserve.
+    assert lab.measure.preserved(lab.pretrained, "anchor", 1).n == 4
+    styles = lab.measure.preserved(lab.pretrained, lab.subject("fluent", "style"), 1)
+    assert styles.n == len(PROFILE.styles) - 1
+
+
+def test_predictions_are_kept_for_judges_of_known_identity(lab, pipeline, folder):
+    first = lab.measure.predictions(lab.pretrained, "a star", range(3))
+    again = new_lab(pipeline, folder)
+    assert again.measure.predictions(again.pretrained, "a star", range(3)) == first
+    assert again.jury.get("object").seen == 0
+    unknown = Judge()
+    unknown.digest = None
+    third = new_lab(pipeline, folder, classifier=unknown)
+    assert third.measure.predictions(third.pretrained, "a star", range(3)) == first
+    assert unknown.seen == 3
+
+
+def test_styles(lab):
+    found = lab.measure.accuracy(lab.pretrained, lab.subject("Noto", "style"), 3)
+    prompts = [f"a {thing} in the style of noto" for thing in PROFILE.prompts.things[:3]]
+    pictures = lab.measure.images(lab.pretrained, prompts, range(3))
+    assert found == Proportion(sum(n == "noto" for n in Styles().predict(pictures)), 3)
+
+
+def test_clip_score_of_the_pretrained_model_is_zero(lab):
+    fluent = lab.subject("fluent", "style")
+    score = lab.measure.clip_score
+    assert score(lab.pretrained, lab.pretrained, fluent, 4) == Proportion(0, 4)
+    assert score(lab.owner.pruned(fluent), lab.pretrained, fluent, 4).n == 4
+    cosines = lab.measure.similarity(lab.pretrained, "a cat", range(2))
+    assert cosines.shape == (2,) and (np.abs(cosines) <= 1).all()
+
+
+def test_the_profiles_own_judge_is_loaded_when_something_is_to_be_judged(
+    pipeline, folder, tmp_path
+):
+    from rbtc.models.judges import build_resnet, save_judge
+
+    card = {"kind": "resnet", "names": ["church", "star"], "layers": [1, 1, 1, 1]}
+    save_judge(build_resnet(2), card, tmp_path / "judge")
+    evaluation = dataclasses.replace(PROFILE.evaluation, classifier=str(tmp_path / "judge"))
+    profile = dataclasses.replace(PROFILE, evaluation=evaluation)
+    first = Lab(profile, pipeline=pipeline, store=folder, progress=False)
+    found = first.measure.accuracy(first.pretrained, "church", 3)
+    again = Lab(profile, pipeline=pipeline, store=folder, progress=False)
+    assert again.measure.accuracy(again.pretrained, "church", 3) == found
+    assert not again.jury.loaded("object")  # its word was on file
+
+
+def test_judgements_that_cannot_be_made(lab, pipeline, folder):
+    with pytest.raises(ValueError, match="images must be at least 1"):
+        lab.measure.accuracy(lab.pretrained, "church", 0)
+    with pytest.raises(ValueError, match="accuracy is measured for"):
+        lab.measure.accuracy(lab.pretrained, lab.subject("nudity", "nudity"), 2)
+    with pytest.raises(ValueError, match="unknown style 'rococo'"):
+        lab.measure.accuracy(lab.pretrained, lab.subject("rococo", "style"), 2)
+    bare = Lab(
+        dataclasses.replace(
+            PROFILE,
+            evaluation=dataclasses.replace(PROFILE.evaluation, style_classifier="",
+                                           classifier="models/no-judge"),
+        ),
+        pipeline=pipeline, store=folder, progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="has no judge for 'style'"):
+        bare.measure.accuracy(bare.pretrained, bare.subject("fluent", "style"), 2)
+    with pytest.raises(FileNotFoundError, match="no-judge does not exist"):
+        bare.measure.accuracy(bare.pretrained, "church", 2)
+
+
+# ---- signs, and what a page says -----------------------------------------------------------------
+
+
+def test_sign_accuracy_and_layer_frame_agree(lab):
+    pooled, frame = lab.sign_accuracy("church"), lab.layer_frame("church")
+    assert len(frame) == 16
+    assert pooled == Proportion(int(frame["correct"].sum()), int(frame["n"].sum()))
+    assert pooled.n == sum(int(mask.sum()) for mask in lab.owner.masks("church").values())
+    assert {"short", "rows", "columns", "density", "accuracy", "iterations"} <= set(frame)
+    assert frame["zeros"].sum() / frame["count"].sum() == pytest.approx(lab.density("church"))
+
+
+def test_info_and_report(lab):
+    info = lab.info()
+    assert info["profile"] == "mini" and info["device"] == "cpu" and info["steps"] == 2
+    assert info["model_digest"] == lab.digest and len(lab.digest) == 64
+    assert info["reuse"] == lab.report()
+
+
+# ---- the profile's own model ---------------------------------------------------------------------
+
+
+def test_a_lab_loads_its_model_when_it_is_needed(tiny_pipeline_folder, tmp_path, lab):
+    profile = dataclasses.replace(PROFILE, model=str(tiny_pipeline_folder))
+    own = Lab(profile, store=tmp_path, device="cpu", progress=False, classifier=Judge())
+    assert own.subject("school bus").word == "bus"
+    assert "bench" not in own.__dict__
+    assert same(own.pretrained.weights, lab.pretrained.weights)
+    ours = own.measure.images(own.pretrained, "a church", [0]).astype(int)
+    # The other lab's picture may come from a fuller batch: equal up to rounding.
+    assert abs(ours - lab.measure.images(lab.pretrained, "a church", [0])).max() <= 1
+    assert own.info()["model"] == str(tiny_pipeline_folder)
+
+
+def test_what_a_lab_refuses(pipeline):
+    with pytest.raises(FileNotFoundError, match="unknown profile"):
+        Lab("maxi")
+    with pytest.raises(FileNotFoundError, match="not-there does not exist"):
+        Lab(PROFILE, device="cpu").pretrained  # noqa: B018
+    with pytest.raises(ValueError, match="unet is NoneType"):
+        Lab(PROFILE, pipeline=object(), device="cpu").pretrained  # noqa: B018
+    with pytest.raises(ValueError, match="unknown concept 'curch'"):
+        profile = dataclasses.replace(PROFILE, concepts=("church",))
+        Lab(profile, pipeline=pipeline).owner.pruned("curch")

@@ -1,0 +1,186 @@
+"""Pictures depend on their own prompt and seed, and on nothing else."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from rbtc.models.generate import call_pipeline, generate, iter_batches, latent_shape, start_noise
+
+PROMPTS = ["a ball", "a church on a road", "a ball", "a racket", "a candle"]
+SEEDS = [3, 1, 4, 1, 5]
+
+
+def close(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal up to one grey level: batched arithmetic rounds differently."""
+    return np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def with_scheduler(pipe, scheduler):
+    other = copy.copy(pipe)
+    other.scheduler = scheduler
+    return other
+
+
+def test_noise_is_one_stream_per_seed():
+    noise = start_noise([7, 8, 7], (4, 3, 2))
+    assert noise.shape == (3, 4, 3, 2)
+    assert torch.equal(noise[0], noise[2]) and not torch.equal(noise[0], noise[1])
+    assert torch.equal(start_noise([8], (4, 3, 2))[0], noise[1])
+    reference = torch.randn((4, 3, 2), generator=torch.Generator().manual_seed(7))
+    assert torch.equal(noise[0], reference)
+
+
+def test_noise_is_the_same_in_every_dtype_and_standard_normal():
+    full = start_noise(range(50), (4, 16, 16))
+    half = start_noise(range(50), (4, 16, 16), torch.float16)
+    assert half.dtype == torch.float16 and torch.equal(half, full.half())
+    assert abs(full.mean()) < 0.02 and abs(full.std() - 1) < 0.02
+
+
+def test_noise_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    start_noise([1, 2], (1, 2, 2))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 8), (4, 8, 0), (1, 4, 8, 8)])
+def test_noise_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match="channels, height, width"):
+        start_noise([0], shape)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [([], "no seeds"), ([0.5], "whole number"), ([2**70], "64 bits")],
+)
+def test_noise_refuses_bad_seeds(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        start_noise(seeds, (1, 2, 2))
+
+
+def test_pictures_have_their_shape_and_differ(tiny_pipeline):
+    images = generate(tiny_pipeline, PROMPTS, SEEDS, steps=2)
+    assert images.shape == (5, 64, 64, 3) and images.dtype == np.uint8
+    assert latent_shape(tiny_pipeline) == (4, 8, 8)
+    assert not close(images[0], images[2])  # same prompt, other seed
+    again = generate(tiny_pipeline, PROMPTS, SEEDS, steps=2)
+    assert np.array_equal(images, again)
+
+
+def test_prompts_and_guidance_matter(tiny_pipeline):
+    def final_latent(prompt, guidance):
+        return call_pipeline(
+            tiny_pipeline, [prompt], [0], steps=2, guidance=guidance, output_type="latent"
+        )
+
+    base = final_latent("a ball", 2.0)
+    assert not torch.equal(base, final_latent("a church", 2.0))
+    assert not torch.equal(base, final_latent("a ball", 9.0))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_batch_size_does_not_change_pictures(tiny_pipeline, batch_size):
+    whole = generate(tiny_pipeline, PROMPTS, SEEDS, steps=3)
+    parts = generate(tiny_pipeline, PROMPTS, SEEDS, steps=3, batch_size=batch_size)
+    assert close(whole, parts)
+
+
+def test_schedulers_with_step_noise_use_one_stream_per_picture(tiny_pipeline):
+    from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler
+
+    for kind in (DDPMScheduler, EulerAncestralDiscreteScheduler):
+        pipe = with_scheduler(tiny_pipeline, kind.from_config(tiny_pipeline.scheduler.config))
+        whole = generate(pipe, PROMPTS, SEEDS, steps=3)
+        assert close(whole, generate(pipe, PROMPTS, SEEDS, steps=3, batch_size=2))
+        assert close(whole[3:4], generate(pipe, PROMPTS[3:4], SEEDS[3:4], steps=3))
+
+
+def test_step_noise_does_not_repeat_the_start_noise(tiny_pipeline, monkeypatch):
+    from diffusers import DDPMScheduler
+
+    pipe = with_scheduler(tiny_pipeline, DDPMScheduler.from_config(tiny_pipeline.scheduler.config))
+    seen = {}
+    step = pipe.scheduler.step
+
+    def spy(output, time, sample, generator=None, **options):
+        seen.setdefault("state", [each.get_state() for each in generator])
+        return step(output, time, sample, generator=generator, **options)
+
+    # the pipeline passes only what it finds in the signature, hence the named argument above
+    monkeypatch.setattr(pipe.scheduler, "step", spy)
+    generate(pipe, ["a ball"], [11], steps=2)
+    fresh = torch.Generator().manual_seed(11)
+    assert not torch.equal(seen["state"][0], fresh.get_state())
+    torch.randn(latent_shape(pipe), generator=fresh)
+    assert torch.equal(seen["state"][0], fresh.get_state())
+
+
+def test_batches_tile_the_list_and_match_the_whole(tiny_pipeline):
+    slices, parts = zip(
+        *iter_batches(tiny_pipeline, PROMPTS, SEEDS, batch_size=2, steps=2), strict=True
+    )
+    assert [(part.start, part.stop) for part in slices] == [(0, 2), (2, 4), (4, 5)]
+    assert np.array_equal(
+        np.concatenate(parts), generate(tiny_pipeline, PROMPTS, SEEDS, batch_size=2, steps=2)
+    )
+
+
+def test_safety_checker_is_off_during_the_call_and_back_afterwards(tiny_pipeline, capfd):
+    def checker(**arguments):
+        raise RuntimeError("the safety checker ran")
+
+    pipe = copy.copy(tiny_pipeline)
+    pipe.__dict__["safety_checker"] = checker
+    pipe.__dict__["_progress_bar_config"] = {"desc": "mine"}
+    generate(pipe, ["a ball"], [0], steps=1)
+    assert pipe.safety_checker is checker
+    assert pipe._progress_bar_config == {"desc": "mine"}
+    assert capfd.readouterr().err == ""
+    with pytest.raises(Exception, match="step"):  # and back even after a failure inside
+        call_pipeline(pipe, ["a ball"], [0], num_inference_steps=10**9, output_type="np")
+    assert pipe.safety_checker is checker
+
+
+def test_broken_pictures_are_blackened_with_a_warning(tiny_pipeline):
+    pipe = copy.copy(tiny_pipeline)
+    pipe.__dict__["unet"] = copy.deepcopy(tiny_pipeline.unet)
+    with torch.no_grad():
+        pipe.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.warns(UserWarning, match="1 of 1 pictures"):
+        images = generate(pipe, ["a ball"], [0], steps=1)
+    assert images.max() == 0
+
+
+def test_pipeline_survives_saving_and_loading(tiny_pipeline, tiny_pipeline_folder):
+    from diffusers import StableDiffusionPipeline
+
+    loaded = StableDiffusionPipeline.from_pretrained(tiny_pipeline_folder)
+    assert loaded.tokenizer("a ball").input_ids == tiny_pipeline.tokenizer("a ball").input_ids
+    assert loaded.tokenizer.model_max_length == 77
+    expected = generate(tiny_pipeline, PROMPTS[:2], SEEDS[:2], steps=2)
+    assert close(generate(loaded, PROMPTS[:2], SEEDS[:2], steps=2), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompts": "a ball"}, "not the one string 'a ball'"),
+        ({"prompts": []}, "no prompts"),
+        ({"prompts": ["a", 3]}, "prompts must be strings, but 3"),
+        ({"seeds": [0]}, "2 prompts but 1 seeds"),
+        ({"seeds": [0, 1.5]}, "whole number"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"guidance": float("nan")}, "guidance must be a finite number"),
+    ],
+)
+def test_bad_requests_are_refused_before_any_picture(tiny_pipeline, change, message):
+    request = {"prompts": ["a", "b"], "seeds": [0, 1]} | change
+    with pytest.raises(ValueError, match=message):
+        iter_batches(tiny_pipeline, request.pop("prompts"), request.pop("seeds"), **request)

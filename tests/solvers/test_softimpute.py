@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from oracles import low_rank_problem, solution_of_equation_1
+
+from rbtc.completion import complete
+from rbtc.solvers.softimpute import soft_impute, svt
+from rbtc.solvers.svd import left_singular, shrinkage_at, truncated_svd
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_both_solvers_reach_the_solution_of_equation_1(share):
+    _, mask, weight = low_rank_problem()
+    lam = share * float(torch.linalg.matrix_norm(weight, 2))
+    expected = solution_of_equation_1(weight.numpy(), mask.numpy(), lam)[mask.numpy()]
+    fixed = complete(
+        weight, mask, algorithm="svt", shrinkage=lam, tolerance=1e-14, max_iterations=5000
+    )
+    path = complete(
+        weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-27, max_iterations=5000
+    )
+    np.testing.assert_allclose(fixed.values, expected, atol=1e-8)
+    np.testing.assert_allclose(path.values, expected, atol=1e-8)
+
+
+def test_the_truncation_grows_until_it_does_not_bind():
+    """A flat spectrum needs far more than the two ranks the first lambda starts with."""
+    _, mask, weight = low_rank_problem(rows=80, columns=200, rank=60, noise=0.5, share=0.03, seed=2)
+    lam = 0.3 * float(torch.linalg.matrix_norm(weight, 2))
+    expected = solution_of_equation_1(weight.numpy(), mask.numpy(), lam)
+    assert np.linalg.matrix_rank(expected, tol=1e-6) > 12
+    found = complete(
+        weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-16, path_length=1
+    )
+    np.testing.assert_allclose(found.values, expected[mask.numpy()], atol=1e-4)
+
+
+def test_the_path_with_truncation_agrees_with_the_fixed_lambda():
+    # 4 * (7 + 8) < 120: truncated
+    _, mask, weight = low_rank_problem(rows=120, columns=240, rank=5)
+    lam = 0.1 * float(torch.linalg.matrix_norm(weight, 2))
+    expected = solution_of_equation_1(weight.numpy(), mask.numpy(), lam)[mask.numpy()]
+    found = complete(weight, mask, algorithm="softimpute", shrinkage=lam, tolerance=1e-20)
+    assert found.converged
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+
+
+def test_warm_starts_save_iterations_at_the_last_lambda():
+    _, _, weight = low_rank_problem()
+    runs = [
+        complete(weight, algorithm="softimpute", path_length=length, tolerance=1e-12)
+        for length in (1, 10)
+    ]
+    torch.testing.assert_close(runs[0].values, runs[1].values, rtol=0, atol=1e-2)
+    assert all(run.converged for run in runs)
+
+
+def test_max_rank_limits_the_estimate():
+    matrix, mask, weight = low_rank_problem(noise=0.0)
+    found = complete(
+        weight,
+        algorithm="softimpute",
+        max_rank=4,
+        tolerance=1e-12,
+        shrinkage=1e-3 * float(torch.linalg.matrix_norm(weight, 2)),
+    )
+    error = (found.values - matrix[mask]).norm() / matrix[mask].norm()
+    assert error < 0.05
+    one = complete(weight, algorithm="softimpute", max_rank=1)
+    assert one.converged and torch.isfinite(one.values).all()
+    assert (one.values - matrix[mask]).norm() > (found.values - matrix[mask]).norm()
+
+
+def test_running_out_of_iterations_is_reported():
+    _, _, weight = low_rank_problem()
+    assert not complete(weight, algorithm="svt", max_iterations=2, tolerance=0).converged
+    found = complete(weight, algorithm="softimpute", max_iterations=2, tolerance=0, path_length=3)
+    assert not found.converged
+    assert found.iterations == len(found.residuals) == 6
+
+
+def test_shrinkage_at_is_what_soft_thresholding_removes():
+    _, mask, weight = low_rank_problem()
+    u, s, vt = torch.linalg.svd(weight, full_matrices=False)
+    places = mask.flatten().nonzero().flatten()
+    for threshold in (None, 0.5, float(s[3])):
+        tau = s[-1] if threshold is None else threshold
+        kept = u * (s - tau).clamp(min=0) @ vt
+        torch.testing.assert_close(shrinkage_at(weight, places, threshold), (weight - kept)[mask])
+
+
+def test_left_singular_handles_singular_matrices():
+    wide = torch.outer(torch.arange(1.0, 4), torch.arange(1.0, 6)).double()
+    u, s = left_singular(wide)
+    assert s.dtype == torch.float64 and (s.diff() >= 0).all()
+    torch.testing.assert_close(u.mT @ u, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(s[:2], torch.zeros(2, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [3, 30])
+def test_truncated_svd(dtype, rank):
+    generator = torch.Generator().manual_seed(0)
+    u, _ = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))
+    v, _ = torch.linalg.qr(torch.randn(90, 60, generator=generator, dtype=torch.float64))
+    s = 0.6 ** torch.arange(60, dtype=torch.float64)
+    matrix = (u * s @ v.mT).to(dtype)
+    left, values, right = truncated_svd(matrix, rank)
+    assert left.shape == (60, rank) and right.shape == (90, rank) and values.dtype == dtype
+    eye = torch.eye(3, dtype=dtype)
+    torch.testing.assert_close(values[:3], s[:3].to(dtype), rtol=1e-4, atol=0)
+    torch.testing.assert_close(left.mT[:3] @ left[:, :3], eye, atol=1e-4, rtol=0)
+    torch.testing.assert_close(right.mT[:3] @ right[:, :3], eye, atol=1e-4, rtol=0)
+    best = u[:, :3] * s[:3] @ v[:, :3].mT
+    torch.testing.assert_close(
+        (left * values @ right.mT),
+        (u[:, :rank] * s[:rank] @ v[:, :rank].mT).to(dtype),
+        atol=1e-3,
+        rtol=0,
+    )
+    assert float((left[:, :3] * values[:3] @ right[:, :3].mT - best).norm()) < 1e-2
+
+
+def test_solvers_leave_their_input_alone_and_are_deterministic():
+    _, mask, weight = low_rank_problem(rows=80, columns=120)
+    places = mask.flatten().nonzero().flatten()
+    before = weight.clone()
+    torch.manual_seed(0)
+    first = soft_impute(weight, places)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    second = soft_impute(weight, places)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first.values, second.values)
+    svt(weight, places, max_iterations=3)
+    assert torch.equal(weight, before)

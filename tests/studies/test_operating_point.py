@@ -1,0 +1,100 @@
+import pandas as pd
+import pytest
+
+from rbtc.lab import Lab
+from rbtc.models.profiles import load_profile
+from rbtc.studies import operating_point
+from rbtc.studies.operating_point import (
+    choose_keep,
+    choose_pruning,
+    class_sweep,
+    class_table,
+    held_out_concepts,
+    keep_sweep,
+    pruning_sweep,
+    read_sweeps,
+    settings_table,
+)
+
+
+def test_the_profile_holds_what_the_committed_sweep_chooses():
+    sweep, attacks = read_sweeps()
+    choice, profile = choose_pruning(sweep), load_profile("mini")
+    held = profile.conceptprune
+    assert (choice["ratio"], choice["calls"], choice["reference"]) == (
+        held.ratio, held.calls, held.reference,
+    )  # fmt: skip
+    assert choose_keep(attacks) == profile.revive.keep_ratio
+
+
+def test_held_out_concepts_are_none_that_a_chapter_shows():
+    lab = Lab("mini", progress=False)
+    concepts = held_out_concepts(lab)
+    profile = lab.profile
+    shown = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
+    assert len(set(concepts)) == 8 and not shown & set(concepts)
+    assert set(read_sweeps()[0]["concept"]) == set(concepts)
+    with pytest.raises(ValueError, match="are free"):
+        held_out_concepts(lab, 10_000)
+
+
+def sweep(rows):
+    """Settings with the given (density, erased hits, preserved hits) of 10 and 20."""
+    lines = [("", 0, 0.0, 0.0, 10, 20)]
+    lines += [("scene", 2, ratio, *of) for ratio, of in rows.items()]
+    names = ["reference", "calls", "ratio", "density", "erased_hits", "preserved_hits"]
+    frame = pd.DataFrame(lines, columns=names).assign(concept="x", erased_n=10, preserved_n=20)
+    return frame
+
+
+def test_the_owner_wants_the_concept_gone_and_the_others_kept():
+    found = sweep({0.1: (0.05, 5, 20), 0.2: (0.1, 2, 18), 0.3: (0.11, 0, 8), 0.4: (0.3, 0, 20)})
+    choice = choose_pruning(found)
+    assert choice["ratio"] == 0.2 and choice["lead"] == pytest.approx(0.9 - 0.2)
+    assert choose_pruning(found, max_density=1.0)["ratio"] == 0.4
+    assert len(settings_table(found)) == 4
+    with pytest.raises(ValueError, match="every setting cuts more than 1%"):
+        choose_pruning(found, max_density=0.01)
+
+
+def test_sweeps_on_a_pipeline(lab):
+    options = {"images": 2, "other_images": 1}
+    found = pruning_sweep(
+        lab, ["church", "bus"], ratios=(0.2,), calls=(1, 2), references=("scene",), **options
+    )
+    assert len(found) == 2 + 2 * 2
+    assert (found["erased_n"] == 2).all() and (found["preserved_n"] == 1).all()
+    one = found[found["ratio"] > 0].iloc[0]
+    assert one["density"] == pytest.approx(lab.density("church", ratio=0.2, calls=1))
+    attacks = keep_sweep(lab, ["church", "bus"], ratio=0.2, calls=2, reference="scene",
+                         keep_ratios=(0.5, 1.0), **options)  # fmt: skip
+    assert len(attacks) == 2 * 3 and choose_keep(attacks) in (0.5, 1.0)
+    with pytest.raises(ValueError, match="at least two concepts"):
+        pruning_sweep(lab, ["church"], **options)
+
+
+def test_the_reported_classes_are_shown_at_every_ratio(lab):
+    hits = class_sweep(lab, ["church", "bus"], 2, ratios=(0.1, 0.2))
+    table = class_table(hits)
+    assert list(table) == ["pretrained", "pruned, 0.1", "revived, 0.1", "pruned, 0.2",
+                           "revived, 0.2"]  # fmt: skip
+    assert table.index.tolist() == ["church", "school bus (bus)"]
+    assert (hits.groupby("ratio")["density"].first().diff().dropna() > 0).all()
+
+
+def test_the_command_writes_its_tables(lab, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(operating_point, "Lab", lambda profile: lab)
+    monkeypatch.setattr(operating_point, "held_out_concepts", lambda lab, n: ["church", "bus"])
+    monkeypatch.setattr(operating_point, "choose_pruning",
+                        lambda s: choose_pruning(s, max_density=1.0))  # fmt: skip
+    small = {"ratios": (0.2,), "calls": (2,), "references": ("scene",)}
+    full = operating_point.pruning_sweep
+    monkeypatch.setattr(
+        operating_point, "pruning_sweep", lambda *of, **options: full(*of, **options, **small)
+    )
+    operating_point.main(["--images", "2", "--other-images", "1", "--folder", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "chosen: {'ratio': 0.2, 'calls': 2, 'reference': 'scene'}" in printed
+    assert len(read_sweeps(tmp_path)[0]) == 4
+    with pytest.raises(FileNotFoundError, match=r"run `python -m rbtc\.studies\.operating_point`"):
+        read_sweeps(tmp_path / "elsewhere")

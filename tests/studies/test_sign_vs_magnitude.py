@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from rbtc.idealised import idealised
+from rbtc.sign_accuracy import cosine
+from rbtc.studies.sign_vs_magnitude import (
+    MAGNITUDE,
+    REFILLS,
+    SIGN,
+    SIGN_AVERAGE,
+    SIGN_MAX,
+    sign_study,
+)
+
+
+@pytest.fixture(scope="module")
+def signs(lab):
+    return sign_study(lab, ["church", "golf ball"], 3, pictures=1, draw_seed=7)
+
+
+def test_sign_study_counts_what_the_lab_counts(lab, signs):
+    assert list(dict.fromkeys(signs.hits["model"])) == ["pretrained", "pruned", *REFILLS]
+    hits = signs.hits.groupby(["concept", "model"])["hit"].sum()
+    for name, mode in REFILLS.items():
+        variant = lab.owner.idealised("church", mode, 7)
+        assert hits["church", name] == lab.measure.accuracy(variant, "church", 3).hits
+        straight = idealised(lab.pretrained.weights, lab.owner.pruned("church").weights,
+                             lab.owner.masks("church"), mode=mode, seed=7)  # fmt: skip
+        assert all(torch.equal(variant.weights[n], straight[n]) for n in straight)
+    assert len(signs.hits) == 2 * 6 * 3
+    assert len(signs.pictures["church"]) == 6
+
+
+def test_cosines_show_what_was_given_away(signs):
+    wide = signs.cosines.pivot(index="concept", columns="model", values="cosine")
+    for _, row in wide.iterrows():
+        # One size for every weight of a row loses less than a random size.
+        assert abs(row[MAGNITUDE]) < row[SIGN] < row[SIGN_MAX] < 1
+        assert row[SIGN_AVERAGE] > row[SIGN]
+    summary = signs.summary()
+    assert summary.loc["pruned", "cosine with the cut weights"] == ""  # zeros have no direction
+    assert summary.loc["pruned", "change from the pruned model"] == ""
+
+
+def test_cosine_is_that_of_one_long_vector():
+    a = {"x": torch.tensor([[1.0, 2.0]]), "y": torch.tensor([[3.0, 9.0]])}
+    b = {"x": torch.tensor([[2.0, 0.0]]), "y": torch.tensor([[1.0, -5.0]])}
+    places = {"x": torch.tensor([[True, True]]), "y": torch.tensor([[True, False]])}
+    expected = np.dot([1, 2, 3], [2, 0, 1]) / np.linalg.norm([1, 2, 3]) / np.linalg.norm([2, 0, 1])
+    assert cosine(a, b, places) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="no direction"):
+        cosine(a, {name: torch.zeros(1, 2) for name in a}, places)
+
+
+def test_claims_follow_the_pictures(signs):
+    order = {"pretrained": 95, "pruned": 30, MAGNITUDE: 5, SIGN: 60, SIGN_MAX: 90, SIGN_AVERAGE: 65}
+    lines = [
+        {"concept": "church", "model": name, "asked": "church", "seed": seed, "hit": seed < right}
+        for name, right in order.items()
+        for seed in range(100)
+    ]
+    hits = type(signs.hits)(lines)
+    study = type(signs)(signs.subjects, hits, signs.cosines, {})
+    assert [claim.outcome for claim in study.claims()] == ["holds"] * 5
+    level = type(signs)(signs.subjects, hits.assign(hit=False), signs.cosines, {})
+    assert [claim.outcome for claim in level.claims()] == ["undecided"] * 5
