@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from rbtc.book.pages import Book, source_hash
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rbtc.book.origin import INJECTED, changed, page_outputs
+from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 from rbtc.book.stamp import duration
 
 SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
@@ -33,17 +38,49 @@ def problems(book: Book, name: str) -> list[str]:
         found.append("papermill recorded an exception")
     if not code or "stamp.show(" not in code[-1].source:
         found.append("its last cell does not call rbtc.book.stamp.show(...)")
-    made_from = notebook.metadata.get("rbtc", {}).get("source_sha256")
-    if made_from is None:
+    facts = notebook.metadata.get("rbtc", {})
+    if facts.get("source_sha256") is None:
         found.append("was not made by python -m rbtc.book run")
-    elif made_from != source_hash(source):
-        found.append("is older than its source")
+    else:
+        found += changed(book.root, source, facts)
+        if facts.get("outputs_sha256") != page_outputs(notebook):
+            found.append("was edited after it was made")
+        if not _same_cells(source, notebook):
+            found.append("does not hold the cells of its source")
+        if facts.get("parameters") != _parameters(book, name, facts):
+            found.append("was made with other parameters than data/book.toml gives")
+        if str(facts.get("commit", "")).endswith("with changes"):
+            found.append("was made from uncommitted changes")
     if not _twins_agree(book, name):
-        found.append("notebooks/*.py and *.ipynb differ: jupytext --sync them")
+        found.append("notebooks/*.py and *.ipynb differ: python -m rbtc.book sync")
     toc = book.root / "_toc.yml"
     if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
         found.append("is not listed in _toc.yml")
     return found
+
+
+def _same_cells(source: Path, notebook: Any) -> bool:
+    """Whether a page holds the cells of its source, apart from the parameters of its run."""
+    import jupytext
+
+    def cells(of: Any) -> list[tuple[str, str]]:
+        return [
+            (cell.cell_type, cell.source.strip())
+            for cell in of.cells
+            if INJECTED not in cell.metadata.get("tags", [])
+        ]
+
+    return cells(jupytext.read(source)) == cells(notebook)
+
+
+def _parameters(book: Book, name: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parameters that the page's command gives today; None if it gives none that fit."""
+    try:
+        defaults = parameter_defaults(book.source(name))
+        given = {**book.settings(name, facts["mode"]), **facts.get("overrides", {})}
+        return {**defaults, **fit_parameters(given, defaults, name)}
+    except (ValueError, KeyError):
+        return None
 
 
 def _twins_agree(book: Book, name: str) -> bool:

@@ -46,7 +46,15 @@ class Book:
     def settings(self, name: str, mode: str) -> dict[str, Any]:
         """Parameters of `name` in `data/book.toml`, table `[NAME.quick]` or `[NAME.full]`."""
         path = self.root / "data" / "book.toml"
-        tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from error
+        if strangers := sorted(set(tables) - set(self.names())):
+            raise ValueError(
+                f"{path} has tables for {', '.join(strangers)}, but there is no such notebook; "
+                f"there are {', '.join(self.names())}"
+            )
         chapter = tables.get(name, {})
         if unknown := set(chapter) - set(MODES):
             raise ValueError(f"{path}: [{name}] holds {sorted(unknown)}, expected only {MODES}")

@@ -1,6 +1,7 @@
 """Make the book: execute notebooks into pages, judge the pages, build the site.
 
     python -m rbtc.book run [NAMES] [--full] [-p NAME VALUE]
+    python -m rbtc.book sync
     python -m rbtc.book gate
     python -m rbtc.book build
 
@@ -20,12 +21,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rbtc.book import stamp
 from rbtc.book.gate import gate
+from rbtc.book.origin import origin, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults, source_hash
+from rbtc.files import write_whole
+from rbtc.report import outputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +45,41 @@ KERNEL_HEADER = """\
 # ---
 
 """
+
+
+class ChangedError(ValueError):
+    """A notebook's source changed while it ran."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One chapter to run.
+
+    Attributes:
+        name: The chapter.
+        mode: "quick" or "full".
+        given: Parameters to inject: the mode's settings and the command line's.
+        overrides: Those of the command line.
+        defaults: All parameters of the notebook, with their defaults.
+    """
+
+    name: str
+    mode: str
+    given: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters of the run."""
+        return {**self.defaults, **self.given}
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the run."""
+        return stamp.command_line(
+            self.name, full=self.mode == "full", overrides=dict(self.overrides)
+        )
 
 
 def run(
@@ -61,47 +101,41 @@ def run(
     for name in chosen:
         defaults = parameter_defaults(book.source(name))
         given = fit_parameters({**book.settings(name, mode), **overrides}, defaults, name)
-        command = stamp.command_line(
-            name, full=full, overrides={key: given[key] for key in overrides}
-        )
-        plans.append((name, mode, given, {**defaults, **given}, command))
+        plans.append(Plan(name, mode, given, {key: given[key] for key in overrides}, defaults))
     failed = []
-    for name, *plan in plans:
+    for plan in plans:
+        name = plan.name
         try:
-            execute(book, name, *plan)
+            execute(book, plan)
         except _notebook_errors() as error:
             print(f"{name} failed: {error}", file=sys.stderr)
             failed.append(name)
     return failed
 
 
-def execute(
-    book: Book,
-    name: str,
-    mode: str,
-    given: Mapping[str, Any],
-    effective: Mapping[str, Any],
-    command: str,
-) -> Path:
-    """Execute one chapter and put its page in place; return the page's path.
+def execute(book: Book, plan: Plan) -> Path:
+    """Execute one chapter and put its page and its files in place; return the page's path.
 
-    `given` are the parameters to inject, `effective` all of them with their defaults, `command`
-    what the stamp prints. The kernel's working folder is the book's root.
+    The kernel's working folder is the book's root. What the chapter writes is collected elsewhere
+    and published together with the page, when the whole notebook has run.
     """
     import nbformat
     import papermill
 
+    name = plan.name
     sync(book, name)
-    made_from = source_hash(book.source(name))
+    source = book.source(name)
+    made_from = source_hash(source)
     started = time.time()
     # Papermill writes its output even when it fails, and a killed run leaves it half done: away
     # from the book until it is whole.
     with tempfile.TemporaryDirectory(prefix="rbtc-book-") as folder:
-        output = Path(folder) / f"{name}.ipynb"
+        output, files = Path(folder) / f"{name}.ipynb", Path(folder) / "files"
         environment = {
             stamp.STARTED: str(started),
-            stamp.COMMAND: command,
-            stamp.PARAMETERS: json.dumps(dict(effective)),
+            stamp.COMMAND: plan.command,
+            stamp.PARAMETERS: json.dumps(plan.parameters),
+            outputs.OUTPUT: str(files),
             # Figures appear on the page whatever backend this process was told to use.
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             # The kernel imports the same rbtc as this process, installed or not.
@@ -114,31 +148,54 @@ def execute(
             papermill.execute_notebook(
                 str(book.twin(name)),
                 str(output),
-                parameters=dict(given),
+                parameters=dict(plan.given),
                 kernel_name="python3",
                 cwd=str(book.root),
                 progress_bar=progress_bar,
                 stderr_file=sys.stderr,  # the library's own progress bars, while they move
             )
         notebook = nbformat.read(output, as_version=4)
-    notebook.metadata["rbtc"] = {
-        "name": name,
-        "source_sha256": made_from,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "mode": mode,
-        "parameters": dict(effective),
-        "device": _device(notebook),
-        "wall_seconds": round(time.time() - started, 1),
-        "commit": stamp.commit(book.root),
-        "versions": stamp.versions(),
-        "command": command,
-    }
-    _tidy(notebook, name)
+        if source_hash(source) != made_from:
+            raise ChangedError(f"{source} was changed while it ran: run it again")
+        written = {
+            path.relative_to(files).as_posix(): path
+            for path in sorted(files.rglob("*"))
+            if path.is_file()
+        }
+        told = _told(notebook)
+        _tidy(notebook, name)
+        notebook.metadata["rbtc"] = {
+            "name": name,
+            **origin(source, told.get("rbtc_origin", {})),
+            "files": {key: outputs.file_digest(path) for key, path in written.items()},
+            "outputs_sha256": page_outputs(notebook),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "mode": plan.mode,
+            "overrides": dict(plan.overrides),
+            "parameters": plan.parameters,
+            "device": told.get("rbtc_device", ""),
+            "wall_seconds": round(time.time() - started, 1),
+            "commit": stamp.commit(book.root),
+            "versions": stamp.versions(),
+            "command": plan.command,
+        }
+        return _publish(book, name, notebook, written)
+
+
+def _publish(book: Book, name: str, notebook: Any, written: Mapping[str, Path]) -> Path:
+    """Put a page and its files in place, and remove files that only its last edition had."""
+    import nbformat
+
     page = book.page(name)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = page.with_name(f".{name}.{os.getpid()}")
-    nbformat.write(notebook, unfinished)
-    unfinished.replace(page)
+    before: dict[str, str] = {}
+    if page.is_file():
+        with contextlib.suppress(ValueError, AttributeError):
+            before = nbformat.read(page, as_version=4).metadata.get("rbtc", {}).get("files", {})
+    for key, path in written.items():
+        write_whole(book.root / key, lambda target, path=path: shutil.copyfile(path, target))
+    write_whole(page, lambda target: nbformat.write(notebook, target))
+    for key in before.keys() - written.keys():
+        (book.root / key).unlink(missing_ok=True)
     return page
 
 
@@ -184,16 +241,18 @@ def _notebook_errors() -> tuple[type[Exception], ...]:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillException
 
-    return (PapermillException, DeadKernelError, CellTimeoutError)
+    return (PapermillException, DeadKernelError, CellTimeoutError, ChangedError)
 
 
-def _device(notebook: Any) -> str:
-    """What the page ran on, as its stamp said; "" for a notebook without a stamp."""
+def _told(notebook: Any) -> dict[str, Any]:
+    """What the page's stamp told beside what it shows; empty for a notebook without a stamp."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            if device := output.get("metadata", {}).get("rbtc_device"):
-                return device
-    return ""
+            if "rbtc_origin" in (found := output.get("metadata", {})):
+                told = dict(found)
+                output["metadata"] = {}
+                return told
+    return {}
 
 
 def _tidy(notebook: Any, name: str) -> None:
@@ -240,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
+    commands.add_parser("sync", help="make notebooks/*.ipynb anew from their sources")
     commands.add_parser("gate", help="check that every page is executed, clean and up to date")
     commands.add_parser("build", help="gate, then build _build/html")
     for command in commands.choices.values():
@@ -247,15 +307,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     book = Book(options.root.resolve())
     try:
+        if options.command == "sync":
+            for name in book.names():
+                sync(book, name)
+            return 0
         if options.command == "gate":
             return 0 if gate(book) else 1
         if options.command == "build":
             return 0 if build(book) else 1
         overrides = dict(options.parameters)
         failed = run(book, options.names, full=options.full, overrides=overrides)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: the chapters that were done are kept", file=sys.stderr)
+        return 130
     except ModuleNotFoundError as error:
         print(
             f"error: {error}; install the book's tools: pip install -e '.[book]'", file=sys.stderr

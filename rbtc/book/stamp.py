@@ -101,10 +101,38 @@ def show(info: Any = None, parameters: Mapping[str, Any] | None = None) -> None:
     if "IPython" in sys.modules:
         from IPython.display import display
 
-        # The runner reads the device from here: only the kernel knows what the page ran on.
-        display(made, metadata={"rbtc_device": made.device})
+        # The runner reads these: only the kernel knows what the page ran on, and with which files.
+        display(made, metadata={"rbtc_device": made.device, "rbtc_origin": made_with(info)})
     else:
         print(made)
+
+
+def made_with(info: Any = None) -> dict[str, dict[str, str]]:
+    """Digests of the files and models of this page, by path relative to the working folder.
+
+    Returns:
+        inputs: the files that were read, the profile among them. models: folders of the model and
+        of the judges. What lies outside the working folder is left out.
+    """
+    from rbtc.files import data_root
+    from rbtc.lab.digests import model_digest
+    from rbtc.report.outputs import files_used, used
+
+    profile: Any = getattr(info, "profile", None)
+    models: dict[str, str] = {}
+    if hasattr(profile, "locate"):
+        file = data_root() / "profiles" / f"{profile.name}.toml"
+        if file.is_file():
+            used(file)
+        judges = profile.evaluation
+        for name in (profile.model, judges.classifier, judges.style_classifier, judges.clip):
+            place = profile.locate(name) if name else None
+            if isinstance(place, Path) and place.is_dir():
+                here = Path.cwd().resolve()
+                if place.resolve().is_relative_to(here):
+                    models[place.resolve().relative_to(here).as_posix()] = model_digest(place)
+    inputs = {name: digest for name, digest in files_used().items() if not name.startswith("/")}
+    return {"inputs": inputs, "models": models}
 
 
 def commit(folder: str | Path | None = None) -> str:
@@ -130,6 +158,8 @@ def commit(folder: str | Path | None = None) -> str:
             ".",
             ":(exclude)book/notebooks",
             ":(exclude)results",
+            ":(exclude)book/_static",
+            ":(exclude)book/_generated",
         )
     except OSError:
         return "unknown"

@@ -74,6 +74,23 @@ def code_digest(*roots: Any) -> str:
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
 
+def used_in(source: str, namespace: Mapping[str, Any]) -> tuple[dict[str, str], list[Any]]:
+    """What a piece of code uses: constants as text, and functions and classes of this package.
+
+    Args:
+        source: Python code.
+        namespace: what its names stand for.
+    """
+    constants: dict[str, str] = {}
+    roots: list[Any] = []
+    for name, value in _named_in(_bare(ast.parse(source)), namespace):
+        text, found = _plain(value)
+        roots += found
+        if text is not None:
+            constants[name] = text
+    return constants, roots
+
+
 class _Bare(ast.NodeTransformer):
     """Drops docstrings and annotations."""
 

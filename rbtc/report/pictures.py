@@ -10,6 +10,7 @@ import numpy as np
 
 from rbtc.files import write_whole
 from rbtc.report.charts import _figure, house_style
+from rbtc.report.outputs import output_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +95,9 @@ def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.n
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, whole or not at all; equal figures give equal files."""
+    """Write a figure as PNG, whole or not at all; equal figures give equal files.
+
+    A relative path is taken as in `rbtc.report.outputs`.
+    """
     settings = {"format": "png", "dpi": 150, "metadata": {"Software": None}}
-    return write_whole(path, lambda target: figure.savefig(target, **settings))
+    return write_whole(output_path(path), lambda target: figure.savefig(target, **settings))

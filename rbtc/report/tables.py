@@ -20,6 +20,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from rbtc.files import write_whole
+from rbtc.report.outputs import output_path
 from rbtc.stats import Difference, Estimate, Share, clustered, interval, paired
 
 Verdict = Literal["same direction", "opposite direction", "undecided", "no effect printed", ""]
@@ -253,8 +254,10 @@ def comparison(rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False) 
 # ---- files --------------------------------------------------------------------------------------
 
 
-def save_csv(frame: pd.DataFrame, name: str, folder: str | Path = "results") -> Path:
+def save_csv(frame: pd.DataFrame, name: str, folder: str | Path | None = None) -> Path:
     """Write the numbers behind a figure or table to `folder/name.csv`; return the path.
+
+    Without a folder the file goes where `rbtc.report.outputs` says, as ``results/name.csv``.
 
     The file appears whole or not at all. The index is written if it has a name or labels.
     """
@@ -262,7 +265,7 @@ def save_csv(frame: pd.DataFrame, name: str, folder: str | Path = "results") -> 
         raise ValueError(f"expected a plain file name without ending, got {name!r}")
     index = not isinstance(frame.index, pd.RangeIndex)
     return write_whole(
-        Path(folder) / f"{name}.csv",
+        (output_path("results") if folder is None else Path(folder)) / f"{name}.csv",
         lambda target: frame.to_csv(target, index=index, lineterminator="\n"),
     )
 
@@ -270,12 +273,14 @@ def save_csv(frame: pd.DataFrame, name: str, folder: str | Path = "results") -> 
 def save_snippet(text: str, frame: pd.DataFrame, path: str | Path) -> Path:
     """Write a text and a table as one Markdown file for another page to include; return the path.
 
-    So the opening page shows measured numbers without being a notebook. The file appears whole or
-    not at all.
+    So the opening page shows measured numbers without being a notebook. A relative path is taken
+    as in `rbtc.report.outputs`. The file appears whole or not at all.
     """
     table = frame.to_html(border=0, na_rep="").replace("\n", " ")
     content = f"{text.strip()}\n\n{table}\n"
-    return write_whole(path, lambda target: target.write_text(content, encoding="utf-8"))
+    return write_whole(
+        output_path(path), lambda target: target.write_text(content, encoding="utf-8")
+    )
 
 
 # ---- words --------------------------------------------------------------------------------------

@@ -36,6 +36,17 @@ def subjects(lab: Lab, concepts: Sequence[str]) -> list[Subject]:
     return found
 
 
+def at_least_one(**counts: int) -> None:
+    """Refuse counts below one, before any work.
+
+    Raises:
+        ValueError: naming the count.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}")
+
+
 def judged(
     lab: Lab,
     subject: Subject,

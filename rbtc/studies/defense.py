@@ -22,7 +22,7 @@ from rbtc.models.prompts import Subject
 from rbtc.report.paper import load_table
 from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed, judged, subjects
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 
 Attacker = Literal["budget", "threshold"]
 ATTACKERS: tuple[Attacker, ...] = ("budget", "threshold")
@@ -227,6 +227,7 @@ def defense_study(
         raise ValueError(f"attack_sigmas holds {strangers}, which are not among sigmas {sigmas}")
     if wrong := [sigma for sigma in (*sigmas, *variances) if not 0 < sigma < math.inf]:
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
+    at_least_one(images=images, preserved=preserved, shown=shown)
     chosen = subjects(lab, concepts)
     levels = sorted({*map(float, sigmas), *map(standard_deviation, variances)})
     frames, guesses, grid = [], [], {}

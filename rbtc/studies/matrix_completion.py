@@ -19,7 +19,7 @@ from rbtc.report.paper import load_table
 from rbtc.report.tables import Row
 from rbtc.spectrum import effective_rank, spectrum
 from rbtc.stats import Difference, Proportion, paired_means
-from rbtc.studies.common import Pictures, subjects
+from rbtc.studies.common import Pictures, at_least_one, subjects
 from rbtc.studies.solver_race import SOLVERS, timed_completion
 
 PAPER_CLAIM = 0.70
@@ -195,6 +195,7 @@ def completion_study(
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
     """
+    at_least_one(images=images)
     chosen = subjects(lab, concepts)
     layers, seconds, residuals, images_of = [], [], [], {}
     for subject in chosen:

@@ -17,7 +17,7 @@ from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, judged, subjects
+from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
 STRATEGIES: dict[str, Strategy] = {
     "Neuron Sample": "neuron_sample",
@@ -141,6 +141,7 @@ def ablation_study(
         raise ValueError("an ablation needs at least one K and one strategy")
     if wrong := [k for k in keep_ratios if not 0 < k <= 1]:
         raise ValueError(f"K must lie in (0, 1], not {wrong}")
+    at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
     frames, shown = [], {}
     for subject in chosen:

@@ -30,8 +30,9 @@ from tqdm.auto import tqdm
 
 from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Reference, Subject, vocabulary
+from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
-from rbtc.studies.common import judged, subjects
+from rbtc.studies.common import at_least_one, judged, subjects
 
 RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2)
 
@@ -141,7 +142,7 @@ def read_sweeps(folder: str | Path = "results") -> tuple[pd.DataFrame, pd.DataFr
                 f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
                 "repository's folder"
             )
-        tables.append(pd.read_csv(path, keep_default_na=False))
+        tables.append(pd.read_csv(used(path), keep_default_na=False))
     return tables[0], tables[1]
 
 
@@ -231,6 +232,7 @@ def class_sweep(
         One line per picture, see `rbtc.studies.common.judged`, with the columns model
         ("pretrained", "pruned, 0.1", "revived, 0.1"), ratio and density.
     """
+    at_least_one(images=images)
     frames = []
     for subject in subjects(lab, concepts):
 

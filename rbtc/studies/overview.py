@@ -15,7 +15,7 @@ from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect, effects
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed, judged, subjects
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 
 MODELS = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
 """The three models, and what the columns of the paper's Table 1 call them."""
@@ -106,6 +106,7 @@ def overview(
         pictures: how many to show; they are the first ones counted.
         first_seed: the pictures have this seed and the following ones.
     """
+    at_least_one(images=images, other_images=other_images, pictures=pictures)
     chosen = subjects(lab, concepts)
     frames, shown = [], {}
     for subject in chosen:

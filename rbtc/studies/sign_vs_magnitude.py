@@ -21,7 +21,7 @@ from rbtc.report.claims import Claim
 from rbtc.report.tables import accuracies, cell, effect
 from rbtc.sign_accuracy import cosine
 from rbtc.stats import Difference
-from rbtc.studies.common import Pictures, judged, subjects
+from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
 MAGNITUDE = "true magnitude, drawn sign"
 SIGN = "true sign, drawn magnitude"
@@ -100,6 +100,7 @@ def sign_study(
     ``draw_seed`` is that of the drawn signs and magnitudes, which share their draws; the other
     arguments are those of `rbtc.studies.overview.overview`.
     """
+    at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
     frames, cosines, shown = [], [], {}
     for subject in chosen:

@@ -19,7 +19,7 @@ from rbtc.report.paper import printed, wide_table
 from rbtc.report.tables import Row
 from rbtc.sign_accuracy import alignment_matrix, top_rest_accuracy
 from rbtc.stats import Difference, Proportion, paired_means
-from rbtc.studies.common import Pictures, subjects
+from rbtc.studies.common import Pictures, at_least_one, subjects
 
 SERIES = {"top K": "Top-K", "rest": "Rest"}
 """The two parts of the estimates, and what the columns of the paper's Table 6 call them."""
@@ -142,6 +142,7 @@ def alignment_study(
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
     """
+    at_least_one(images=images, groups=groups)
     chosen = subjects(lab, concepts)
     original = lab.pretrained.weights
     recovered: dict[str, Completion] = {}

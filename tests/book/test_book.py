@@ -14,6 +14,7 @@ import pytest
 
 from rbtc.book import runner, stamp
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
+from rbtc.book.origin import page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,6 +31,13 @@ ratio = 0.5
 
 # %%
 print(concepts, images)
+
+# %%
+import pandas as pd
+
+from rbtc.report import tables
+
+tables.save_csv(pd.DataFrame({{"images": [images]}}), "numbers")
 
 # %%
 import rbtc.book.stamp
@@ -92,6 +100,145 @@ def test_good_page(finished, capsys):
     # The paired notebook stays un-executed.
     twin = nbformat.read(finished.twin("good"), as_version=4)
     assert all(not cell.outputs for cell in twin.cells if cell.cell_type == "code")
+
+
+def test_files_appear_with_the_page_and_go_with_it(copied):
+    assert (copied.root / "results" / "numbers.csv").read_text() == "images\n3\n"
+    assert not (copied.root / "rbtc-results").exists()
+    source = copied.source("good")
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace('"numbers")', '"figures")'), encoding="utf-8")
+    assert runner.run(copied, ["good"]) == []
+    assert [p.name for p in (copied.root / "results").iterdir()] == ["figures.csv"]
+
+
+def test_a_reader_does_not_change_the_book(copied, monkeypatch):
+    import papermill
+
+    before = (copied.root / "results" / "numbers.csv").read_text()
+    monkeypatch.delenv("RBTC_BOOK_OUTPUT", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    papermill.execute_notebook(
+        str(copied.twin("good")), str(copied.root / "out.ipynb"), parameters={"images": 7},
+        kernel_name="python3", cwd=str(copied.root), progress_bar=False,
+    )  # fmt: skip
+    assert (copied.root / "results" / "numbers.csv").read_text() == before
+    own = copied.root / "rbtc-results" / "results" / "numbers.csv"
+    assert own.read_text() == "images\n7\n"
+
+
+def test_an_edit_of_the_source_is_never_lost(copied):
+    source, twin = copied.source("good"), copied.twin("good")
+    text = source.read_text(encoding="utf-8").replace("# A chapter", "# A better chapter")
+    source.write_text(text, encoding="utf-8")
+    os.utime(twin, (time.time() + 60, time.time() + 60))  # the twin is newer
+    runner.sync(copied, "good")
+    assert source.read_text(encoding="utf-8") == text
+    assert "A better chapter" in twin.read_text(encoding="utf-8")
+
+
+def test_a_source_that_changes_while_it_runs_makes_no_page(tmp_path, capsys):
+    path = "notebooks/bad.py"
+    chapter = CHAPTER.replace(
+        "print(concepts, images)", f"open({path!r}, 'a').write('# %%\\nprint(1)\\n')"
+    )
+    made = make_book(tmp_path, bad=chapter)
+    assert runner.run(made, ["bad"]) == ["bad"]
+    assert "was changed while it ran" in capsys.readouterr().err
+    assert not made.page("bad").exists()
+
+
+def change_number(notebook):
+    (told,) = [o for cell in notebook.cells for o in cell.get("outputs", ()) if "text" in o]
+    told.text = "['star', 'bus'] 4\n"
+
+
+def drop_outputs(notebook):
+    notebook.cells[3].outputs = []
+    notebook.cells[2].outputs = []
+
+
+def change_markdown(notebook):
+    notebook.cells[0].source += " of another kind"
+
+
+def change_code(notebook):
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("print(concepts, images)", "print(concepts, 4)")
+
+
+@pytest.mark.parametrize("change", [change_number, drop_outputs, change_markdown, change_code])
+def test_an_edited_page_is_found(copied, change):
+    edit_page(copied, change)
+    assert "was edited after it was made" in problems(copied, "good")
+
+
+def test_edited_cells_are_found_even_with_a_new_digest(copied):
+    def forge(notebook):
+        change_code(notebook)
+        notebook.metadata["rbtc"]["outputs_sha256"] = page_outputs(notebook)
+
+    edit_page(copied, forge)
+    assert problems(copied, "good") == ["does not hold the cells of its source"]
+
+
+def test_changed_parameters_are_found(copied):
+    settings = copied.root / "data" / "book.toml"
+    settings.write_text("[good.quick]\nimages = 4\n", encoding="utf-8")
+    found = problems(copied, "good")
+    assert found == ["was made with other parameters than data/book.toml gives"]
+
+
+def test_changed_or_missing_result_files_are_found(copied):
+    path = copied.root / "results" / "numbers.csv"
+    path.write_text("images\n9\n")
+    assert problems(copied, "good") == ["goes with another version of results/numbers.csv"]
+    path.unlink()
+    assert problems(copied, "good") == ["goes with results/numbers.csv, which is missing"]
+
+
+def test_changed_library_code_is_found(copied, monkeypatch):
+    from rbtc.report import tables
+
+    def save_csv(frame, name, folder=None):
+        return None
+
+    monkeypatch.setattr(tables, "save_csv", save_csv)
+    monkeypatch.setattr(save_csv, "__module__", "rbtc.report.tables")
+    assert problems(copied, "good") == ["is older than the code it runs"]
+
+
+def test_changed_models_and_inputs_are_found(copied):
+    def claim(notebook):
+        facts = notebook.metadata["rbtc"]
+        facts["inputs"] = {"data/book.toml": "0" * 64}
+        facts["models"] = {"data/models/none": "0" * 64}
+
+    edit_page(copied, claim)
+    assert problems(copied, "good") == [
+        "goes with another version of data/book.toml",
+        "was made with the model in data/models/none, which is missing",
+    ]
+
+
+def test_pages_of_uncommitted_work_are_found(copied):
+    def claim(notebook):
+        notebook.metadata["rbtc"]["commit"] = "abc with changes"
+
+    edit_page(copied, claim)
+    assert problems(copied, "good") == ["was made from uncommitted changes"]
+
+
+def test_what_a_page_was_made_with():
+    from rbtc.models.profiles import load_profile
+
+    class Lab:
+        profile = load_profile("mini")
+
+    told = stamp.made_with(Lab())
+    assert "data/profiles/mini.toml" in told["inputs"] or not Path("data").is_dir()
+    if Path("data").is_dir():
+        assert {"data/models/emoji-sd", "data/models/emoji-judge-concept"} <= set(told["models"])
 
 
 def test_cell_ids_and_twin_survive_a_second_sync(copied):
@@ -207,6 +354,9 @@ def test_wrong_settings(tmp_path):
     settings = tmp_path / "data" / "book.toml"
     settings.write_text("[one.quick]\nimgs = 1\n")
     with pytest.raises(ValueError, match="imgs"):
+        runner.run(made)
+    settings.write_text("[eleven.quick]\nimages = 1\n")
+    with pytest.raises(ValueError, match="tables for eleven, but there is no such notebook"):
         runner.run(made)
     settings.write_text("[one.medium]\nimages = 1\n")
     with pytest.raises(ValueError, match="medium"):
