@@ -49,9 +49,13 @@ DEFAULTS = {
         weight_decay=0.02,
         save_every=60_000,
     ),
-    "concept-judge": LoopConfig(60_000, batch_size=64, weight_decay=0.05, ema=0.995),
-    "style-judge": LoopConfig(30_000, batch_size=64, weight_decay=0.05, ema=0.995),
-    "clip": LoopConfig(60_000, batch_size=128, weight_decay=0.05, ema=0.995),
+    "concept-judge": LoopConfig(
+        80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
+    ),
+    "style-judge": LoopConfig(
+        24_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.99
+    ),
+    "clip": LoopConfig(40_000, batch_size=128, weight_decay=0.05, ema=0.99),
 }
 CODE_PICTURES = 4_096
 """Pictures the latent code is fitted on."""
