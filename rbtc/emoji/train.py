@@ -53,7 +53,7 @@ DEFAULTS = {
         80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
     ),
     "style-judge": LoopConfig(
-        24_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.99
+        80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
     ),
     "clip": LoopConfig(40_000, batch_size=128, weight_decay=0.05, ema=0.99),
 }
