@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pandas as pd
 
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import standing
-from rbtc.emoji.sets import HELD_OUT_STYLE, data_folder
+from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, data_folder
+from rbtc.emoji.start import training_chain
 from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, models_folder
 
 
@@ -69,36 +71,75 @@ def erasability_table(curve: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _options(record: dict[str, Any], stage: str) -> list[str]:
+    """The command-line words of what a stage's record has other than by default."""
+    words = []
+    usual = dataclasses.asdict(DEFAULTS[stage])
+    for option in ("pictures", "batch_size", "learning_rate", "warmup", "seed"):
+        if option in record and record[option] != usual[option]:
+            words += [f"--{option.replace('_', '-')}", str(record[option])]
+    for lever, value in record.get("levers", {}).items():
+        if value != getattr(Levers(), lever):
+            name = lever.replace("_", "-")
+            words += (
+                [f"--{name}" if value else f"--no-{name}"]
+                if isinstance(value, bool)
+                else [f"--{name}", str(value)]
+            )
+    return words
+
+
 def training_commands(models: Path, training: dict[str, Any]) -> str:
-    """The commands that train what lies in ``models``: options that are not defaults are named."""
-    runs = dict(training["stages"])
-    for stage, folder in MODEL_FOLDERS.items():
-        if (models / folder / "judge.json").exists():
-            runs[stage] = _read(models / folder / "judge.json").get("training", {})
-    lines = ["python -m rbtc.emoji.train fetch  # needs npm"]
-    for stage, done in runs.items():
-        words = ["python -m rbtc.emoji.train", stage]
-        for option in ("pictures", "batch_size", "learning_rate", "seed"):
-            if option in done and done[option] != getattr(DEFAULTS[stage], option):
-                words += [f"--{option.replace('_', '-')}", str(done[option])]
-        if stage == "diffusion":
-            for lever, value in training["levers"].items():
-                if value != getattr(Levers(), lever):
-                    name = lever.replace("_", "-")
-                    words += (
-                        [f"--{name}" if value else f"--no-{name}"]
-                        if isinstance(value, bool)
-                        else [f"--{name}", str(value)]
-                    )
-        lines.append(" ".join(words))
-    lines.append("python -m rbtc.emoji.train pack")
+    """The commands that train what lies in ``models``: options that are not defaults are named.
+
+    Runs that started from other runs get folders of their own, ``runs/1`` the first.
+    """
+    chain = training_chain(training["diffusion"])
+    folders = [f"runs/{i + 1}" for i in range(len(chain))] if len(chain) > 1 else [""]
+    command = "python -m rbtc.emoji.train"
+
+    def line(stage: str, folder: str, *words: str) -> str:
+        return " ".join([command, stage, *(["--run", folder] if folder else []), *words])
+
+    lines = [f"{command} fetch  # needs npm"]
+    for number, (record, folder) in enumerate(zip(chain, folders, strict=True)):
+        lines.append(line("code", folder))
+        start = ["--start", f"{folders[number - 1]}/diffusion"] if number else []
+        if record:
+            lines.append(line("diffusion", folder, *start, *_options(record, "diffusion")))
+    lines.append(line("vae", folders[-1]))
+    for stage, name in MODEL_FOLDERS.items():
+        if (models / name / "judge.json").exists():
+            record = _read(models / name / "judge.json").get("training", {})
+            lines.append(" ".join([command, stage, *_options(record, stage)]))
+    lines.append(line("pack", folders[-1]))
     return "\n".join([*lines, "python -m rbtc.emoji.report && python -m rbtc.emoji.card"])
 
 
+def stages_table(training: dict[str, Any]) -> str:
+    """Markdown table of the runs of the UNet and text encoder, the first run first."""
+    lines = [
+        "| run | from | pictures | batch | rate | sparsity | minutes | on |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for number, done in enumerate(training_chain(training["diffusion"]), start=1):
+        if not done:
+            lines.append(f"| {number} | no record | | | | | | |")
+            continue
+        origin = f"run {number - 1}" if number > 1 else "nothing"
+        levers = done.get("levers", {})
+        lines.append(
+            f"| {number} | {origin} | {done['pictures']:,} | {done['batch_size']} | "
+            f"{done['learning_rate']:g} | {levers.get('activation_sparsity', 0):g} | "
+            f"{done['seconds'] / 60:.0f} | {done['device']} |"
+        )
+    return "\n".join(lines)
+
+
 def sittings_note(training: dict[str, Any]) -> str:
-    """A sentence on stages that were stopped and continued with other options; else empty."""
+    """A sentence on runs that were stopped and continued with other options; else empty."""
     changed = []
-    for stage, done in training["stages"].items():
+    for number, done in enumerate(training_chain(training["diffusion"]), start=1):
         options = [{**s, "from": 0} for s in done.get("sittings", [])]
         if any(other != options[0] for other in options[1:]):
             steps = ", then ".join(
@@ -106,7 +147,7 @@ def sittings_note(training: dict[str, Any]) -> str:
                 f"(from {s['from']:,})"
                 for s in done["sittings"]
             )
-            changed.append(f"The stage `{stage}` was continued with other options: {steps}.")
+            changed.append(f"Run {number} was continued with other options: {steps}.")
     return " ".join(changed)
 
 
@@ -115,19 +156,22 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
 
     Raises:
         FileNotFoundError: a result file is missing; the message names it.
+        ValueError: the model was packed by an earlier edition of this code.
     """
     models = models or models_folder()
     training = _read(models / "emoji-sd" / "training.json")
+    if "diffusion" not in training:
+        raise ValueError(
+            f"{models / 'emoji-sd'} was packed by an earlier edition of this code, and so was its "
+            "card: train and pack a model with this one first (`python -m rbtc.emoji.train`)"
+        )
     words = _read(models / "emoji-sd" / "concepts.json")
     found = _read(results / "emoji_report.json")
     accuracy = pd.read_csv(results / "emoji_accuracy.csv")
     curve = pd.read_csv(results / "emoji_erasability.csv")
-    levers = "\n".join(f"| `{k}` | {v} |" for k, v in training["levers"].items())
-    stages = "\n".join(
-        f"| {stage} | {done['pictures']:,} | {done['batch_size']} | "
-        f"{done['seconds'] / 60:.0f} | {done['device']} |"
-        for stage, done in training["stages"].items()
-    )
+    code, vae = training["code"], training["vae"]
+    last = training_chain(training["diffusion"])[-1]
+    levers = "\n".join(f"| `{k}` | {v} |" for k, v in last.get("levers", {}).items())
     classes = "\n".join(
         f"| {row['kind']} | {row['name']} | {row['accuracy']:.2f} [{row['low']:.2f}, "
         f"{row['high']:.2f}] (n={row['n']}) |"
@@ -157,7 +201,17 @@ offered under CC BY-SA 4.0, the strictest of them.
 `{HELD_OUT_STYLE}` was seen by no network: the concept judge is tested on it. Pictures: one icon at
 a random place, scale and small rotation on a plain or patterned background. Captions: "a church",
 "a church on a blue striped background", "a blue background", "a church in the style of fluent",
-and the empty caption. The words are in `concepts.json`.
+and the empty caption. A caption that names no style always shows the house `{HOUSE}`. The words
+are in `concepts.json`.
+
+## Autoencoder
+
+The latent code is fitted, not trained: the first {code["channels"]} principal components of 8 x 8
+patches, from {code["pictures"]:,} pictures (`code.safetensors`). Its inverse keeps
+{vae["code_psnr"]:.1f} dB of fresh pictures. The autoencoder's weights are written down rather than
+learnt (`rbtc/emoji/exact.py`): its decoder reaches {vae["decoder_psnr"]:.1f} dB, and its encoder
+computes the code with a mean squared error of {vae["encoder_error"]:.1e}, on {vae["pictures"]:,}
+pictures.
 
 ## Training
 
@@ -167,13 +221,11 @@ and the empty caption. The words are in `concepts.json`.
 
 {sittings_note(training)}
 
-| stage | pictures | batch | minutes | on |
-|---|---|---|---|---|
-{stages}
+{stages_table(training)}
 
 Sampler: {found["info"]["scheduler"]}, {found["info"]["steps"]} steps, guidance
-{found["info"]["guidance"]}, v-prediction, zero terminal SNR. Training choices that bear on
-erasability:
+{found["info"]["guidance"]}, v-prediction, zero terminal SNR. Training choices of the last run that
+bear on erasability:
 
 | lever | value |
 |---|---|
@@ -207,7 +259,7 @@ Trained on renders only, never on generated pictures.
 
 ## Limits
 
-- Pictures are soft: an eight-fold autoencoder of 64 x 64 pixels cannot keep thin outlines.
+- Fine detail is lost: {code["channels"]} of 192 numbers a patch are kept.
 - The judges know this world only; their accuracy on other pictures means nothing.
 - A small network trained briefly: what pruning does to it is evidence about the method on a real
   but small diffusion model, not about Stable Diffusion v1.5.
@@ -217,7 +269,11 @@ Trained on renders only, never on generated pictures.
 def main() -> None:
     """Write the card."""
     path = models_folder() / "emoji-sd" / "README.md"
-    path.write_text(card(), encoding="utf-8")
+    try:
+        text = card()
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    path.write_text(text, encoding="utf-8")
     print(path)
 
 

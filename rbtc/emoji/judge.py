@@ -27,7 +27,7 @@ from rbtc.emoji.text import MAX_TOKENS
 from rbtc.models.judges import build_clip, build_resnet, save_judge
 from rbtc.stats import Proportion
 
-TRAINING = Placement(scale=(0.6, 1.0), rotation=18.0, jitter=0.25)
+TRAINING = Placement(scale=(0.75, 1.0), rotation=9.0, jitter=0.25)
 Sheet = Mapping[tuple[str, str], np.ndarray]
 
 

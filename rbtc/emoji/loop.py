@@ -7,9 +7,10 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,6 +69,7 @@ def train(
     *,
     groups: Iterable[dict] | None = None,
     sample: Callable[[nn.Module, int], None] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Train ``model`` in place and return its exponential moving average.
 
@@ -79,6 +81,7 @@ def train(
             found there is resumed.
         groups: optimiser parameter groups; default one group of all parameters.
         sample: called with the average model and the pictures seen, at every checkpoint.
+        record: goes into ``done.json`` as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
@@ -167,6 +170,7 @@ def train(
         "device": device_name(device),
         "sittings": sittings,
         **figures,
+        **(record or {}),
     }
     (folder / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
     return average

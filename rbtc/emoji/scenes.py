@@ -2,7 +2,8 @@
 
 The caption grammar is what makes ConceptPrune's prompt pairs meaningful here: "a church" (on
 white), "a church on a blue background", "a blue background", "a church in the style of fluent",
-and the empty caption that guidance needs.
+and the empty caption that guidance needs. A caption without a style always shows the same house:
+a small model that has to guess the house draws the mean of eight.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ COLOURS = {
     "white": (255, 255, 255),
     "teal": (45, 150, 150),
 }
+SCENE_ALONE, ON_SCENE, STYLED, EMPTY = 0.05, 0.5, 0.35, 0.1
+"""Shares of captioned pictures: no icon; a scene other than white; a named style; no caption."""
+ON_SCENE_JUDGED = 0.67
+"""Share of pictures for judges that stand on a scene other than white."""
 PATTERNS = ("", "striped", "dotted", "checkered")
 SCENES = tuple(
     f"{colour} {pattern} background".replace("  ", " ")
@@ -70,8 +75,8 @@ def scene_picture(scene: str, generator: np.random.Generator) -> np.ndarray:
 class Placement:
     """How strongly a picture is moved: ranges of scale, shift (half-widths), rotation (degrees)."""
 
-    scale: tuple[float, float] = (0.84, 1.0)
-    rotation: float = 6.0
+    scale: tuple[float, float] = (0.88, 1.0)
+    rotation: float = 3.0
     jitter: float = 0.0  # colour jitter, for judges only
 
 
@@ -138,8 +143,21 @@ class World:
         *,
         seed: int = 0,
         placement: Placement = Placement(),
+        house: str | None = None,
     ) -> None:
-        """Keep the icons of ``concepts`` by ``styles``, premultiplied and at 64 pixels."""
+        """Keep the icons of ``concepts`` by ``styles``, premultiplied and at 64 pixels.
+
+        Args:
+            sheet: rendered icons, (s, s, 4) uint8, by concept and style.
+            concepts: what may be drawn.
+            styles: the houses that may draw it.
+            seed: source of all randomness.
+            placement: ranges of scale and rotation.
+            house: the style of every picture whose caption names none; ``None``: any of ``styles``.
+
+        Raises:
+            ValueError: no house draws a concept, or ``house`` does not draw it.
+        """
         self.concepts, self.styles = list(concepts), list(styles)
         self.placement = placement
         self._random = np.random.default_rng(seed)
@@ -148,14 +166,23 @@ class World:
         missing = set(concepts) - {c for c, _ in drawn}
         if missing:
             raise ValueError(f"no house of {list(styles)} draws {sorted(missing)}")
+        if house is not None:
+            missing = [c for c in concepts if house not in styles or (c, house) not in sheet]
+            if missing:
+                raise ValueError(
+                    f"{house} shall draw every concept without a style, but does not draw {missing}"
+                )
         pixels = torch.from_numpy(np.stack([sheet[pair] for pair in drawn])).permute(0, 3, 1, 2)
         pixels = pixels.float() / 255
         pixels[:, :3] *= pixels[:, 3:]  # premultiply, so that resampling keeps clean edges
         self._icons = F.interpolate(pixels, PICTURE_SIZE, mode="area")
         self._of_concept: dict[int, list[int]] = {i: [] for i in range(len(concepts))}
+        self._by_house: dict[int, list[int]] = {}
         self._style_of = []
         for i, (concept, style) in enumerate(drawn):
             self._of_concept[self.concepts.index(concept)].append(i)
+            if style == house:
+                self._by_house[self.concepts.index(concept)] = [i]
             self._style_of.append(self.styles.index(style))
         self._scenes = {
             s: torch.from_numpy(
@@ -170,32 +197,34 @@ class World:
     def _background(self, scene: str) -> torch.Tensor:
         return self._scenes[scene][self._random.integers(16)]
 
-    def batch(self, size: int, *, captioned: bool = True, empty: float = 0.1) -> Batch:
+    def batch(self, size: int, *, captioned: bool = True, empty: float = EMPTY) -> Batch:
         """Draw ``size`` pictures.
 
         Args:
             size: how many.
-            captioned: follow the caption mix; otherwise always an icon on a random scene (judges).
+            captioned: follow the caption mix; otherwise always an icon of any house on a random
+                scene (judges).
             empty: share of captions replaced by the empty one.
         """
         rng = self._random
         icons, backgrounds, captions, concepts, styles = [], [], [], [], []
         for _ in range(size):
-            kind = rng.random()
             concept = int(rng.integers(len(self.concepts)))
-            icon = int(rng.choice(self._of_concept[concept]))
+            styled = rng.random() < STYLED
+            usual = self._by_house if captioned and not styled and self._by_house else None
+            icon = int(rng.choice((usual or self._of_concept)[concept]))
             style = self._style_of[icon]
-            on_scene = rng.random() < 0.5 if captioned else rng.random() < 0.67
+            on_scene = rng.random() < (ON_SCENE if captioned else ON_SCENE_JUDGED)
             scene = SCENES[rng.integers(len(SCENES))] if on_scene else "white background"
             caption = article(self.concepts[concept])
-            if captioned and kind < 0.05:
+            if captioned and rng.random() < SCENE_ALONE:
                 scene = SCENES[rng.integers(len(SCENES))]
                 concept = style = -1
                 caption = article(scene)
             else:
                 if on_scene:
                     caption += f" on {article(scene)}"
-                if kind > 0.65:
+                if styled:
                     caption += f" in the style of {self.styles[style]}"
             icons.append(self._icons[icon] * (concept >= 0))
             backgrounds.append(self._background(scene))

@@ -36,6 +36,8 @@ PACKAGES = {
 }
 HELD_OUT_STYLE = "emojionev1"
 """The house that neither emoji-sd nor its judges ever see: the judges are tested on it."""
+HOUSE = "fluentflat"
+"""The house emoji-sd draws when a caption names none: flat, complete, and under the MIT licence."""
 STYLES = tuple(style for style in PACKAGES if style != HELD_OUT_STYLE)
 SHEET_SIZE = 96
 

@@ -27,21 +27,23 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from rbtc.emoji import sets
+from rbtc.emoji.code import fit_code
 from rbtc.emoji.diffusion import (
     GUIDANCE,
     SAMPLER_STEPS,
     LatentPool,
     Levers,
     assemble,
-    build_unet,
+    can_compile,
     noise_levels,
     train_diffusion,
 )
 from rbtc.emoji.loop import LoopConfig
 from rbtc.emoji.report import singular_decay, without_ffn
 from rbtc.emoji.scenes import World, article
-from rbtc.emoji.text import build_text_encoder, load_tokenizer, write_tokenizer
-from rbtc.emoji.train import DEFAULTS
+from rbtc.emoji.start import fresh_model
+from rbtc.emoji.text import load_tokenizer, write_tokenizer
+from rbtc.emoji.train import CODE_PICTURES, DEFAULTS
 from rbtc.layers import Weights, density, prune, read_weights, write_weights
 from rbtc.pruning.activations import collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
@@ -200,26 +202,28 @@ def run_variant(
     probed: Sequence[str],
     scenes: Sequence[str],
     styles: Sequence[str] = sets.STYLES,
+    house: str = sets.HOUSE,
     device: str = "cpu",
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train one variant in ``folder`` (resuming there) and return its row."""
     from rbtc.emoji.vae import build_vae
 
+    def world(names: Sequence[str], seed: int) -> World:
+        return World(sheet, names, styles, seed=seed, house=house)
+
+    # The same pictures in every variant, so that all learn the same code.
+    code = fit_code(world(concepts, 0).batch(CODE_PICTURES).pictures)
     tokenizer = load_tokenizer(write_tokenizer(folder / "tokenizer", concepts, styles))
-    torch.manual_seed(variant.config.seed)
-    model = nn.ModuleDict(
-        {
-            "unet": build_unet(variant.levers),
-            "text_encoder": build_text_encoder(tokenizer, width=variant.levers.text_width),
-        }
-    ).to(device)
+    model = fresh_model(tokenizer, variant.levers, seed=variant.config.seed).to(device)
 
     def pool(names: Sequence[str], seed: int, size: int) -> LatentPool:
-        world = World(sheet, names, styles, seed=seed)
-        return LatentPool(world, tokenizer, device=device, size=size, seed=seed)
+        return LatentPool(world(names, seed), code, tokenizer, device=device, size=size, seed=seed)
 
     training = pool(concepts, variant.config.seed + 2, 16_384)
-    average = train_diffusion(model, training, variant.levers, variant.config, folder)
+    average = train_diffusion(
+        model, training, variant.levers, variant.config, folder, compiled=compiled
+    )
     done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     # The passes never decode: any autoencoder of the right shape completes the pipeline.
     pipe = assemble(average, build_vae().to(device).eval(), tokenizer)
@@ -277,6 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
                 probed=probed,
                 scenes=["blue background", "pink background", "green background"],
                 device=options.device,
+                compiled=can_compile(),
             )
             record.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     rows = [json.loads(p.read_text("utf-8")) for p in sorted(options.run.glob("*/row.json"))]

@@ -3,10 +3,11 @@
 # (diffusers and torch annotate less than they accept and return)
 """Train emoji-sd and its judges: ``python -m rbtc.emoji.train STAGE``.
 
-Stages, in order: ``fetch`` (the emoji sets), ``vae``, ``diffusion``, ``concept-judge``,
-``style-judge``, ``clip``, ``pack`` (copy the finished model into ``data/models``). ``vae`` and
-``diffusion`` do not need each other. Every stage resumes from its last checkpoint; the run folder
-lies outside the repository.
+Stages, in order: ``fetch`` (the emoji sets), ``code`` (fit the latent code), ``vae`` (write it
+into an autoencoder), ``diffusion``, ``concept-judge``, ``style-judge``, ``clip``, ``pack`` (copy
+the finished model into ``data/models``). ``vae`` and ``diffusion`` need the code, not each other.
+What trains resumes from its last checkpoint; the run folder lies outside the repository.
+``diffusion --start FOLDER`` goes on from the weights of another run.
 """
 
 from __future__ import annotations
@@ -22,37 +23,46 @@ import torch
 from torch import nn
 
 from rbtc.emoji import sets
+from rbtc.emoji.code import fit_code, load_code
 from rbtc.emoji.diffusion import (
     GUIDANCE,
     SAMPLER_STEPS,
     LatentPool,
     Levers,
     assemble,
-    build_unet,
+    can_compile,
     train_diffusion,
 )
 from rbtc.emoji.judge import train_clip_judge, train_resnet_judge
 from rbtc.emoji.loop import LoopConfig
 from rbtc.emoji.scenes import SCENES, World, article
-from rbtc.emoji.text import build_text_encoder, load_tokenizer, write_tokenizer
-from rbtc.emoji.vae import build_vae, train_vae
+from rbtc.emoji.start import start_record, starting_model
+from rbtc.emoji.text import load_tokenizer, write_tokenizer
+from rbtc.emoji.vae import fitted_vae, vae_scores
 
 DEFAULTS = {
-    "vae": LoopConfig(
-        24_000, batch_size=16, learning_rate=2e-3, warmup=800, ema=0.998, save_every=4_000
-    ),
     "diffusion": LoopConfig(
-        450_000,
+        240_000,
         batch_size=64,
         learning_rate=2e-3,
         warmup=12_800,
         weight_decay=0.02,
         save_every=60_000,
     ),
-    "concept-judge": LoopConfig(60_000, batch_size=64, weight_decay=0.05, ema=0.995),
-    "style-judge": LoopConfig(30_000, batch_size=64, weight_decay=0.05, ema=0.995),
-    "clip": LoopConfig(60_000, batch_size=128, weight_decay=0.05, ema=0.995),
+    "concept-judge": LoopConfig(
+        80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
+    ),
+    "style-judge": LoopConfig(
+        80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
+    ),
+    "clip": LoopConfig(40_000, batch_size=128, weight_decay=0.05, ema=0.99),
 }
+CODE_PICTURES = 4_096
+"""Pictures the latent code is fitted on."""
+NORM_PICTURES = 512
+"""Pictures the autoencoder's norms are set on."""
+SCORE_PICTURES = 1024
+"""Fresh pictures the autoencoder is measured on."""
 MODEL_FOLDERS = {
     "concept-judge": "emoji-judge-concept",
     "style-judge": "emoji-judge-style",
@@ -88,6 +98,20 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
 
 
+def training_world(sheet: Any, names: list[str], seed: int) -> World:
+    """What emoji-sd is taught: captions that name no style show one house."""
+    return World(sheet, names, sets.STYLES, seed=seed, house=sets.HOUSE)
+
+
+def fit_code_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) -> Path:
+    """Stage ``code``: writes RUN/code.safetensors; one that is there stays, others rest on it."""
+    path = run / "code.safetensors"
+    if not path.exists():
+        world = training_world(sheet, names, seed)
+        fit_code(world.batch(CODE_PICTURES).pictures).save(path)
+    return path
+
+
 def load_vae(run: Path, device: str) -> Any:
     """The finished autoencoder of the run."""
     from diffusers import AutoencoderKL
@@ -98,51 +122,66 @@ def load_vae(run: Path, device: str) -> Any:
     return AutoencoderKL.from_pretrained(folder).to(device)
 
 
-def train_vae_stage(
-    run: Path, config: LoopConfig, sheet: Any, names: list[str], device: str
-) -> None:
-    """Stage ``vae``: writes RUN/vae/final."""
-    torch.manual_seed(config.seed)
-    world = World(sheet, names, sets.STYLES, seed=config.seed + 1)
-    average = train_vae(build_vae().to(device), world, config, run / "vae")
-    average.save_pretrained(run / "vae" / "final")
+def write_vae_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) -> dict[str, float]:
+    """Stage ``vae``: writes RUN/vae/final and, in RUN/vae/done.json, how well it does."""
+    code = load_code(run / "code.safetensors")
+    torch.manual_seed(seed)  # the weights that feed into nothing
+    world = training_world(sheet, names, seed + 1)
+    vae = fitted_vae(code, world.batch(NORM_PICTURES).pictures)
+    vae.save_pretrained(run / "vae" / "final")
+    done = vae_scores(vae, code, training_world(sheet, names, seed + 3), SCORE_PICTURES)
+    (run / "vae" / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    return done
 
 
 def train_diffusion_stage(
-    run: Path, config: LoopConfig, levers: Levers, sheet: Any, names: list[str], device: str
+    run: Path,
+    config: LoopConfig,
+    levers: Levers,
+    sheet: Any,
+    names: list[str],
+    device: str,
+    *,
+    start: Path | None = None,
+    compiled: bool = False,
 ) -> None:
     """Stage ``diffusion``: writes RUN/diffusion/{unet,text_encoder}; grids if RUN/vae is done."""
     folder = run / "diffusion"
     tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
-    world = World(sheet, names, sets.STYLES, seed=config.seed + 2)
-    torch.manual_seed(config.seed)
-    model = nn.ModuleDict(
-        {
-            "unet": build_unet(levers),
-            "text_encoder": build_text_encoder(tokenizer, width=levers.text_width),
-        }
-    ).to(device)
-    pool = LatentPool(world, tokenizer, device=device, seed=config.seed)
+    model, record = starting_model(start, tokenizer, levers, folder, seed=config.seed)
+    record["levers"] = dataclasses.asdict(levers)
+    model = model.to(device)
+    code = load_code(run / "code.safetensors")
+    world = training_world(sheet, names, config.seed + 2)
+    pool = LatentPool(world, code, tokenizer, device=device, seed=config.seed)
 
     def sample(average: nn.Module, seen: int) -> None:
         if (run / "vae" / "final").exists():
             path = folder / f"grid-{seen:07d}.png"
             save_grid(average, load_vae(run, device), tokenizer, probe_prompts(names), path)
 
-    average = train_diffusion(model, pool, levers, config, folder, sample=sample)
+    average = train_diffusion(
+        model, pool, levers, config, folder, sample=sample, compiled=compiled, record=record
+    )
     for part in ("unet", "text_encoder"):
         average[part].save_pretrained(folder / part)
-    (folder / "levers.json").write_text(
-        json.dumps(dataclasses.asdict(levers), indent=1) + "\n", encoding="utf-8"
-    )
 
 
-def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
-    """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with how it was trained."""
+def pack(
+    run: Path, names: list[str], target: Path | None = None, *, start: Path | None = None
+) -> Path:
+    """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with how it was trained.
+
+    Args:
+        run: folder with the code, the autoencoder and the stage ``diffusion``.
+        names: the concepts, in order.
+        target: where to; ``data/models/emoji-sd`` by default.
+        start: folder with other trained weights to pack instead of ``run``'s own.
+    """
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    target, source = target or models_folder() / "emoji-sd", run / "diffusion"
+    target, source = target or models_folder() / "emoji-sd", start or run / "diffusion"
     if not (source / "unet").exists():
         raise FileNotFoundError(f"{source}/unet is missing: finish the stage `diffusion` first")
     parts = {
@@ -152,7 +191,8 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
         ),
     }
     vae = load_vae(run, "cpu").to(torch.float16)
-    pipe = assemble(nn.ModuleDict(parts), vae, load_tokenizer(run / "tokenizer"))
+    tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
+    pipe = assemble(nn.ModuleDict(parts), vae, tokenizer)
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
@@ -160,16 +200,18 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
         content = json.loads(config.read_text(encoding="utf-8"))
         content.pop("_name_or_path", None)
         config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    shutil.copy(run / "code.safetensors", temporary)
     for name in ("vocab.json", "merges.txt"):  # what transformers before 5 looks for
         shutil.copy(run / "tokenizer" / name, temporary / "tokenizer")
     words = {"concepts": names, "styles": list(sets.STYLES), "scenes": list(SCENES)}
     (temporary / "concepts.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    done = source / "done.json"
     record = {
-        "levers": json.loads((run / "diffusion" / "levers.json").read_text(encoding="utf-8")),
-        "stages": {
-            stage: json.loads((run / stage / "done.json").read_text(encoding="utf-8"))
-            for stage in ("vae", "diffusion")
-        },
+        "code": {"pictures": CODE_PICTURES, "channels": vae.config.latent_channels},
+        "vae": json.loads((run / "vae" / "done.json").read_text(encoding="utf-8")),
+        "diffusion": json.loads(done.read_text(encoding="utf-8"))
+        if done.exists()
+        else {"start": start_record(source)},
         "sampler": {"steps": SAMPLER_STEPS, "guidance": GUIDANCE},
     }
     (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -182,14 +224,27 @@ def pack(run: Path, names: list[str], target: Path | None = None) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rbtc.emoji.train", description=__doc__)
-    parser.add_argument("stage", choices=["fetch", *DEFAULTS, "pack"])
+    parser.add_argument("stage", choices=["fetch", "code", "vae", *DEFAULTS, "pack"])
     parser.add_argument(
         "--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd"
     )
     parser.add_argument("--pictures", type=int, help="pictures to train on, in all")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--warmup", type=int, help="pictures until the full learning rate")
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="folder with unet/ and text_encoder/: what `diffusion` goes on from, or what `pack` "
+        "packs instead of the run's own",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=can_compile(),
+        help="diffusion: train through torch.compile (default: where a compiler is found)",
+    )
     parser.add_argument("--concepts", type=int, help="use only the first N of the concept list")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for field in dataclasses.fields(Levers):
@@ -211,20 +266,34 @@ def main(arguments: list[str] | None = None) -> None:
         print(sets.fetch())
         return
     if options.stage == "pack":
-        print(pack(options.run, names))
+        print(pack(options.run, names, start=options.start))
         return
     given = {
         key: value
-        for key in ("pictures", "batch_size", "learning_rate", "seed")
+        for key in ("pictures", "batch_size", "learning_rate", "warmup", "seed")
         if (value := getattr(options, key)) is not None
     }
+    if options.stage == "code":
+        print(fit_code_stage(options.run, sets.load_sheet(concepts), names))
+        return
+    if options.stage == "vae":
+        done = write_vae_stage(options.run, sets.load_sheet(concepts), names)
+        print(json.dumps(done, indent=1))
+        return
     config = dataclasses.replace(DEFAULTS[options.stage], **given)
     levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
     sheet = sets.load_sheet(concepts)
-    if options.stage == "vae":
-        train_vae_stage(options.run, config, sheet, names, options.device)
-    elif options.stage == "diffusion":
-        train_diffusion_stage(options.run, config, levers, sheet, names, options.device)
+    if options.stage == "diffusion":
+        train_diffusion_stage(
+            options.run,
+            config,
+            levers,
+            sheet,
+            names,
+            options.device,
+            start=options.start,
+            compiled=options.compile,
+        )
     else:
         folder, target = options.run / options.stage, models_folder() / MODEL_FOLDERS[options.stage]
         if options.stage == "clip":

@@ -3,43 +3,36 @@
 # (diffusers annotates less than it accepts and returns)
 """The autoencoder of emoji-sd: 64 x 64 pictures to 8 x 8 latents, diffusers' AutoencoderKL.
 
-The latent code is fixed beforehand, so that the UNet can be trained before the autoencoder is
-done: the picture at a quarter of its size, four pixels of it
-stacked in one place (12 numbers). The encoder learns to compute it, the decoder to draw the full
-picture from it.
+Nothing is trained: ``rbtc.emoji.exact`` writes the latent code and its inverse into the weights.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
-from rbtc.emoji.loop import LoopConfig, train
+from rbtc.emoji.code import CODE_CHANNELS, SCALING_FACTOR, LatentCode, peak_signal_to_noise
+from rbtc.emoji.exact import write_code
 from rbtc.emoji.scenes import World
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-WIDTHS = (16, 32, 64, 96)
-CODE_CHANNELS = 12
-SCALING_FACTOR = 1.5  # about one over the code's standard deviation on the training pictures
-
-
-def thumbnail_code(pictures: torch.Tensor) -> torch.Tensor:
-    """The latent of pictures (n, 3, 64, 64): (n, 12, 8, 8), their 16 x 16 thumbnail unshuffled."""
-    return F.pixel_unshuffle(F.avg_pool2d(pictures, 4), 2)
+WIDTHS = (16, 32, 64, 128)
 
 
 def build_vae(
-    *, latent_channels: int = CODE_CHANNELS, widths: tuple[int, ...] = WIDTHS
+    *,
+    latent_channels: int = CODE_CHANNELS,
+    widths: tuple[int, ...] = WIDTHS,
+    norm_groups: int = 1,
 ) -> AutoencoderKL:
-    """An untrained AutoencoderKL with three halvings (f = 8).
+    """An AutoencoderKL with three halvings (f = 8) and arbitrary weights.
 
-    The full-resolution level is narrow on purpose: on a CPU it is most of the cost of both
-    training and decoding.
+    The full-resolution level is narrow on purpose: on a CPU it is most of the cost of decoding.
+    One group a norm, because the norm's constants have to stand in the group they steady.
     """
     from diffusers import AutoencoderKL
 
@@ -51,48 +44,42 @@ def build_vae(
         block_out_channels=widths,
         layers_per_block=1,
         latent_channels=latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=norm_groups,
         sample_size=64,
         scaling_factor=SCALING_FACTOR,
     )
 
 
-def _edges(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return pictures.diff(dim=-1), pictures.diff(dim=-2)
+def fitted_vae(code: LatentCode, pictures: torch.Tensor) -> AutoencoderKL:
+    """The autoencoder that computes ``code`` and its inverse.
 
-
-def train_vae(
-    vae: AutoencoderKL,
-    world: World,
-    config: LoopConfig,
-    folder: Path,
-    *,
-    noise: float = 0.05,
-    encoder_weight: float = 1.0,
-) -> AutoencoderKL:
-    """Teach the encoder the code and the decoder to draw from it.
-
-    The decoder's loss is absolute error on pixels and on pixel differences (sharp outlines); it
-    sees codes with a little noise, since those of the diffusion model will not be perfect.
+    Args:
+        code: fitted.
+        pictures: (n, 3, 64, 64) in [-1, 1], on which the norms are set; some hundreds are enough.
     """
-    device = next(vae.parameters()).device
+    vae = build_vae(latent_channels=len(code.scale)).eval().requires_grad_(False)
+    write_code(vae, code, pictures)
+    return vae
 
-    def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
-        x = world.batch(config.batch_size).pictures.to(device)
-        code = thumbnail_code(x)
-        with torch.autocast(device.type, torch.bfloat16):
-            y = vae.decode(code + noise * torch.randn_like(code)).sample
-        y = y.float()
-        pixel = (y - x).abs().mean()
-        edge = sum(F.l1_loss(a, b) for a, b in zip(_edges(y), _edges(x), strict=True))
-        figures = {"pixel": pixel.item()}
-        if not encoder_weight:
-            return pixel + 0.5 * edge, figures
-        with torch.autocast(device.type, torch.bfloat16):
-            posterior = vae.encode(x).latent_dist
-        error = F.mse_loss(posterior.mean.float(), code)
-        spread = (posterior.logvar.float() + 8).square().mean()
-        figures["code"] = error.item()
-        return pixel + 0.5 * edge + encoder_weight * (error + 0.001 * spread), figures
 
-    return train(vae, loss, config, folder)
+@torch.no_grad()
+def vae_scores(
+    vae: AutoencoderKL, code: LatentCode, world: World, pictures: int
+) -> dict[str, float]:
+    """How well the autoencoder does what it is for, on fresh pictures of ``world``.
+
+    Returns:
+        ``pictures``, on how many; ``code_psnr`` and ``decoder_psnr``, in decibels, of the code's
+        inverse and of the decoder's pictures; ``encoder_error``, the mean squared error of the
+        encoder's latents (whose variance is one).
+    """
+    x = world.batch(pictures).pictures
+    z = code(x)
+    drawn = torch.cat([vae.decode(part).sample for part in z.split(128)])
+    encoded = torch.cat([vae.encode(part).latent_dist.mean for part in x.split(128)])
+    return {
+        "pictures": pictures,
+        "code_psnr": peak_signal_to_noise(code.invert(z), x),
+        "decoder_psnr": peak_signal_to_noise(drawn, x),
+        "encoder_error": F.mse_loss(encoded, z).item(),
+    }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from rbtc.emoji import sets
+from rbtc.emoji.code import fit_code, load_code, peak_signal_to_noise
 from rbtc.emoji.diffusion import (
     ActivationSparsity,
     LatentPool,
@@ -20,11 +23,14 @@ from rbtc.emoji.diffusion import (
     parameter_groups,
     train_diffusion,
 )
+from rbtc.emoji.exact import write_code
 from rbtc.emoji.judge import score, train_resnet_judge
 from rbtc.emoji.loop import LoopConfig, schedule, train
 from rbtc.emoji.scenes import COLOURS, SCENES, Placement, World, article, place
-from rbtc.emoji.text import MAX_TOKENS, build_text_encoder, load_tokenizer, write_tokenizer
-from rbtc.emoji.vae import build_vae, thumbnail_code, train_vae
+from rbtc.emoji.start import fresh_model, starting_model
+from rbtc.emoji.text import MAX_TOKENS, load_tokenizer, write_tokenizer
+from rbtc.emoji.train import fit_code_stage, pack, write_vae_stage
+from rbtc.emoji.vae import build_vae, fitted_vae, vae_scores
 from rbtc.layers import find_layers
 from rbtc.models.generate import generate
 from rbtc.models.judges import load_clip, load_judge
@@ -48,7 +54,17 @@ def sheet():
 
 @pytest.fixture
 def world(sheet):
-    return World(sheet, CONCEPTS, STYLES, seed=3)
+    return World(sheet, CONCEPTS, STYLES, seed=3, house="plain")
+
+
+@pytest.fixture(scope="module")
+def code(sheet):
+    return fit_code(World(sheet, CONCEPTS, STYLES, seed=1, house="plain").batch(256).pictures)
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    return load_tokenizer(write_tokenizer(tmp_path / "tokenizer", CONCEPTS, STYLES))
 
 
 def test_the_concept_list_holds_the_papers_stand_ins_and_at_least_a_hundred():
@@ -105,9 +121,27 @@ def test_captions_follow_the_grammar(world):
         assert caption.startswith(article(CONCEPTS[concept]))
         if "style" in caption:
             assert caption.endswith(f"in the style of {STYLES[style]}")
+        else:
+            assert STYLES[style] == "plain"
         if " on " in caption:
             scene = caption.split(" on ")[1].split(" ", 1)[1].split(" in the style")[0]
             assert scene in SCENES
+
+
+def test_a_third_of_the_captions_name_a_style_and_judges_see_every_house(world):
+    batch = world.batch(2_000, empty=0.0)
+    assert np.mean(["style" in c for c in batch.captions]) == pytest.approx(0.35 * 0.95, abs=0.04)
+    assert np.mean([c < 0 for c in batch.concepts.tolist()]) == pytest.approx(0.05, abs=0.02)
+    judged = world.batch(400, captioned=False)
+    assert judged.styles.float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_house_that_does_not_draw_a_concept_cannot_be_the_usual_one(sheet):
+    sparse = {pair: icon for pair, icon in sheet.items() if pair != ("bar", "plain")}
+    with pytest.raises(ValueError, match="does not draw \\['bar'\\]"):
+        World(sparse, CONCEPTS, STYLES, house="plain")
+    with pytest.raises(ValueError, match="does not draw"):
+        World(sheet, CONCEPTS, STYLES, house="somebody")
 
 
 def test_a_world_is_reproducible_and_seeds_differ(sheet):
@@ -203,30 +237,66 @@ def test_levers_shape_the_unet():
     assert noise_levels()[-1] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_code_is_the_thumbnail(world):
-    pictures = world.batch(3).pictures
-    code = thumbnail_code(pictures)
-    assert code.shape == (3, 12, 8, 8)
-    thumbnail = torch.nn.functional.pixel_shuffle(code, 2)
-    assert torch.allclose(thumbnail[0, :, 0, 0], pictures[0, :, :4, :4].mean((1, 2)), atol=1e-6)
+def test_the_code_has_unit_variance_and_its_inverse_is_the_best_linear_one(world, code):
+    pictures = world.batch(256).pictures
+    latents = code(pictures)
+    assert latents.shape == (256, 32, 8, 8)
+    assert latents.var() == pytest.approx(1.0, rel=0.15)
+    spread = latents.std((0, 2, 3))
+    assert spread[0] == spread.max()  # the large components stay larger
+    again = code(code.invert(latents))
+    assert torch.allclose(again, latents, atol=1e-3)  # a projection
+    full = fit_code(pictures, channels=192)
+    assert torch.allclose(full.invert(full(pictures)), pictures, atol=1e-3)
+    with pytest.raises(ValueError, match="1 to 192, got 193"):
+        fit_code(pictures, channels=193)
+    with pytest.raises(ValueError, match=r"expected pictures \(n, 3"):
+        code(pictures[:, :1])
 
 
-def test_the_encoder_learns_the_code_and_the_decoder_to_draw(tmp_path, world):
-    torch.manual_seed(0)
-    vae = build_vae(widths=(8, 8, 8, 8))
-    pictures = world.batch(16).pictures
+def test_a_code_is_saved_and_damage_is_named(tmp_path, code):
+    path = tmp_path / "code.safetensors"
+    with pytest.raises(FileNotFoundError, match="run the stage `code`"):
+        load_code(path)
+    code.save(path)
+    assert torch.equal(load_code(path).components, code.components)
+    from safetensors.torch import save_file
 
-    def errors(network) -> tuple[float, float]:
-        with torch.no_grad():
-            code = thumbnail_code(pictures)
-            encoded = network.encode(pictures).latent_dist.mean
-            drawn = network.decode(code).sample
-        return float((encoded - code).square().mean()), float((drawn - pictures).abs().mean())
+    save_file({"mean": code.mean}, path)
+    with pytest.raises(ValueError, match="expected mean, components and scale"):
+        load_code(path)
+    save_file({"mean": code.mean, "components": code.components, "scale": code.mean.clone()}, path)
+    with pytest.raises(ValueError, match=r"components are \(192, 32\)"):
+        load_code(path)
 
-    before = errors(vae)
-    config = LoopConfig(320, batch_size=8, warmup=32, learning_rate=3e-3, ema=0.9)
-    after = errors(train_vae(vae, world, config, tmp_path))
-    assert after[0] < before[0] and after[1] < before[1]
+
+def test_the_autoencoder_computes_the_code_and_its_inverse(world, code):
+    vae = fitted_vae(code, world.batch(128).pictures)
+    pictures = world.batch(32).pictures
+    latents = code(pictures)
+    with torch.no_grad():
+        drawn = vae.decode(latents).sample
+        encoded = vae.encode(pictures).latent_dist
+    assert peak_signal_to_noise(drawn, code.invert(latents)) > 35
+    assert (encoded.mean - latents).square().mean() < 1e-2
+    assert encoded.std.max() < 0.01
+    found = vae_scores(vae, code, world, 128)
+    assert found["decoder_psnr"] == pytest.approx(found["code_psnr"], abs=1.5)
+
+
+def test_the_decoder_keeps_the_code_when_rounded_to_half_precision(world, code):
+    vae = fitted_vae(code, world.batch(128).pictures)
+    latents = code(world.batch(16).pictures)
+    with torch.no_grad():
+        exact, rounded = vae.decode(latents).sample, vae.half().float().decode(latents).sample
+    assert peak_signal_to_noise(rounded, exact) > 40
+
+
+def test_an_autoencoder_without_room_for_the_code_is_refused(world, code):
+    with pytest.raises(ValueError, match=r"no room for a code of 32 channels in widths \(16, 32"):
+        write_code(build_vae(widths=(16, 32, 64, 64)), code, world.batch(8).pictures)
+    with pytest.raises(ValueError, match="8 norm groups"):
+        write_code(build_vae(norm_groups=8), code, world.batch(8).pictures)
 
 
 def test_sparsity_is_one_for_flat_and_small_for_single_activations():
@@ -247,25 +317,104 @@ def test_sparsity_is_one_for_flat_and_small_for_single_activations():
     assert penalty.take() == pytest.approx(1 / 8, abs=1e-4)
 
 
-def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world):
-    torch.manual_seed(0)
-    vae = build_vae(widths=(8, 8, 8, 8)).eval().requires_grad_(False)
-    tokenizer = load_tokenizer(write_tokenizer(tmp_path / "t", CONCEPTS, STYLES))
-    levers = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1)
-    model = nn.ModuleDict(
-        {
-            "unet": build_unet(levers),
-            "text_encoder": build_text_encoder(tokenizer, width=8),
-        }
-    )
-    pool = LatentPool(world, tokenizer, size=16)
+TINY = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1)
+
+
+def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world, code, tokenizer):
+    model = fresh_model(tokenizer, TINY)
+    pool = LatentPool(world, code, tokenizer, size=16)
     config = LoopConfig(32, batch_size=8, warmup=8, log_every=8)
-    average = train_diffusion(model, pool, levers, config, tmp_path / "run")
+    average = train_diffusion(model, pool, TINY, config, tmp_path / "run", record={"note": "x"})
     assert any(weight.any() for weight in find_layers(average["unet"]).values())
+    vae = fitted_vae(code, world.batch(32).pictures)
     pictures = generate(assemble(average, vae, tokenizer), ["a disc"], [0], steps=2)
     assert pictures.shape == (1, 64, 64, 3)
     rows = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert {"loss", "error", "sparsity"} <= set(json.loads(rows[-1]))
+    assert json.loads((tmp_path / "run" / "done.json").read_text())["note"] == "x"
+
+
+def _write_model(folder, tokenizer, levers=TINY, *, seed=1):
+    model = fresh_model(tokenizer, levers, seed=seed)
+    for part in ("unet", "text_encoder"):
+        model[part].half().save_pretrained(folder / part)
+    return model
+
+
+def test_a_run_starts_from_given_weights_and_its_record_says_so(tmp_path, tokenizer):
+    given = _write_model(tmp_path / "first", tokenizer)
+    (tmp_path / "first" / "done.json").write_text('{"pictures": 7}')
+    dropout = dataclasses.replace(TINY, resnet_dropout=0.3)
+    model, record = starting_model(tmp_path / "first", tokenizer, dropout, tmp_path / "run")
+    for (name, ours), theirs in zip(model.named_parameters(), given.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs.float()), name
+    assert model["unet"].config["dropout"] == 0.3
+    assert record["start"]["training"] == {"pictures": 7}
+    assert {len(digest) for digest in record["start"]["sha256"].values()} == {64}
+    assert str(tmp_path) not in json.dumps(record)
+
+    fresh, nothing = starting_model(None, tokenizer, TINY, tmp_path / "other")
+    assert nothing == {} and fresh["unet"].config.in_channels == 32
+
+
+def test_a_resumed_run_cannot_claim_another_start(tmp_path, tokenizer):
+    _write_model(tmp_path / "first", tokenizer, seed=1)
+    _write_model(tmp_path / "second", tokenizer, seed=2)
+    run = tmp_path / "run"
+    starting_model(tmp_path / "first", tokenizer, TINY, run)
+    (run / "checkpoint.pt").touch()
+    starting_model(tmp_path / "first", tokenizer, TINY, run)
+    for start in (tmp_path / "second", None):
+        with pytest.raises(ValueError, match="started from other weights"):
+            starting_model(start, tokenizer, TINY, run)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path, tokenizer):
+    with pytest.raises(FileNotFoundError, match="is nothing to start from"):
+        starting_model(tmp_path, tokenizer, TINY, tmp_path / "run")
+    _write_model(tmp_path / "first", tokenizer)
+    wider = dataclasses.replace(TINY, width=16)
+    with pytest.raises(ValueError, match="block_out_channels"):
+        starting_model(tmp_path / "first", tokenizer, wider, tmp_path / "run")
+    other = load_tokenizer(write_tokenizer(tmp_path / "t2", ["zebra crossing"], STYLES))
+    with pytest.raises(ValueError, match="another list of concepts"):
+        starting_model(tmp_path / "first", other, TINY, tmp_path / "run")
+
+
+def test_a_run_folder_is_packed_in_half_precision_with_its_records(tmp_path, monkeypatch):
+    for name in ("CODE_PICTURES", "NORM_PICTURES", "SCORE_PICTURES"):
+        monkeypatch.setattr(f"rbtc.emoji.train.{name}", 128)
+    wanted = {(c, s): _icon(c, "plain") for c in CONCEPTS for s in sets.STYLES}
+    run, target = tmp_path / "run", tmp_path / "emoji-sd"
+    path = fit_code_stage(run, wanted, CONCEPTS)
+    stamp = path.stat().st_mtime_ns
+    assert fit_code_stage(run, wanted, CONCEPTS).stat().st_mtime_ns == stamp  # it stays
+    assert write_vae_stage(run, wanted, CONCEPTS)["decoder_psnr"] > 20
+    with pytest.raises(FileNotFoundError, match="finish the stage `diffusion`"):
+        pack(run, CONCEPTS, target)
+    tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", CONCEPTS, sets.STYLES))
+    _write_model(run / "diffusion", tokenizer)
+    (run / "diffusion" / "done.json").write_text('{"pictures": 7}')
+    pack(run, CONCEPTS, target)
+
+    record = json.loads((target / "training.json").read_text())
+    assert record["diffusion"] == {"pictures": 7}
+    assert record["vae"]["code_psnr"] > 20
+    assert json.loads((target / "concepts.json").read_text())["concepts"] == CONCEPTS
+    assert load_code(target / "code.safetensors").components.shape == (192, 32)
+    for file in target.rglob("*.json"):
+        assert str(tmp_path) not in file.read_text()
+    pipe = StableDiffusionPipeline.from_pretrained(target, torch_dtype=torch.float32)
+    assert generate(pipe, ["a disc"], [0], steps=2).shape == (1, 64, 64, 3)
+    _, start = starting_model(target, tokenizer, TINY, tmp_path / "next")
+    assert start["start"]["training"] == {"pictures": 7}
+
+    other = tmp_path / "other"
+    _write_model(other, tokenizer, seed=5)
+    pack(run, CONCEPTS, target, start=other)
+    record = json.loads((target / "training.json").read_text())
+    assert record["diffusion"]["start"]["training"] is None
 
 
 def test_a_judge_learns_is_saved_and_loads(tmp_path, sheet):

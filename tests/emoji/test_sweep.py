@@ -47,6 +47,7 @@ def test_a_variant_is_trained_and_scored(tmp_path):
         probed=concepts[:2],
         scenes=["blue background"],
         styles=styles,
+        house="plain",
     )
     assert row["variant"] == "tiny" and row["pictures"] == 64
     for name in ("error@999", "without_ffn", "erased", "others", "density", "s[1/8]/s[0]"):
