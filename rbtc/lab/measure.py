@@ -16,7 +16,7 @@ import pandas as pd
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
-from rbtc.lab.store import Store
+from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
 from rbtc.models.generate import generate
@@ -228,7 +228,8 @@ class Measure:
         """Prompts and seeds of an accuracy."""
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
-        seeds = list(range(first_seed, first_seed + images))
+        (first,) = whole_seeds([first_seed])
+        seeds = list(range(first, first + images))
         if subject.kind == "style":
             prompts = style_prompts(self.profile, subject.word)
             return [prompts[seed % len(prompts)] for seed in seeds], seeds
@@ -263,7 +264,7 @@ class Measure:
 
 def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[str], list[int]]:
     """One prompt per seed; a single prompt serves all seeds."""
-    seeds = [int(seed) for seed in seeds]
+    seeds = whole_seeds(seeds)
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
     if len(prompts) != len(seeds):
         raise ValueError(

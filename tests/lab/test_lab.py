@@ -356,6 +356,10 @@ def test_prompts_and_seeds_must_match(lab):
         lab.measure.images(lab.pretrained, ["a", "b"], range(3))
     with pytest.raises(ValueError, match="one seed each"):
         lab.measure.images(lab.pretrained, "a church", [])
+    with pytest.raises(ValueError, match=r"whole numbers, not 0\.5"):
+        lab.measure.images(lab.pretrained, "a church", [0.5])
+    with pytest.raises(ValueError, match=r"whole numbers, not 0\.5"):
+        lab.measure.accuracy(lab.pretrained, "church", 2, first_seed=0.5)
 
 
 # ---- judgements ----------------------------------------------------------------------------------
