@@ -5,6 +5,7 @@ was pruned to exactly zero therefore stays zero: on zero-pruned models this base
 the survivors and cannot bring anything back.
 """
 
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -111,6 +112,8 @@ def _check(weight: Tensor, bits: int, group_size: int | None, codebook: str) -> 
         raise ValueError(f"weight holds {bad} NaN or infinite values; reload the checkpoint")
     if codebook not in _CODEBOOKS:
         raise ValueError(f"codebook is {codebook!r}, expected one of {', '.join(_CODEBOOKS)}")
+    if not isinstance(bits, Integral):
+        raise ValueError(f"bits is {bits!r}, expected a whole number from 2 to 8")
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}, expected 2 to 8")
     if codebook != "int" and bits != 4:

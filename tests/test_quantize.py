@@ -103,6 +103,8 @@ def test_quant_recover_cannot_bring_pruned_weights_back():
         (torch.ones(2, 2, dtype=torch.int32), {}, "weight is torch.int32"),
         (torch.tensor([[1.0, torch.nan]]), {}, "holds 1 NaN or infinite"),
         (torch.ones(2, 6), {"codebook": "int4"}, "codebook is 'int4'"),
+        (torch.ones(2, 6), {"bits": 2.5}, "bits is 2.5, expected a whole number"),
+        (torch.ones(2, 6), {"bits": "4"}, "bits is '4', expected a whole number"),
         (torch.ones(2, 6), {"bits": 1}, "bits is 1, expected 2 to 8"),
         (torch.ones(2, 6), {"bits": 8, "codebook": "nf4"}, "the nf4 code book has 4"),
         (torch.ones(2, 6), {"group_size": 4}, "expected a divisor of the 6 columns"),

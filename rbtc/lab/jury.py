@@ -10,7 +10,7 @@ import torch
 
 from rbtc.lab.digests import model_digest
 from rbtc.models.evaluate import clip_similarity
-from rbtc.models.judges import load_clip, load_judge
+from rbtc.models.judges import load_clip, load_judge, read_card
 from rbtc.models.profiles import Profile
 
 
@@ -49,6 +49,23 @@ class Jury:
     def loaded(self, kind: str) -> bool:
         """Whether the judge of a kind is in memory."""
         return kind in self._judges
+
+    def names(self, kind: str) -> tuple[str, ...] | None:
+        """The classes a judge tells apart, without loading it; None where that cannot be told.
+
+        A judge that came as an object is asked for its ``names``, a folder's are in its judge.json.
+
+        Raises:
+            FileNotFoundError: the judge's folder is not there.
+            ValueError: the profile has no such judge, or its judge.json is damaged.
+        """
+        if kind in self.given:
+            names = getattr(self._judges[kind], "names", None)
+            return None if names is None else tuple(names)
+        place = self._place(kind)
+        if kind == "clip" or not isinstance(place, Path):
+            return None  # a CLIP has no classes; a built-in judge's come with its weights
+        return tuple(read_card(place, "resnet")["names"])
 
     def identity(self, kind: str) -> str | None:
         """What a judgement is filed under: a digest of the judge; None where a given one has none.

@@ -7,6 +7,7 @@ have lines that match, so they can be compared picture by picture.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
-from rbtc.lab.store import Store
+from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
 from rbtc.models.generate import generate
@@ -137,6 +138,10 @@ class Measure:
             variant: whose pictures.
             asked: concepts, all objects or all styles, and how many pictures of each.
             first_seed: of each concept.
+
+        Raises:
+            ValueError: concepts of several kinds, or one that the judge has no class for; nothing
+                has been drawn then.
         """
         tasks = [(subject, *self._asked(subject, n, first_seed)) for subject, n in asked]
         frame = pd.DataFrame(
@@ -150,11 +155,29 @@ class Measure:
         kinds: set[Kind] = {subject.kind for subject, _, _ in tasks}
         if len(kinds) != 1:
             raise ValueError(f"ask for concepts of one kind at a time, not {sorted(kinds)}")
-        frame["seen"] = self.predictions(
-            variant, list(frame["prompt"]), list(frame["seed"]), kinds.pop()
-        )
+        kind = kinds.pop()
+        self._check_known(kind, [subject.word for subject, _, _ in tasks])
+        frame["seen"] = self.predictions(variant, list(frame["prompt"]), list(frame["seed"]), kind)
         frame["hit"] = frame["seen"].str.casefold() == frame["asked"].str.casefold()
         return frame
+
+    def _check_known(self, kind: Kind, words: Sequence[str]) -> None:
+        """Refuse concepts that a judge can only ever miss."""
+        names = self.jury.names(kind)
+        known = {name.casefold(): name for name in names or ()}
+        unknown = [word for word in dict.fromkeys(words) if word.casefold() not in known]
+        if names is None or not unknown:
+            return
+        close = {
+            known[match]: None
+            for word in unknown
+            for match in difflib.get_close_matches(word.casefold(), known, 3, 0.5)
+        }
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else ""
+        raise ValueError(
+            f"the {kind} judge has no class for {', '.join(map(repr, unknown))}: "
+            f"{hint or f'it knows {len(known)}, for example {list(names)[:8]}'}"
+        )
 
     def accuracy(
         self, variant: Variant, concept: str | Subject, images: int = 100, first_seed: int = 0
@@ -205,7 +228,8 @@ class Measure:
         """Prompts and seeds of an accuracy."""
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
-        seeds = list(range(first_seed, first_seed + images))
+        (first,) = whole_seeds([first_seed])
+        seeds = list(range(first, first + images))
         if subject.kind == "style":
             prompts = style_prompts(self.profile, subject.word)
             return [prompts[seed % len(prompts)] for seed in seeds], seeds
@@ -240,7 +264,7 @@ class Measure:
 
 def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[str], list[int]]:
     """One prompt per seed; a single prompt serves all seeds."""
-    seeds = [int(seed) for seed in seeds]
+    seeds = whole_seeds(seeds)
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
     if len(prompts) != len(seeds):
         raise ValueError(

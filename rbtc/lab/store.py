@@ -6,16 +6,19 @@ numbers. The configuration holds no times and no paths, so the same request find
 anywhere. The device is left out on purpose: pictures made on a GPU serve a reader without one.
 
 Files are written beside their final place and moved there in one step. A run that is killed loses
-the batch it was working on, nothing else, and a second run goes on from there.
+the batch it was working on, nothing else, and a second run goes on from there. Every file says what
+it was filed under, so that one in another's place is found out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import operator
+import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +32,36 @@ BLOCK = 8
 """Pictures of one prompt are filed in blocks of this many neighbouring seeds."""
 
 
+_DAY = 24 * 60 * 60
 _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
+
+
+class _OldEntry(Exception):
+    """An entry of the time before entries carried their key: nobody's fault."""
+
+
+def whole_seeds(seeds: Iterable[Any]) -> list[int]:
+    """Seeds as whole numbers.
+
+    Raises:
+        ValueError: one that is none: 0.5 and 0.7 would both have been seed 0.
+    """
+    whole: list[int] = []
+    for seed in seeds:
+        try:
+            whole.append(operator.index(seed))
+        except TypeError as error:
+            raise ValueError(
+                f"seeds must be whole numbers, not {seed!r} ({type(seed).__name__})"
+            ) from error
+    return whole
 
 
 class Store:
     """A folder of results, addressed by what they were made from.
 
     Several processes may share one folder: the worst that can happen is that both compute the same
-    thing.
+    thing. Neither loses what the other filed.
 
     Args:
         root: the folder; None takes ``runs`` under `cache_root`. It is made at the first write.
@@ -46,6 +71,7 @@ class Store:
         self.root = Path(root).expanduser() if root is not None else cache_root() / "runs"
         self.reused: Counter[str] = Counter()
         self.computed: Counter[str] = Counter()
+        self._swept = False
 
     def key(self, config: Mapping[str, Any], code: Sequence[Callable[..., Any]] = ()) -> str:
         """Sha256 (64 hex digits) of a configuration, the functions ``code`` and the libraries."""
@@ -86,7 +112,9 @@ class Store:
             (uint8 pictures (n, h, w, 3) in the order asked for, whether all were there already).
 
         Raises:
-            ValueError: lists that are empty or of unequal length, or pictures of the wrong kind.
+            ValueError: lists that are empty or of unequal length, seeds that are no whole numbers,
+                or pictures of the wrong kind.
+            OSError: the store's folder cannot be written.
         """
         if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
             raise ValueError(
@@ -95,7 +123,7 @@ class Store:
             )
         if batch < 1:
             raise ValueError(f"batch must be at least 1, not {batch}")
-        wanted = [(str(p), int(s)) for p, s in zip(prompts, seeds, strict=True)]
+        wanted = [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
         stem = self.key(config, code)
         have: dict[tuple[str, int], np.ndarray] = {}
         for address in dict.fromkeys((p, s // BLOCK) for p, s in wanted):
@@ -113,7 +141,8 @@ class Store:
                     )
                 have.update(zip(part, made, strict=True))
                 for address in dict.fromkeys((p, s // BLOCK) for p, s in part):
-                    self._write_block(stem, address, have)
+                    # What another process has filed meanwhile stays, here as on disk.
+                    have.update(self._write_block(stem, address, have))
                 bar.update(len(part))
         return np.stack([have[pair] for pair in wanted]), not missing  # (n, h, w, 3)
 
@@ -129,16 +158,19 @@ class Store:
         Returns:
             (name -> tensor, whether they were there already).
         """
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import save_file
 
-        path = self._path("weights", self.key(config, code), "safetensors")
+        key = self.key(config, code)
+        path = self._path("weights", key, "safetensors")
 
         def read() -> dict[str, torch.Tensor]:
             with safe_open(path, "pt") as stream:
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}
-                if (stream.metadata() or {}).get("digest") != tensors_digest(tensors):
-                    raise ValueError("its digest does not match its content")
+                notes = stream.metadata() or {}
+            if notes.get("digest") != tensors_digest(tensors):
+                raise ValueError("its digest does not match its content")
+            _check_key(notes, key)
             return tensors
 
         found = self._try(path, read)
@@ -148,8 +180,15 @@ class Store:
         made = {n: t.detach().cpu().contiguous() for n, t in sorted(make().items())}
         # Tensors that share memory cannot be saved; clones never do.
         clones = {name: tensor.clone() for name, tensor in made.items()}
-        notes = {"digest": tensors_digest(made), "config": canonical(config)}
-        write_whole(path, lambda target: save_file(clones, target, metadata=notes))
+        notes = {"digest": tensors_digest(made), "config": canonical(config), "key": key}
+
+        def write(target: Path) -> None:
+            try:
+                save_file(clones, target, metadata=notes)
+            except SafetensorError as error:  # it wraps a full disk, say
+                raise OSError(str(error)) from error
+
+        self._write(path, write)
         self._count("weights", 0, 1)
         return made, False
 
@@ -165,12 +204,14 @@ class Store:
         Returns:
             (the value, whether it was there already).
         """
-        path = self._path("json", self.key(config, code), "json")
+        key = self.key(config, code)
+        path = self._path("json", key, "json")
 
         def read() -> Any:
             entry = json.loads(path.read_text("utf-8"))
             if entry["digest"] != text_digest(entry["value"]):
                 raise ValueError("its digest does not match its content")
+            _check_key(entry, key)
             return entry
 
         found = self._try(path, read)
@@ -178,9 +219,9 @@ class Store:
             self._count("json", 1, 0)
             return found["value"], True
         value = json.loads(canonical(make()))
-        entry = {"config": config, "digest": text_digest(value), "value": value}
+        entry = {"config": config, "digest": text_digest(value), "key": key, "value": value}
         text = canonical(entry)
-        write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
+        self._write(path, lambda target: target.write_text(text, encoding="utf-8"))
         self._count("json", 0, 1)
         return value, False
 
@@ -203,58 +244,123 @@ class Store:
     def _path(self, kind: str, key: str, suffix: str) -> Path:
         return self.root / kind / key[:2] / f"{key}.{suffix}"
 
-    def _try(self, path: Path, read: Callable[[], Any]) -> Any | None:
+    def _write(self, path: Path, write: Callable[[Path], Any]) -> None:
+        """Write a file whole; before the first one, sweep up after runs that were killed."""
+        try:
+            self._sweep()
+            write_whole(path, write)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OSError:
+        return type(error)(
+            f"the store's folder {self.root} cannot be written ({error}): set RBTC_CACHE to a "
+            "folder of your own with enough free space, or give the lab another `store`"
+        )
+
+    def _sweep(self) -> None:
+        """Remove temporary files that are a day old: their writers are gone."""
+        if self._swept:
+            return
+        self._swept = True
+        for kind in _KINDS:
+            for path in (self.root / kind).glob("*/.*.tmp"):
+                try:
+                    if path.stat().st_mtime < time.time() - _DAY:
+                        path.unlink()
+                except OSError:
+                    continue  # another process was faster, or it is not ours to remove
+
+    def _try(self, path: Path, read: Callable[[], Any], *, warn: bool = True) -> Any | None:
         """Read a file; None when it is not there, or damaged (which is worth a warning)."""
         try:
             return read() if path.is_file() else None
+        except _OldEntry:
+            return None
         except PermissionError:
             raise
         except Exception as error:
             # A damaged file can fail anywhere inside zip, JSON, numpy or safetensors; whatever
             # went wrong, computing it again is right.
-            warnings.warn(
-                f"{path} is damaged and will be computed again ({error})",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            if warn:
+                warnings.warn(
+                    f"{path} is damaged and will be computed again ({error})",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
             return None
 
     def _block_path(self, stem: str, address: tuple[str, int]) -> Path:
-        key = hashlib.sha256(canonical([stem, *address]).encode()).hexdigest()
+        key = hashlib.sha256(_block_key(stem, address).encode()).hexdigest()
         return self._path("images", key, "npz")
 
-    def _read_block(self, stem: str, address: tuple[str, int]) -> dict[tuple[str, int], np.ndarray]:
+    def _read_block(
+        self, stem: str, address: tuple[str, int], *, warn: bool = True
+    ) -> dict[tuple[str, int], np.ndarray]:
         path = self._block_path(stem, address)
 
         def read() -> dict[tuple[str, int], np.ndarray]:
             with np.load(path, allow_pickle=False) as file:  # zip members carry a checksum
                 seeds, images = file["seeds"], file["images"]
+                notes = {"key": str(file["key"])} if "key" in file else {}
             if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(seeds):
                 raise ValueError(f"it holds {images.dtype} of shape {images.shape}")
+            _check_key(notes, _block_key(stem, address))
             return {
                 (address[0], int(seed)): image for seed, image in zip(seeds, images, strict=True)
             }
 
-        return self._try(path, read) or {}
+        return self._try(path, read, warn=warn) or {}
 
     def _write_block(
         self,
         stem: str,
         address: tuple[str, int],
         have: Mapping[tuple[str, int], np.ndarray],
-    ) -> None:
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """Add pictures to what a block holds by now; returns what it holds then."""
+        from filelock import FileLock
+
         prompt, block = address
-        seeds = [s for s in range(block * BLOCK, (block + 1) * BLOCK) if (prompt, s) in have]
-        content = {
-            "seeds": np.array(seeds, dtype=np.int64),
-            "images": np.stack([have[prompt, s] for s in seeds]),
+        mine = {
+            (prompt, s): have[prompt, s]
+            for s in range(block * BLOCK, (block + 1) * BLOCK)
+            if (prompt, s) in have
         }
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # One lock for all blocks: it is held for the write of a few pictures, no longer.
+            with FileLock(self.root / ".lock"):
+                # Who damaged the block was told so when it was read first.
+                merged = mine | self._read_block(stem, address, warn=False)
+                seeds = sorted(s for _, s in merged)
+                content = {
+                    "seeds": np.array(seeds, dtype=np.int64),
+                    "images": np.stack([merged[prompt, s] for s in seeds]),
+                    "key": np.array(_block_key(stem, address)),  # ASCII, whatever the prompt
+                }
 
-        def write(target: Path) -> None:
-            with target.open("wb") as stream:
-                np.savez_compressed(stream, **content)
+                def write(target: Path) -> None:
+                    with target.open("wb") as stream:
+                        np.savez_compressed(stream, **content)
 
-        write_whole(self._block_path(stem, address), write)
+                self._sweep()
+                write_whole(self._block_path(stem, address), write)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return merged
+
+
+def _block_key(stem: str, address: tuple[str, int]) -> str:
+    return canonical([stem, *address])
+
+
+def _check_key(notes: Mapping[str, Any], key: str) -> None:
+    """Whether an entry is what was asked for, and not another that was copied over it."""
+    if "key" not in notes:
+        raise _OldEntry
+    if notes["key"] != key:
+        raise ValueError("it was filed under another key")
 
 
 def _bar(total: int, label: str, shown: bool) -> Any:

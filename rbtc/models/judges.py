@@ -8,6 +8,7 @@ never on generated pictures.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from rbtc.models.tokenizers import load_tokenizer
 
 
 def build_resnet(classes: int, *, layers: Sequence[int] = (1, 1, 1, 1)) -> nn.Module:
@@ -32,27 +35,97 @@ def build_clip(config: dict[str, Any]) -> nn.Module:
     return CLIP(**config)
 
 
-def _read(folder: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_card(folder: str | Path, kind: str) -> dict[str, Any]:
+    """The content of a judge's ``judge.json``, checked; the weights are not read.
 
+    Args:
+        folder: the judge.
+        kind: "resnet" or "clip".
+
+    Raises:
+        FileNotFoundError: no folder, or one without judge.json and model.safetensors.
+        ValueError: the card is damaged, of another kind, or its names or layers make no judge.
+    """
     folder = Path(folder)
-    card, weights = folder / "judge.json", folder / "model.safetensors"
-    if not card.exists() or not weights.exists():
+    if not all((folder / name).is_file() for name in ("judge.json", "model.safetensors")):
+        what = "is no judge" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"{folder} is no judge: expected judge.json and model.safetensors in it; restore the "
+            f"{folder} {what}: expected judge.json and model.safetensors in it; restore the "
             "folder from the repository or train it with `python -m rbtc.emoji.train judge`"
         )
     try:
-        content = json.loads(card.read_text(encoding="utf-8"))
-        state = load_file(weights)
-    except (json.JSONDecodeError, SafetensorError) as error:
+        card = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(
             f"{folder} is damaged ({error}): restore it from the repository"
         ) from error
-    if content.get("kind") != kind:
-        raise ValueError(f"{folder} holds a {content.get('kind')!r} judge, expected {kind!r}")
-    return content, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    found = card.get("kind") if isinstance(card, dict) else card
+    if found != kind:
+        raise ValueError(f"{folder} holds a {found!r} judge, expected {kind!r}")
+    if kind == "resnet":
+        _check_names(folder, card.get("names"))
+        layers = card.get("layers")
+        if not (
+            isinstance(layers, list)
+            and len(layers) == 4
+            and all(type(n) is int and 0 < n <= 64 for n in layers)
+        ):
+            raise ValueError(
+                f"{folder / 'judge.json'}: layers must be four numbers of blocks from 1 to 64, "
+                f"not {layers!r}: restore the folder"
+            )
+    elif not isinstance(card.get("model"), dict):
+        raise ValueError(
+            f"{folder / 'judge.json'}: model must be open_clip's configuration, not "
+            f"{card.get('model')!r}: restore the folder"
+        )
+    return card
+
+
+def _check_names(folder: Path, names: Any) -> None:
+    """Names are told apart as `Measure.hits` compares them, whatever their case."""
+    problem = None
+    if not isinstance(names, list) or not names:
+        problem = f"must be a list of class names in column order, not {names!r}"
+    elif wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
+        problem = f"must be words, not {wrong[0]!r}"
+    elif twice := [n for n, k in Counter(name.casefold() for name in names).items() if k > 1]:
+        problem = f"must differ, but {twice[0]!r} stands there twice"
+    if problem:
+        raise ValueError(f"{folder / 'judge.json'}: names {problem}: restore the folder")
+
+
+def _fill(model: nn.Module, folder: str | Path) -> nn.Module:
+    """Read a judge's weights into a model of its architecture, every tensor or none.
+
+    Raises:
+        ValueError: the file is damaged, not of this architecture, or holds NaN or infinity.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(folder) / "model.safetensors"
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): restore the judge's folder") from error
+    own = model.state_dict()
+    problem = None
+    if lacking := sorted(own.keys() - state.keys()):
+        problem = f"lacks {len(lacking)} tensors of the architecture, {lacking[0]!r} for one"
+    elif spare := sorted(state.keys() - own.keys()):
+        problem = f"holds {len(spare)} tensors that are none of its own, {spare[0]!r} for one"
+    elif odd := [name for name in own if own[name].shape != state[name].shape]:
+        problem = (
+            f"holds {odd[0]!r} of shape {tuple(state[odd[0]].shape)}, and judge.json's names and "
+            f"architecture make it {tuple(own[odd[0]].shape)}"
+        )
+    elif bad := [name for name in own if not state[name].isfinite().all()]:
+        problem = f"holds NaN or infinite values in {bad[0]!r}"
+    if problem:
+        raise ValueError(f"{path} {problem}: restore the judge's folder or train it again")
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return model
 
 
 def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -148,6 +221,10 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
     """Load a concept or style judge from its folder, or "resnet50-imagenet1k-v2" by name.
 
     The latter's weights are fetched and cached by torchvision.
+
+    Raises:
+        FileNotFoundError: no such folder, or a file of it is missing.
+        ValueError: the card or the weights are damaged.
     """
     if str(folder) == "resnet50-imagenet1k-v2":
         from torchvision.models import ResNet50_Weights, resnet50
@@ -155,20 +232,30 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
         weights = ResNet50_Weights.IMAGENET1K_V2
         names = weights.meta["categories"]
         return ImageNetJudge(resnet50(weights=weights).to(device), weights.transforms(), names)
-    card, state = _read(folder, "resnet")
-    model = build_resnet(len(card["names"]), layers=card["layers"])
-    model.load_state_dict(state)
+    card = read_card(folder, "resnet")
+    model = _fill(build_resnet(len(card["names"]), layers=card["layers"]), folder)
     return ResNetJudge(model.to(device), card)
 
 
 def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge:
-    """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``)."""
-    from rbtc.emoji.text import load_tokenizer
+    """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``).
 
-    card, state = _read(folder, "clip")
-    model = build_clip(card["model"])
-    model.load_state_dict(state)
-    return ClipJudge(model.to(device), card, load_tokenizer(Path(folder) / "tokenizer"))
+    Raises:
+        FileNotFoundError: no such folder, or a file of it is missing.
+        ValueError: the card, the weights or the tokenizer are damaged.
+    """
+    card = read_card(folder, "clip")
+    try:
+        model = build_clip(card["model"])
+        length = int(model.context_length)  # pyright: ignore
+    except Exception as error:
+        # open_clip does not check its configuration: anything can go wrong with a wrong one.
+        raise ValueError(
+            f"{Path(folder) / 'judge.json'}: open_clip cannot build its model ({error}): restore "
+            "the folder"
+        ) from error
+    model = _fill(model, folder)
+    return ClipJudge(model.to(device), card, load_tokenizer(Path(folder) / "tokenizer", length))
 
 
 def save_judge(model: nn.Module, card: dict[str, Any], folder: str | Path) -> None:

@@ -1,13 +1,17 @@
-"""Pipelines: a profile's Stable Diffusion model, checked and loaded.
+"""Pipelines: a profile's Stable Diffusion model, checked, loaded, and checked again.
 
-A folder that is missing or damaged is found before the weights are read, and the message says what
-to do about it. Only safetensors are read, never a pickle.
+A folder that is missing, damaged or of another kind is found before the weights are read
+(`rbtc.models.folders`). The libraries then fill what a file does not hold with random numbers, and
+drop what the module does not know, both with no more than a warning; so every part that was loaded
+is held against its file.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +20,8 @@ from torch import nn
 
 from rbtc.files import data_root
 from rbtc.layers import find_layers
+from rbtc.models.folders import WEIGHTED, check_model_folder, single_file, weight_files
 from rbtc.models.profiles import Profile, load_profile
-
-
-def check_model_folder(folder: Path) -> Path:
-    """Make sure that a folder holds a whole Stable Diffusion model, and return it.
-
-    Reads the index and every safetensors header, not the weights, so it takes no time.
-
-    Raises:
-        FileNotFoundError: no folder, no ``model_index.json``, or a part without weights.
-        ValueError: the index or a safetensors file is damaged (cut short, say).
-    """
-    from safetensors import SafetensorError, safe_open
-
-    advice = "fetch or copy the model again, or point the profile's `model` at another folder"
-    index = folder / "model_index.json"
-    if not index.is_file():
-        what = "has no model_index.json" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"the model folder {folder} {what}: {advice}")
-    try:
-        parts = json.loads(index.read_text("utf-8"))
-        missing = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"} - parts.keys()
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{index} is damaged ({error}): {advice}") from error
-    if missing:
-        raise ValueError(f"{index} names no {sorted(missing)}: this is no Stable Diffusion model")
-    for part in ("unet", "vae", "text_encoder"):
-        files = sorted((folder / part).glob("*.safetensors"))
-        if not files:
-            raise FileNotFoundError(f"{folder / part} holds no .safetensors file: {advice}")
-        for file in files:
-            try:
-                with safe_open(file, "pt") as stream:
-                    stream.keys()
-            except (SafetensorError, OSError) as error:
-                raise ValueError(f"{file} is damaged ({error}): {advice}") from error
-    return folder
 
 
 def model_folder(profile: Profile) -> Path:
@@ -60,10 +29,12 @@ def model_folder(profile: Profile) -> Path:
 
     Raises:
         FileNotFoundError: the folder, or the hub's model, is not there.
-        ValueError: the folder is damaged.
+        ValueError: the folder is damaged, or no folder of a Stable Diffusion 1.x model.
     """
     place = profile.locate(profile.model)
     if isinstance(place, str):
+        if place.endswith(".safetensors"):
+            raise ValueError(single_file(place))
         from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
         try:
@@ -100,7 +71,8 @@ def load_pipeline(profile: Profile | str, device: str | torch.device | None = No
 
     Raises:
         FileNotFoundError: the model is not there.
-        ValueError: it is damaged, has no feed-forward output matrices, or the device is unknown.
+        ValueError: it is damaged, is not what its files say, has no feed-forward output matrices,
+            or the device is unknown.
     """
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
         StableDiffusionPipeline,
@@ -131,6 +103,8 @@ def load_pipeline(profile: Profile | str, device: str | torch.device | None = No
             f"the model folder {folder} cannot be loaded as a Stable Diffusion pipeline: {error}"
         ) from error
     check_unet(pipe.unet, str(folder))
+    for part in WEIGHTED:
+        check_loaded(part, getattr(pipe, part), weight_files(folder / part))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
 
@@ -147,3 +121,107 @@ def check_unet(unet: Any, origin: str) -> None:
         find_layers(unet)
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from error
+
+
+# What AutoencoderKL's attention was called before diffusers 0.18; the published Stable Diffusion
+# v1.5 still has it.
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+_OLD_NAME = re.compile(rf"(attentions\.\d+\.)({'|'.join(_OLD_ATTENTION)})\.(weight|bias)$")
+
+
+def check_loaded(part: str, module: nn.Module, files: Sequence[Path]) -> None:
+    """Refuse a module that is not, tensor by tensor, what its safetensors files hold.
+
+    Libraries of another version may have dropped or added a prefix of all names (the text encoder's
+    "text_model."), and old autoencoders name their attention differently. Such tensors are paired,
+    and since a name that only looks alike proves nothing, their values are compared too, in the
+    loaded dtype. ``position_ids`` are counted, not learnt, and may be on one side only.
+
+    Args:
+        part: what to call it: "unet", "vae" or "text_encoder".
+        module: the loaded part.
+        files: the safetensors it was loaded from.
+
+    Raises:
+        ValueError: a tensor without its counterpart, of another shape, or of other values.
+    """
+    from safetensors import safe_open
+
+    state = {n: t for n, t in module.state_dict().items() if not _is_counted(n)}
+    places: dict[str, Path] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        with safe_open(file, "pt") as stream:
+            for name in filter(lambda n: not _is_counted(n), stream.keys()):
+                if name in places:
+                    raise ValueError(_unlike(part, files, f"{name!r} is in two of its files"))
+                places[name] = file
+                shapes[name] = tuple(stream.get_slice(name).get_shape())
+    pairs = _pair(part, places, state)  # name in the file -> name in the module
+    spare, lacking = places.keys() - pairs.keys(), state.keys() - set(pairs.values())
+    if lacking:
+        what = f"{_some(lacking)} of the module not in its file, and would be random numbers"
+        raise ValueError(_unlike(part, files, what))
+    if spare:
+        raise ValueError(_unlike(part, files, f"{_some(spare)} of its file unknown to the module"))
+    for name, own in pairs.items():
+        value, shape = state[own], shapes[name]
+        convolution = part == "vae" and _OLD_NAME.search(name) is not None
+        same = shape == tuple(value.shape) or (convolution and shape == (*value.shape, 1, 1))
+        if same and name != own:
+            with safe_open(places[name], "pt") as stream:
+                stored = stream.get_tensor(name).reshape(value.shape)
+            same = torch.equal(stored.to(value.dtype), value.cpu())
+        if not same:
+            what = f"{name!r} does not have the shape or the values of the module's {own!r}"
+            raise ValueError(_unlike(part, files, what))
+
+
+def _is_counted(name: str) -> bool:
+    return name.rpartition(".")[2] == "position_ids"
+
+
+def _pair(part: str, stored: Any, state: Any) -> dict[str, str]:
+    """Names in a file -> names in a module, each of them once at most."""
+    pairs = {name: name for name in stored if name in state}
+    free = set(state) - set(pairs)
+    left: dict[str, str] = {}  # today's name -> name in the file
+    for name in sorted(set(stored) - set(pairs)):
+        today = name
+        if part == "vae":
+            today = _OLD_NAME.sub(lambda m: f"{m[1]}{_OLD_ATTENTION[m[2]]}.{m[3]}", name)
+        if today in free:
+            pairs[name] = today
+            free.remove(today)
+        else:
+            left[today] = name
+    # Of the prefixes that would make pairs, only the commonest is one that a library put there.
+    dropped = Counter(p for name in left for p, rest in _splits(name) if rest in free)
+    added = Counter(p for name in free for p, rest in _splits(name) if rest in left)
+    if added.total() > dropped.total():
+        prefix = added.most_common(1)[0][0]
+        return pairs | {left[n]: prefix + n for n in left if prefix + n in free}
+    if dropped:
+        prefix = dropped.most_common(1)[0][0]
+        return pairs | {left[prefix + n]: n for n in free if prefix + n in left}
+    return pairs
+
+
+def _splits(name: str) -> list[tuple[str, str]]:
+    """Every (prefix with its dot, rest) of a dotted name."""
+    return [(name[: i + 1], name[i + 1 :]) for i, c in enumerate(name) if c == "."]
+
+
+def _some(names: set[str]) -> str:
+    more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+    return f"{min(names)!r}{more}"
+
+
+def _unlike(part: str, files: Sequence[Path], what: str) -> str:
+    return (
+        f"the {part} that was loaded is not the one in {files[0].parent}: {what}; the file is "
+        "damaged (fetch or copy the model again) or the installed diffusers or transformers does "
+        "not fit it (install the versions in requirements.lock)"
+    )

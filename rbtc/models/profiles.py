@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -208,6 +209,13 @@ def _check(profile: Profile) -> None:
     }.items():
         if number < 1:
             raise ValueError(f"{key} must be at least 1, not {number}")
+    if pruning.calls > profile.steps + 1:  # PNDM calls the UNet once more than it has steps
+        raise ValueError(
+            f"conceptprune.calls is {pruning.calls}, and a picture has only {profile.steps} steps: "
+            "lower it, or raise `steps`"
+        )
+    if not math.isfinite(profile.guidance):
+        raise ValueError(f"guidance must be a finite number, not {profile.guidance}")
     if not (words.scenes and words.things and profile.classes):
         raise ValueError("prompts.scenes, prompts.things and classes must not be empty")
     for key, allowed in _TEMPLATE_WORDS.items():
@@ -222,6 +230,8 @@ def _check(profile: Profile) -> None:
     for key, template in sentences.items():
         if placeholders(template) - {"concept"}:
             raise ValueError(f"{key} may only use {{concept}}, not {template!r}")
+        if not placeholders(template):
+            raise ValueError(f"{key} must contain {{concept}}, and {template!r} does not")
     minors = [word for word in words.people if _MINORS.search(word)]
     if minors:
         raise ValueError(f"prompts.people must name adults only; take out {minors}")

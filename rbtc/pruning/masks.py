@@ -49,8 +49,8 @@ def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When the file is damaged, holds anything but 0 and 1, or does not fit the
-            weights.
+        ValueError: When the file is damaged or empty, holds anything but 0 and 1, or does not fit
+            the weights.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -62,6 +62,8 @@ def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    if not tensors:
+        raise ValueError(f"{path} holds no masks: write it again with save_masks")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.uint8 or (tensor > 1).any():
             raise ValueError(

@@ -1,5 +1,6 @@
 import ast
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,16 @@ from rbtc.stats import Proportion
 
 
 class Judge(stubs.Judge):
-    names = ("church", "star", "bus")
+    names = ("church", "star", "bus", "candle")
 
 
 class Styles(Judge):
-    names = ("noto", "fluent", "openmoji")
+    names = (
+        "noto",
+        "fluent",
+        "openmoji",
+        *set(stubs.PROFILE.styles) - {"noto", "fluent", "openmoji"},
+    )
 
 
 class TinyClip:
@@ -350,6 +356,10 @@ def test_prompts_and_seeds_must_match(lab):
         lab.measure.images(lab.pretrained, ["a", "b"], range(3))
     with pytest.raises(ValueError, match="one seed each"):
         lab.measure.images(lab.pretrained, "a church", [])
+    with pytest.raises(ValueError, match=r"whole numbers, not 0\.5"):
+        lab.measure.images(lab.pretrained, "a church", [0.5])
+    with pytest.raises(ValueError, match=r"whole numbers, not 0\.5"):
+        lab.measure.accuracy(lab.pretrained, "church", 2, first_seed=0.5)
 
 
 # ---- judgements ----------------------------------------------------------------------------------
@@ -414,6 +424,56 @@ def test_the_profiles_own_judge_is_loaded_when_something_is_to_be_judged(
     again = Lab(profile, pipeline=pipeline, store=folder, progress=False)
     assert again.measure.accuracy(again.pretrained, "church", 3) == found
     assert not again.jury.loaded("object")  # its word was on file
+
+
+class OfCandles(Judge):
+    names = ("Candle", "candelabra", "spoon")
+    digest = "candles"
+
+
+def test_a_concept_the_judge_does_not_know_is_refused_before_anything_is_drawn(
+    lab, monkeypatch, pipeline, tmp_path
+):
+    from rbtc.models.judges import build_resnet, save_judge
+
+    monkeypatch.setattr(
+        "rbtc.lab.measure.generate", lambda *args, **options: pytest.fail("a picture was drawn")
+    )
+    given = new_lab(pipeline, tmp_path / "s", classifier=OfCandles())
+    asked = [(given.subject(word), 3) for word in ("candle", "church", "bus")]
+    with pytest.raises(ValueError, match=r"object judge has no class for 'church', 'bus': "):
+        given.measure.hits(given.pretrained, asked)
+    card = {"kind": "resnet", "names": ["churches", "star"], "layers": [1, 1, 1, 1]}
+    save_judge(build_resnet(2), card, tmp_path / "judge")
+    evaluation = dataclasses.replace(PROFILE.evaluation, classifier=str(tmp_path / "judge"))
+    own = Lab(
+        dataclasses.replace(PROFILE, evaluation=evaluation),
+        pipeline=pipeline, store=tmp_path / "s", progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"no class for 'church': did you mean 'churches'"):
+        own.measure.accuracy(own.pretrained, "church", 3)
+    assert not own.jury.loaded("object")
+
+
+def test_names_of_judges_are_known_without_their_weights(tmp_path):
+    from rbtc.lab.jury import Jury
+
+    card = {"kind": "resnet", "names": ["church", "star"], "layers": [1, 1, 1, 1]}
+    (tmp_path / "judge.json").write_text(json.dumps(card))
+    (tmp_path / "model.safetensors").write_bytes(b"never read")
+    evaluation = dataclasses.replace(
+        PROFILE.evaluation, classifier=str(tmp_path), style_classifier="resnet50-imagenet1k-v2"
+    )
+    profile, cpu = dataclasses.replace(PROFILE, evaluation=evaluation), torch.device("cpu")
+    jury = Jury(profile, cpu, {"object": None})
+    assert jury.names("object") == ("church", "star")
+    assert jury.names("style") is None and jury.names("clip") is None
+    assert not jury.loaded("object")
+    assert Jury(profile, cpu, {"object": OfCandles()}).names("object") == OfCandles.names
+    assert Jury(profile, cpu, {"object": object()}).names("object") is None
+    (tmp_path / "judge.json").write_text(json.dumps({**card, "names": "church"}))
+    with pytest.raises(ValueError, match="names must be a list"):
+        jury.names("object")
 
 
 def test_judgements_that_cannot_be_made(lab, pipeline, folder):

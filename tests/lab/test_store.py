@@ -1,8 +1,12 @@
 import datetime
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,7 +51,8 @@ def store(tmp_path):
 
 
 def files(store, kind=""):
-    return sorted(p for p in (store.root / kind).rglob("*") if p.is_file())
+    found = (store.root / kind).rglob("*")
+    return sorted(p for p in found if p.is_file() and p.name != ".lock")
 
 
 def test_images_are_made_once_and_come_back_in_the_order_asked_for(store):
@@ -192,7 +197,114 @@ def test_bad_requests_are_refused(store):
         store.images(CONFIG, ["a"], [1], Painter(), batch=0)
     with pytest.raises(ValueError, match="expected 1 uint8 pictures"):
         store.images(CONFIG, ["a"], [1], lambda p, s: np.zeros((1, 2, 2, 3)), batch=1)
+    for seeds in ([0.5], [1.0], ["1"], [None]):
+        with pytest.raises(ValueError, match="seeds must be whole numbers, not"):
+            store.images(CONFIG, ["a"], seeds, Painter(), batch=1)
     assert files(store) == []
+    store.images(CONFIG, ["a"] * 2, [np.int64(1), torch.tensor(2)], Painter(), batch=2)
+
+
+def ask(store, kind, number, compute=True):
+    """A request that differs from others by its number."""
+
+    def make(value):
+        return value if compute else pytest.fail("was computed twice")
+
+    if kind == "images":
+        paint = Painter() if compute else lambda prompts, seeds: pytest.fail("was drawn twice")
+        return store.images(CONFIG, ["a" * number] * 8, range(8), paint, batch=8)
+    config = CONFIG | {"number": number}
+    if kind == "weights":
+        found, reused = store.weights(config, lambda: make({"w": torch.full((9,), number)}))
+        return found["w"].numpy(), reused
+    return store.json(config, lambda: make([number]))
+
+
+@pytest.mark.parametrize("kind", ["images", "weights", "json"])
+def test_a_file_in_the_place_of_another_is_damaged(store, kind):
+    first, _ = ask(store, kind, 1)
+    (one,) = files(store, kind)
+    second, _ = ask(store, kind, 2)
+    (two,) = set(files(store, kind)) - {one}
+    two.write_bytes(one.read_bytes())
+    with pytest.warns(RuntimeWarning, match="damaged .* filed under another key"):
+        again, reused = ask(store, kind, 2)
+    assert not reused
+    np.testing.assert_equal(again, second)
+    np.testing.assert_equal(ask(store, kind, 2, compute=False)[0], second)
+    np.testing.assert_equal(ask(store, kind, 1, compute=False)[0], first)
+
+
+@pytest.mark.parametrize("kind", ["images", "weights", "json"])
+def test_entries_of_old_stores_are_computed_again_without_a_warning(store, kind):
+    ask(store, kind, 1)
+    (path,) = files(store, kind)
+    if kind == "images":
+        with np.load(path) as file:
+            content = {name: file[name] for name in file if name != "key"}
+        np.savez_compressed(path, **content)
+    elif kind == "weights":
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(path)
+        save_file(tensors, path, metadata={"digest": tensors_digest(tensors)})
+    else:
+        entry = json.loads(path.read_text())
+        del entry["key"]
+        path.write_text(json.dumps(entry))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not ask(store, kind, 1)[1]
+        assert ask(store, kind, 1, compute=False)[1]
+
+
+def test_two_writers_of_one_block_lose_nothing(store):
+    other = Store(store.root)
+
+    def meanwhile(prompts, seeds):
+        other.images(CONFIG, ["a"] * 2, [1, 2], lambda p, s: Painter()(p, s) // 2, batch=2)
+        return Painter()(prompts, seeds)
+
+    ours, _ = store.images(CONFIG, ["a"] * 2, [2, 3], meanwhile, batch=2)
+    never = Painter(fail_at=0)
+    filed, reused = Store(store.root).images(CONFIG, ["a"] * 3, [1, 2, 3], never, batch=3)
+    assert reused
+    np.testing.assert_array_equal(filed[1:], ours)  # what was filed first is what both see
+    np.testing.assert_array_equal(filed[0], picture("a", 1) // 2)
+
+
+def test_writers_in_many_threads_lose_nothing(store):
+    def write(seed):
+        Store(store.root).images(CONFIG, ["a"], [seed], Painter(), batch=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(BLOCK)))
+    _, reused = store.images(CONFIG, ["a"] * BLOCK, range(BLOCK), Painter(), batch=8)
+    assert reused
+
+
+def test_leftovers_of_killed_runs_are_swept_after_a_day(store):
+    for kind in ("images", "weights", "json"):
+        ask(store, kind, 1)
+        for name, hours in ((".old.npz.1.tmp", 25), (".new.npz.2.tmp", 23)):
+            path = files(store, kind)[0].with_name(name)
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - hours * 3600,) * 2)
+    before = len(files(store))
+    again = Store(store.root)
+    ask(again, "json", 1, compute=False)
+    assert len(files(store)) == before  # reading removes nothing
+    ask(again, "json", 2)
+    names = [path.name for path in files(store)]
+    assert names.count(".new.npz.2.tmp") == 3 and ".old.npz.1.tmp" not in names
+
+
+@pytest.mark.parametrize("kind", ["images", "weights", "json"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, kind):
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "runs")
+    with pytest.raises(OSError, match=r"file/runs cannot be written .*: set RBTC_CACHE to a"):
+        ask(store, kind, 1)
 
 
 @pytest.mark.parametrize(

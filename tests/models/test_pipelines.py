@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from rbtc.models.pipelines import load_pipeline, model_folder
+from rbtc.models.folders import weight_files
+from rbtc.models.pipelines import check_loaded, load_pipeline, model_folder
 from rbtc.models.profiles import load_profile
 
 
@@ -21,6 +23,26 @@ def mini():
 @pytest.fixture
 def folder(tiny_pipeline_folder, tmp_path):
     return shutil.copytree(tiny_pipeline_folder, tmp_path / "model")
+
+
+def weights_of(folder, part):
+    """A part's only safetensors file, and what it holds."""
+    from safetensors.torch import load_file
+
+    (path,) = (folder / part).glob("*.safetensors")
+    return path, load_file(path)
+
+
+def rewrite(path, tensors):
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def set_index(folder, **entries):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
 def at(profile, folder):
@@ -123,3 +145,214 @@ def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
     with pytest.raises(FileNotFoundError, match=r"could not be fetched.*no route to host"):
         load_pipeline(sd15, device="cpu")
+
+
+# ---- what was loaded is what the files say -------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [0, 0.5, 1])
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_with_a_tensor_missing_is_refused(mini, folder, part, where):
+    path, tensors = weights_of(folder, part)
+    name = list(tensors)[int(where * (len(tensors) - 1))]
+    del tensors[name]
+    rewrite(path, tensors)
+    with pytest.raises(ValueError, match=f"(?s){part}.*{name}.*(damaged|requirements.lock)"):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_no_single_tensor_can_be_missing_or_added(tiny_pipeline, folder, part):
+    """All of them, without loading the pipeline each time."""
+    path, tensors = weights_of(folder, part)
+    module = getattr(tiny_pipeline, part)
+    check_loaded(part, module, [path])
+    names = list(tensors)
+    for name in names if len(names) < 100 else names[::7]:
+        rewrite(path, {n: t for n, t in tensors.items() if n != name})
+        with pytest.raises(ValueError, match=f"the {part} that was loaded.*{name}"):
+            check_loaded(part, module, [path])
+    for more in ("extra.weight", f"extra.{names[0]}", names[0].partition(".")[2]):
+        rewrite(path, {**tensors, more: torch.zeros(2)})
+        with pytest.raises(ValueError, match=f"'{more}' is of its file unknown|{more}"):
+            check_loaded(part, module, [path])
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_tensor_too_many_is_refused(mini, folder, part):
+    path, tensors = weights_of(folder, part)
+    rewrite(path, {**tensors, "extra.weight": torch.zeros(2)})
+    with pytest.raises(ValueError, match=rf"the {part} that was loaded.*'extra\.weight'"):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+def test_names_of_another_library_version_need_the_same_values(tiny_pipeline, folder):
+    path, tensors = weights_of(folder, "text_encoder")
+    module = tiny_pipeline.text_encoder
+    counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    plain = {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
+    longer = {f"text_model.{name}": tensor for name, tensor in plain.items()}
+    for form in (plain, longer, longer | counted):
+        rewrite(path, form)
+        check_loaded("text_encoder", module, [path])
+        for name in list(form)[:3]:
+            rewrite(path, {n: t for n, t in form.items() if n != name})
+            if name not in counted:
+                with pytest.raises(ValueError, match=name.removeprefix("text_model.")):
+                    check_loaded("text_encoder", module, [path])
+    half = {name: t.half() if t.is_floating_point() else t for name, t in longer.items()}
+    rewrite(path, longer)  # compared in the dtype that was loaded
+    import copy
+
+    check_loaded("text_encoder", copy.deepcopy(module).half(), [path])
+    name = next(n for n in half if n.endswith("layers.0.mlp.fc1.weight"))
+    for values in (-longer[name], longer[name].T):
+        rewrite(path, {f"x.{n}": t for n, t in (longer | {name: values}).items()})
+        with pytest.raises(ValueError, match="does not have the shape or the values"):
+            check_loaded("text_encoder", module, [path])
+
+
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline, convolutions):
+    path, tensors = weights_of(folder, "vae")
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    old = {}
+    for name, tensor in tensors.items():
+        for new, word in names.items():
+            if f".{new}." in name:
+                name = name.replace(f".{new}.", f".{word}.")
+                if convolutions and tensor.ndim == 2:
+                    tensor = tensor[:, :, None, None]
+        old[name] = tensor
+    assert len(old.keys() - tensors.keys()) == 16
+    rewrite(path, old)
+    check_loaded("vae", tiny_pipeline.vae, [path])
+    if not convolutions:
+        load_pipeline(at(mini, folder), device="cpu")
+    name = next(n for n in old if n.endswith("query.weight"))
+    rewrite(path, old | {name: old[name] + 1})
+    with pytest.raises(ValueError, match=r"the values of the module.s .*to_q"):
+        check_loaded("vae", tiny_pipeline.vae, [path])
+    del old[name]
+    rewrite(path, old)
+    with pytest.raises(ValueError, match=r"to_q\.weight' is of the module"):
+        check_loaded("vae", tiny_pipeline.vae, [path])
+
+
+def test_shards_are_one_file_and_variants_do_not_count(mini, folder, tiny_pipeline):
+    path, tensors = weights_of(folder, "unet")
+    (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"cut short")
+    (folder / "unet" / "diffusion_pytorch_model.non_ema.safetensors").write_bytes(b"")
+    assert weight_files(folder / "unet") == [path]
+    load_pipeline(at(mini, folder), device="cpu")
+
+    shards = [
+        path.with_name(f"diffusion_pytorch_model-0000{i}-of-00002.safetensors") for i in (1, 2)
+    ]
+    names = list(tensors)
+    for shard, part in zip(shards, (names[:300], names[300:]), strict=True):
+        rewrite(shard, {name: tensors[name] for name in part})
+    with pytest.raises(ValueError, match="more than once"):
+        weight_files(folder / "unet")
+    path.unlink()
+    check_loaded("unet", tiny_pipeline.unet, weight_files(folder / "unet"))
+    rewrite(shards[1], {name: tensors[name] for name in names[299:]})
+    with pytest.raises(ValueError, match="in two of its files"):
+        check_loaded("unet", tiny_pipeline.unet, weight_files(folder / "unet"))
+    for shard in shards:
+        shard.unlink()
+    with pytest.raises(FileNotFoundError, match=r"under its default name but only .*fp16"):
+        weight_files(folder / "unet")
+
+
+# ---- a model is data -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Fails when any weights are opened."""
+    import safetensors
+
+    monkeypatch.setattr(
+        safetensors, "safe_open", lambda *a, **k: pytest.fail("the weights were opened")
+    )
+
+
+@pytest.mark.parametrize("place", ["pipeline.py", "scheduler/scheduling.PY", "unet/deep/er/x.py"])
+def test_code_beside_a_model_is_refused(mini, folder, unread, place):
+    path = folder / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("raise SystemExit('was run')")
+    with pytest.raises(ValueError, match=f"{path.name} is code, and a model is only data"):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+def test_code_in_a_linked_part_is_refused(mini, folder, unread, tmp_path):
+    shutil.move(folder / "unet", tmp_path / "elsewhere")
+    (folder / "unet").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "x.py").write_text("")
+    with pytest.raises(ValueError, match=r"x\.py is code"):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+@pytest.mark.parametrize("file", ["text_encoder/config.json", "tokenizer/tokenizer_config.json"])
+def test_configurations_that_ask_for_code_are_refused(mini, folder, unread, file):
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModel": "x.y"}}))
+    with pytest.raises(ValueError, match='has "auto_map"'):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"unet": ["my_unet", "UNet2DConditionModel"]}, "unet is 'UNet2DConditionModel' of 'my_u"),
+        ({"unet": ["diffusers", "UNet2DModel"]}, "expected diffusers's UNet2DConditionModel"),
+        ({"unet": [None, None]}, "unet is None of None"),
+        ({"unet": "diffusers"}, r"unet must be \[library, class\], not 'diffusers'"),
+        ({"vae": None}, r"vae must be \[library, class\]"),
+        ({"vae": ["diffusers", "AutoencoderTiny"]}, "AutoencoderKL"),
+        ({"text_encoder": ["transformers", "T5EncoderModel"]}, "CLIPTextModel"),
+        ({"text_encoder": ["diffusers", "CLIPTextModel"]}, "of 'diffusers'"),
+        ({"tokenizer": ["transformers", "AutoTokenizer"]}, "CLIPTokenizer or CLIPTokenizerFast"),
+        ({"scheduler": ["diffusers", "NoSuchScheduler"]}, "a scheduler of diffusers"),
+        ({"scheduler": ["diffusers", "DiffusionPipeline"]}, "a scheduler of diffusers"),
+        ({"scheduler": ["transformers", "DDIMScheduler"]}, "a scheduler of diffusers"),
+        ({"safety_checker": ["evil", "Checker"]}, "safety_checker is 'Checker' of 'evil'"),
+        ({"feature_extractor": ["stable_diffusion", "X"]}, "a class of diffusers or transformers"),
+        ({"extra": ["os", "system"]}, "extra is 'system' of 'os'"),
+        ({"extra": ["os"]}, r"extra must be \[library, class\]"),
+        ({"_class_name": "StableDiffusionXLPipeline"}, "SDXL.* attacks Stable Diffusion 1.x"),
+        ({"_class_name": "FluxPipeline"}, "describes a FluxPipeline.* Stable Diffusion 1.x"),
+        ({"_class_name": ["pipeline", "Own"]}, r"describes a \['pipeline', 'Own'\]"),
+    ],
+)
+def test_models_of_other_classes_are_refused(mini, folder, unread, entry, message):
+    set_index(folder, **entry)
+    with pytest.raises(ValueError, match=message):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
+def test_the_index_of_the_published_model_is_accepted(mini, folder):
+    set_index(
+        folder,
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+        feature_extractor=["transformers", "CLIPImageProcessor"],
+        image_encoder=[None, None],
+    )
+    assert model_folder(at(mini, folder)) == folder
+
+
+def test_a_single_file_is_refused_with_what_to_do(mini, tmp_path):
+    (tmp_path / "v1-5.safetensors").write_bytes(b"")
+    for name in (tmp_path / "v1-5.safetensors", tmp_path / "absent.safetensors", "v1.safetensors"):
+        with pytest.raises(ValueError, match=r"is a single file.*from_single_file"):
+            load_pipeline(at(mini, name), device="cpu")
+
+
+def test_a_folder_without_a_tokenizer(mini, folder, unread):
+    for path in (folder / "tokenizer").glob("*"):
+        if path.name not in ("vocab.json", "tokenizer_config.json", "special_tokens_map.json"):
+            path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no tokenizer: expected vocab\.json and"):
+        load_pipeline(at(mini, folder), device="cpu")

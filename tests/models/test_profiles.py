@@ -68,8 +68,13 @@ def test_sd15_has_the_settings_of_the_paper(sd15):
 
 
 def test_a_profile_can_be_read_from_a_path(tmp_path):
-    path = edited(tmp_path, lambda t: t.replace("steps = 16", "steps = 7"))
-    assert load_profile(path).steps == load_profile(str(path)).steps == 7
+    path = edited(tmp_path, lambda t: t.replace("steps = 16", "steps = 17"))
+    assert load_profile(path).steps == load_profile(str(path)).steps == 17
+
+
+def test_a_scheduler_may_call_once_more_than_it_has_steps(tmp_path):
+    path = edited(tmp_path, lambda t: t.replace("calls = 16", "calls = 17"))
+    assert load_profile(path).conceptprune.calls == 17
 
 
 def test_unknown_profile_lists_those_that_exist():
@@ -95,6 +100,15 @@ def test_unknown_profile_lists_those_that_exist():
         ('reference = "objects"', 'reference = "sky"', "conceptprune.reference must be one of"),
         ('styles = ["twemoji"', "styles = [1", r"styles\[0\] must be str"),
         ('prompt = "a {concept}"', 'prompt = "a {thing}"', "evaluation.prompt may only use"),
+        ('prompt = "a {concept}"', 'prompt = "a cat"', r"evaluation.prompt must contain {concept}"),
+        (
+            "[prompts]",
+            '[evaluation.exceptions]\nstar = "a star"\n[prompts]',
+            r"evaluation.exceptions.star must contain {concept}",
+        ),
+        ("calls = 16", "calls = 18", "conceptprune.calls is 18, and a picture has only 16 steps"),
+        ("guidance = 3.0", "guidance = inf", "guidance must be a finite number, not inf"),
+        ("guidance = 3.0", "guidance = nan", "guidance must be a finite number, not nan"),
         ('target = "a {concept} {place}"', 'target = "a {concept}"', "prompts.target must use"),
         ("[revive]\nkeep_ratio = 0.6", "", None),
         ("[revive]", "[revive", "not valid TOML"),

@@ -409,3 +409,11 @@ def test_bad_inputs_of_the_combining_step_are_refused(tiny_pipeline, norms):
         prune(weights, {})
     with pytest.raises(ValueError, match="bool is needed"):
         prune({"w": torch.ones(2, 2)}, {"w": torch.ones(2, 2)})
+
+
+def test_a_file_without_masks_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(ValueError, match=r"empty\.safetensors holds no masks"):
+        load_masks(tmp_path / "empty.safetensors")

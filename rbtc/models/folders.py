@@ -1,0 +1,187 @@
+"""Model folders: what may lie in one before any of its weights are read.
+
+A folder is data from somewhere else. It must not bring code along, nor name classes other than
+those of Stable Diffusion 1.x, and what is missing or damaged is said in one sentence, with what to
+do about it. Only safetensors are read, never a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
+
+WEIGHTED = ("unet", "vae", "text_encoder")
+"""The parts of a pipeline that have weights."""
+
+_CLASSES = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderKL",)),
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+}
+
+
+# What the libraries read when no variant is asked for: one file, or numbered shards of it.
+_DEFAULT = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
+
+
+def check_model_folder(folder: Path) -> Path:
+    """Make sure that a folder holds a whole Stable Diffusion 1.x model and no code, and return it.
+
+    Reads the JSON files and every safetensors header, not the weights, so it takes no time.
+
+    Raises:
+        FileNotFoundError: no folder, no ``model_index.json``, or a part without its files.
+        ValueError: a single file, another kind of model, code beside the weights, or a damaged
+            index or safetensors file (cut short, say).
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if folder.suffix == ".safetensors" and not folder.is_dir():
+        raise ValueError(single_file(folder))
+    index = folder / "model_index.json"
+    if not index.is_file():
+        what = "has no model_index.json" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(f"the model folder {folder} {what}: {ADVICE}")
+    try:
+        parts = json.loads(index.read_text("utf-8"))
+        missing = {*_CLASSES, "scheduler"} - parts.keys()
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{index} is damaged ({error}): {ADVICE}") from error
+    _check_pipeline_class(index, parts.get("_class_name"))
+    if missing:
+        raise ValueError(f"{index} names no {sorted(missing)}: this is no Stable Diffusion model")
+    for part, entry in parts.items():
+        _check_entry(index, part, entry)
+    check_no_code(folder)
+    check_tokenizer_folder(folder / "tokenizer")
+    for part in WEIGHTED:
+        for file in weight_files(folder / part):
+            try:
+                with safe_open(file, "pt") as stream:
+                    stream.keys()
+            except (SafetensorError, OSError) as error:
+                raise ValueError(f"{file} is damaged ({error}): {ADVICE}") from error
+    return folder
+
+
+def single_file(name: object) -> str:
+    """What to do with a checkpoint in one file, as an error message."""
+    return (
+        f"the model {str(name)!r} is a single file, and rbtc reads folders in the layout of "
+        "diffusers: convert it once with StableDiffusionPipeline.from_single_file(FILE)"
+        ".save_pretrained(FOLDER) and set the profile's `model` to that folder"
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors that a part is loaded from: variants (.fp16., .non_ema.) do not count.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there is one file and shards besides, so that libraries would differ.
+    """
+    every = sorted(folder.glob("*.safetensors"))
+    files = [file for file in every if _DEFAULT.fullmatch(file.name)]
+    if not files:
+        others = f" but only {', '.join(f.name for f in every)}" if every else ""
+        what = " under its default name" if every else ""
+        raise FileNotFoundError(f"{folder} holds no .safetensors file{what}{others}: {ADVICE}")
+    whole = [file for file in files if "-of-" not in file.name]
+    if len(whole) > 1 or (whole and len(files) > 1):
+        names = ", ".join(file.name for file in files)
+        raise ValueError(f"{folder} holds its weights more than once ({names}): keep one of them")
+    return files
+
+
+def check_tokenizer_folder(folder: Path) -> Path:
+    """Make sure that a CLIP tokenizer's vocabulary is there, and return the folder.
+
+    Raises:
+        FileNotFoundError: neither tokenizer.json nor vocab.json with merges.txt.
+    """
+    there = [name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
+    if len(there) < 2 and not (folder / "tokenizer.json").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no tokenizer: expected vocab.json and merges.txt, or tokenizer.json; "
+            f"{ADVICE}"
+        )
+    return folder
+
+
+def check_no_code(folder: Path) -> None:
+    """Refuse a folder that brings code, or whose configurations ask a library to run some.
+
+    Raises:
+        ValueError: a ``*.py`` file, or a configuration with ``auto_map``.
+    """
+    # The parts of a folder may be links, which rglob does not follow by itself.
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_symlink() and p.is_dir())):
+        for path in sorted(place.rglob("*")):
+            if path.suffix.lower() == ".py":
+                raise ValueError(
+                    f"{path} is code, and a model is only data: rbtc loads no folder with code in "
+                    "it; delete the file if you know the model works without, or use another model"
+                )
+            if path.name.endswith("config.json") and _asks_for_code(path):
+                raise ValueError(
+                    f'{path} has "auto_map", which makes libraries run code of the model\'s own: '
+                    "rbtc loads no such model; use one made of the libraries' own classes"
+                )
+
+
+def _asks_for_code(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False  # whoever reads it as a configuration will fail on it
+    return isinstance(content, dict) and "auto_map" in content
+
+
+def _check_pipeline_class(index: Path, name: Any) -> None:
+    if name in (None, "StableDiffusionPipeline"):
+        return  # older folders do not say
+    if isinstance(name, str) and name.startswith("StableDiffusionXL"):
+        name = f"{name}, which is SDXL"
+    raise ValueError(
+        f"{index} describes a {name}: rbtc attacks Stable Diffusion 1.x, that is, folders of a "
+        "StableDiffusionPipeline; point the profile's `model` at one"
+    )
+
+
+def _check_entry(index: Path, part: str, entry: Any) -> None:
+    """One line of the index: which class of which library a part is."""
+    if part.startswith("_") or (entry is None and part not in {*_CLASSES, "scheduler"}):
+        return
+    if not isinstance(entry, list):
+        if part in _CLASSES or part == "scheduler":
+            raise ValueError(f"{index}: {part} must be [library, class], not {entry!r}: {ADVICE}")
+        return  # a setting, such as requires_safety_checker
+    if len(entry) != 2 or not all(e is None or isinstance(e, str) for e in entry):
+        raise ValueError(f"{index}: {part} must be [library, class], not {entry!r}: {ADVICE}")
+    library, name = entry
+    if part in _CLASSES:
+        home, names = _CLASSES[part]
+        fits, wanted = library == home and name in names, f"{home}'s {' or '.join(names)}"
+    elif part == "scheduler":
+        fits, wanted = library == "diffusers" and _is_scheduler(name), "a scheduler of diffusers"
+    else:
+        known = {None, "diffusers", "transformers"}
+        known |= {"stable_diffusion"} if part == "safety_checker" else set()
+        fits, wanted = library in known, "a class of diffusers or transformers"
+    if not fits:
+        raise ValueError(
+            f"{index}: {part} is {name!r} of {library!r}, expected {wanted}: rbtc loads nothing "
+            "but the parts of Stable Diffusion 1.x, and never a model's own code"
+        )
+
+
+def _is_scheduler(name: str | None) -> bool:
+    import diffusers
+
+    found = getattr(diffusers, name, None) if name and name.endswith("Scheduler") else None
+    return isinstance(found, type)

@@ -1,0 +1,156 @@
+"""Judges that are whole, and every way in which one can be damaged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rbtc.files import data_root
+from rbtc.models.judges import build_clip, build_resnet, load_clip, load_judge, save_judge
+
+NAMES = ["church", "star"]
+CARD = {"kind": "resnet", "names": NAMES, "layers": [1, 1, 1, 1]}
+CLIP = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 64, "layers": 1, "width": 16, "patch_size": 32, "head_width": 8},
+    "text_cfg": {"context_length": 9, "vocab_size": 514, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_judge(build_resnet(2), CARD, tmp_path / "judge")
+    return tmp_path / "judge"
+
+
+@pytest.fixture
+def clip(tmp_path, tiny_pipeline):
+    save_judge(build_clip(CLIP), {"kind": "clip", "model": CLIP}, tmp_path / "clip")
+    tiny_pipeline.tokenizer.save_pretrained(tmp_path / "clip" / "tokenizer")
+    return tmp_path / "clip"
+
+
+def with_card(folder: Path, **changes):
+    card = json.loads((folder / "judge.json").read_text()) | changes
+    card = {key: value for key, value in card.items() if value is not ...}
+    (folder / "judge.json").write_text(json.dumps(card))
+
+
+def with_weights(folder: Path, change):
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+
+
+def test_whole_judges_load(folder, clip):
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    assert load_judge(folder).names == ("church", "star")
+    assert load_judge(data_root() / "models" / "emoji-judge-concept").names[0] == "church"
+    judge = load_clip(clip)
+    assert judge.image_features(images).shape == (2, 8)
+    assert judge.text_features(["a church", "a church " * 20]).shape == (2, 8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(folder, clip, value):
+    def spoil(name):
+        def change(state):
+            state[name].view(-1)[0] = value
+
+        return change
+
+    with_weights(folder, spoil("bn1.running_var"))
+    with pytest.raises(ValueError, match=r"NaN or infinite values in 'bn1\.running_var'"):
+        load_judge(folder)
+    with_weights(clip, spoil("positional_embedding"))
+    with pytest.raises(ValueError, match="NaN or infinite values in 'positional_embedding'"):
+        load_clip(clip)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("fc.bias"), r"lacks 1 tensors of the architecture, 'fc\.bias'"),
+        (lambda s: s.update(extra=torch.zeros(1)), "holds 1 tensors that are none of its own"),
+        (lambda s: s.update({"fc.weight": torch.zeros(3, 512)}), r"'fc\.weight' of shape \(3, 512"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(folder, change, message):
+    with_weights(folder, change)
+    with pytest.raises(ValueError, match=message):
+        load_judge(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ...}, "names must be a list of class names"),
+        ({"names": []}, "names must be a list of class names"),
+        ({"names": "ab"}, "names must be a list of class names"),
+        ({"names": ["church", 3]}, "names must be words, not 3"),
+        ({"names": ["church", " "]}, "names must be words, not ' '"),
+        ({"names": ["church", "Church"]}, "'church' stands there twice"),
+        ({"names": ["a", "b", "c"]}, r"judge.json's names and architecture make it \(3, 512\)"),
+        ({"layers": ...}, "layers must be four numbers"),
+        ({"layers": [1, 1, 1]}, "layers must be four numbers"),
+        ({"layers": [1, 1, 1, 0]}, "layers must be four numbers"),
+        ({"layers": [1, 1, 1, 1.0]}, "layers must be four numbers"),
+        ({"layers": [1, 1, 1, 10**9]}, "layers must be four numbers"),
+        ({"layers": "1111"}, "layers must be four numbers"),
+        ({"layers": [2, 1, 1, 1]}, "lacks 12 tensors"),
+        ({"kind": "clip"}, "holds a 'clip' judge, expected 'resnet'"),
+    ],
+)
+def test_a_wrong_card_is_one_clear_error(folder, changes, message):
+    with_card(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_judge(folder)
+
+
+def test_damaged_files(folder, clip):
+    (folder / "judge.json").write_text("[1]")
+    with pytest.raises(ValueError, match="expected 'resnet'"):
+        load_judge(folder)
+    path = clip / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        load_clip(clip)
+    for model, message in (
+        ([], "model must be open_clip's configuration"),
+        ({}, "open_clip cannot build its model"),
+        (CLIP | {"text_cfg": {"width": "x"}}, "open_clip cannot build its model"),
+    ):
+        with_card(clip, model=model)
+        with pytest.raises(ValueError, match=message):
+            load_clip(clip)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        load_judge(clip / "nowhere")
+
+
+def test_a_clip_needs_its_tokenizer(clip):
+    for path in (clip / "tokenizer").iterdir():
+        path.write_text("{")
+    with pytest.raises(ValueError, match=r"tokenizer in .* is damaged"):
+        load_clip(clip)
+    for path in (clip / "tokenizer").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="holds no tokenizer"):
+        load_clip(clip)
+
+
+def test_judging_needs_nothing_of_the_emoji_package():
+    code = (
+        "import sys; from rbtc.models import judges; "
+        "sys.exit(any(n.startswith('rbtc.emoji') for n in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    package = Path(sys.modules["rbtc.models.judges"].__file__).parent
+    for path in package.glob("*.py"):
+        assert "from rbtc.emoji" not in path.read_text("utf-8"), path
