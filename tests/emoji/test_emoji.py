@@ -439,9 +439,10 @@ def test_a_judge_learns_is_saved_and_loads(tmp_path, sheet):
 def test_a_missing_or_damaged_judge_is_one_clear_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no judge"):
         load_judge(tmp_path)
-    (tmp_path / "judge.json").write_text('{"kind": "resnet"}')
+    card = {"kind": "resnet", "names": ["a"], "layers": [1, 1, 1, 1]}
+    (tmp_path / "judge.json").write_text(json.dumps(card))
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ValueError, match="is damaged"):
         load_judge(tmp_path)
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="expected 'clip'"):
         load_clip(tmp_path)
