@@ -22,7 +22,7 @@ PROFILE = dataclasses.replace(
 class Judge:
     """Names a picture by its mean brightness."""
 
-    names = ("church", "golf flag", "bus")
+    names = ("church", "golf flag", "bus", "anchor")  # it never sees an anchor
     digest = "brightness"
 
     def __init__(self):

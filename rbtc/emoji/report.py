@@ -226,9 +226,9 @@ def standing(summary: dict[str, Any]) -> str:
     if summary["bars_met"]:
         return f"The checkpoint meets the project's bars ({asked}): it reaches {found}."
     return (
-        f"**This checkpoint is undertrained.** The project asks for {asked}; it reaches {found}. "
-        "Read the pages as a check that everything runs, not as evidence about the paper; they "
-        "are run again when the model is better."
+        f"**The miniature draws some classes badly.** The project asks for {asked}; it reaches "
+        f"{found}. What pruning and the attack do to such a class says little; chapter 90 shows "
+        "every class by itself."
     )
 
 
