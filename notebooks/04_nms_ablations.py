@@ -115,9 +115,13 @@ display(
 
 # %%
 tables.save_csv(counts(study.hits), "04_nms_ablations")
-rows = [row for subject in study.subjects for row in study.rows(subject)]
-tables.save_csv(tables.records(rows), "04_effects")
-display(*(tables.comparison(study.rows(s), verdicts=True) for s in study.subjects))
+tables.save_csv(study.effects(), "04_effects")
+display(
+    *(
+        tables.comparison(study.rows(subject), verdicts=True).rename_axis(index=subject.label)
+        for subject in study.subjects
+    )
+)
 
 # %% [markdown]
 # ## What came out

@@ -15,7 +15,7 @@ from rbtc.lab import Lab, Variant
 from rbtc.magnitudes import Strategy
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect
+from rbtc.report.tables import Row, accuracies, effect, records
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
@@ -83,7 +83,7 @@ class AblationStudy:
         found = accuracies(hits, ["model"])
         return [
             Row(
-                f"{subject.label}: {top(k)}",
+                top(k),
                 strategy,
                 paper.get(strategy, {}).get(k),
                 found[model_name(strategy, k)],
@@ -93,6 +93,12 @@ class AblationStudy:
             for k in self.keep_ratios
             for strategy in self.strategies
         ]
+
+    def effects(self) -> pd.DataFrame:
+        """`rbtc.report.tables.records` of every concept, for the CSV."""
+        parts = [records(self.rows(s)).assign(concept=s.label) for s in self.subjects]
+        frame = pd.concat(parts, ignore_index=True)
+        return frame[["concept", *frame.columns.drop("concept")]]
 
     def against(self, other: str) -> dict[str, Difference]:
         """Change from another strategy to NMS at the same K, over all concepts."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rbtc.report.paper import paper_value
-from rbtc.report.tables import comparison, records
+from rbtc.report.tables import comparison
 from rbtc.studies.nms_ablations import ablation_study
 
 GOLF = "golf ball (golf flag)"
@@ -34,7 +34,7 @@ def test_the_papers_tables_stand_beside_ours(study):
     assert study.paper(golf)["NMS"] == {1.0: paper_value(3, "Top 1.0", "NMS")}
     assert study.paper(bus) == {}
     assert comparison(study.rows(golf), verdicts=True).shape == (2, 3 * 4)
-    frame = records(study.rows(golf) + study.rows(bus))
+    frame = study.effects()
     assert len(frame) == 2 * 2 * 3
     assert set(frame.loc[frame["paper"].isna(), "verdict"]) == {""}
     assert not frame["change"].isna().any()
