@@ -149,7 +149,7 @@ def commit(folder: str | Path | None = None) -> str:
 
     try:
         name = git("rev-parse", "--short", "HEAD")
-        # Pages themselves change with every run, so they do not count as changes.
+        # What a run makes (pages, their files, the twins of the sources) does not count as changes.
         changed = name and git(
             "status",
             "--porcelain",
@@ -158,6 +158,7 @@ def commit(folder: str | Path | None = None) -> str:
             ".",
             ":(exclude)book/notebooks",
             ":(exclude)results",
+            ":(exclude)notebooks/*.ipynb",
             ":(exclude)book/_static",
             ":(exclude)book/_generated",
         )
