@@ -29,6 +29,7 @@ from matrices import QUICK_SHAPES, SD_SHAPES, SMALL_SHAPES, SPECTRUM, Task, draw
 from measure import peak_megabytes, reset_peak, roofline, seconds
 from tqdm import tqdm
 
+from rbtc import command
 from rbtc.book.stamp import duration
 from rbtc.completion import complete
 from rbtc.report.charts import house_style
@@ -234,4 +235,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

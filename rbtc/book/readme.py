@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from rbtc import command
 from rbtc.emoji.report import standing
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -84,4 +85,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command.run(main)

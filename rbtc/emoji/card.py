@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from rbtc import command
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import standing
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, data_folder
@@ -269,13 +270,9 @@ Trained on renders only, never on generated pictures.
 def main() -> None:
     """Write the card."""
     path = models_folder() / "emoji-sd" / "README.md"
-    try:
-        text = card()
-    except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
-    path.write_text(text, encoding="utf-8")
+    path.write_text(card(), encoding="utf-8")
     print(path)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

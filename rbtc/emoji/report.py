@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from rbtc import command
 from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import prompt_pairs
@@ -246,4 +247,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

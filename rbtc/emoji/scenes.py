@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rbtc.models import templates
+
 PICTURE_SIZE = 64
 COLOURS = {
     "red": (205, 52, 52),
@@ -44,8 +46,8 @@ SCENES = tuple(
 
 
 def article(phrase: str) -> str:
-    """The phrase behind "a" or "an"."""
-    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+    """The phrase behind "a" or "an", as the prompts of a profile have it."""
+    return f"{templates.article(phrase)} {phrase}"
 
 
 def scene_picture(scene: str, generator: np.random.Generator) -> np.ndarray:

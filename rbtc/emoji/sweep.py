@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
+from rbtc import command
 from rbtc.emoji import sets
 from rbtc.emoji.code import fit_code
 from rbtc.emoji.diffusion import (
@@ -290,4 +291,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

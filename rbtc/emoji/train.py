@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rbtc import command
 from rbtc.emoji import sets
 from rbtc.emoji.code import fit_code, load_code
 from rbtc.emoji.diffusion import (
@@ -312,4 +313,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -28,6 +28,7 @@ from typing import Any, get_args
 import pandas as pd
 from tqdm.auto import tqdm
 
+from rbtc import command
 from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Reference, Subject, vocabulary
 from rbtc.report.outputs import used
@@ -282,4 +283,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)
