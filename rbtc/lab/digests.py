@@ -126,6 +126,8 @@ def _named_in(tree: ast.Module, namespace: Mapping[str, Any]) -> list[tuple[str,
     """What the names in a piece of code stand for; local names and builtins are left out."""
     found: dict[str, Any] = {}
     for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id.startswith("__"):
+            continue  # __file__ is where this machine keeps the module
         if isinstance(node, ast.Name) and node.id in namespace:
             found[node.id] = namespace[node.id]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

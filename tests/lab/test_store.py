@@ -383,6 +383,13 @@ def test_code_counts_but_explanations_and_places_do_not(tmp_path):
     assert Store("x").key(CONFIG, [prune]) != Store("x").key(CONFIG)
 
 
+def test_the_place_of_a_checkout_does_not_count(tmp_path):
+    (tmp_path / "other").mkdir()
+    body = "return helper(len(__file__))"
+    here, there = load(tmp_path, "here", body), load(tmp_path / "other", "there", body)
+    assert code_digest(here) == code_digest(there)
+
+
 def test_what_the_released_solver_calls_is_part_of_a_completion(monkeypatch):
     from rbtc import completion
 
