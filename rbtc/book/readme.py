@@ -46,7 +46,9 @@ def measured(root: Path) -> str:
             BEGIN,
             standing(found),
             "",
-            "The committed pages took:",
+            "The committed pages took the minutes below. Results computed before are read from the "
+            "store, so a first run takes many times as long; each page's stamp says how much was "
+            "read.",
             "",
             minutes_table(root),
             END,
