@@ -120,18 +120,20 @@ def training_commands(models: Path, training: dict[str, Any]) -> str:
 def stages_table(training: dict[str, Any]) -> str:
     """Markdown table of the runs of the UNet and text encoder, the first run first."""
     lines = [
-        "| run | from | pictures | batch | rate | sparsity | minutes | on |",
-        "|---|---|---|---|---|---|---|---|",
+        "| run | from | pictures | batch | rate | sparsity of activations | of neurons | minutes "
+        "| on |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for number, done in enumerate(training_chain(training["diffusion"]), start=1):
         if not done:
-            lines.append(f"| {number} | no record | | | | | | |")
+            lines.append(f"| {number} | no record | | | | | | | |")
             continue
         origin = f"run {number - 1}" if number > 1 else "nothing"
         levers = done.get("levers", {})
         lines.append(
             f"| {number} | {origin} | {done['pictures']:,} | {done['batch_size']} | "
             f"{done['learning_rate']:g} | {levers.get('activation_sparsity', 0):g} | "
+            f"{levers.get('neuron_sparsity', 0):g} | "
             f"{done['seconds'] / 60:.0f} | {done['device']} |"
         )
     return "\n".join(lines)
@@ -167,6 +169,7 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
             "card: train and pack a model with this one first (`python -m rbtc.emoji.train`)"
         )
     words = _read(models / "emoji-sd" / "concepts.json")
+    judge = _read(models / MODEL_FOLDERS["concept-judge"] / "judge.json")
     found = _read(results / "emoji_report.json")
     accuracy = pd.read_csv(results / "emoji_accuracy.csv")
     curve = pd.read_csv(results / "emoji_erasability.csv")
@@ -254,7 +257,9 @@ What ConceptPrune does to it, by ratio:
 
 ## Judges
 
-Trained on renders only, never on generated pictures.
+Trained on renders only, never on generated pictures. The concept judge tells {len(judge["names"])}
+things apart, the {len(words["concepts"])} that emoji-sd draws among them: one that knew only these
+would take half a picture for the nearest of them.
 
 {judges_table(models)}
 

@@ -47,6 +47,9 @@ class Levers:
         activation_sparsity: weight of the mean L1/L2 ratio of the GEGLU outputs in the loss. From
             the first step on it leaves one active neuron a token before the layer has learnt
             anything; it belongs to a run that goes on from a trained checkpoint.
+        neuron_sparsity: weight of the mean L1/L2 ratio of each GEGLU neuron's strengths over the
+            pictures of a batch: the fewer pictures a neuron answers to, the smaller. For second
+            stages too.
         time_power: training times are the schedule's length times u ** time_power, u uniform;
             below one, more of them fall where the picture's content is decided.
     """
@@ -59,6 +62,7 @@ class Levers:
     resnet_weight_decay: float = 0.2
     resnet_rate: float = 1.0
     activation_sparsity: float = 0.0
+    neuron_sparsity: float = 0.0
     time_power: float = 0.7
 
 
@@ -162,11 +166,21 @@ class LatentPool:
         return self._latents[pick], self._tokens[pick]
 
 
-class ActivationSparsity:
-    """Mean over tokens and layers of ||h||_1 / (||h||_2 sqrt(width)), h the GEGLU output.
+def sparsity_ratio(values: torch.Tensor, dim: int) -> torch.Tensor:
+    """||x||_1 / (||x||_2 sqrt(n)) along ``dim``: 1 if flat, 1 / sqrt(n) if one entry is not zero.
 
-    The ratio is 1 for a flat activation and 1 / sqrt(width) for a single active neuron, whatever
-    the scale. Only a slice of each batch is measured.
+    The scale does not matter; a vector of zeros has ratio 0.
+    """
+    l1, l2 = values.abs().sum(dim), values.norm(dim=dim)
+    return l1 / (l2 * values.shape[dim] ** 0.5 + 1e-6)
+
+
+class ActivationSparsity:
+    """How few neurons answer to a token and how few pictures a neuron answers to.
+
+    Both are means over the feed-forward layers of ``sparsity_ratio``, h being a GEGLU output
+    (pictures, tokens, neurons): along the neurons of h, and along the pictures of h's mean
+    magnitude over the tokens. Only a slice of each batch is measured.
     """
 
     def __init__(self, unet: nn.Module, *, pictures: int = 32) -> None:
@@ -180,12 +194,13 @@ class ActivationSparsity:
     def _measure(self, module: nn.Module, args: Any, output: torch.Tensor) -> None:
         if module.training:
             h = output[: self._pictures].float()
-            ratio = h.abs().sum(-1) / (h.norm(dim=-1) * h.shape[-1] ** 0.5 + 1e-6)
-            self._values.append(ratio.mean())
+            of_tokens = sparsity_ratio(h, -1).mean()
+            of_neurons = sparsity_ratio(h.abs().mean(1), 0).mean()
+            self._values.append(torch.stack([of_tokens, of_neurons]))
 
     def take(self) -> torch.Tensor:
-        """The mean ratio since the last call."""
-        value = torch.stack(self._values).mean()
+        """The two mean ratios since the last call, (2,): over neurons, over pictures."""
+        value = torch.stack(self._values).mean(0)
         self._values.clear()
         return value
 
@@ -223,7 +238,7 @@ def train_diffusion(
 
     Mean squared error of the velocity v = sqrt(abar) noise - sqrt(1 - abar) latent, one time from
     each of as many slices of (0, 1) as the batch is long (see ``Levers.time_power``), plus the
-    sparsity penalty.
+    sparsity penalties.
 
     Args:
         model: text encoder and UNet.
@@ -239,7 +254,8 @@ def train_diffusion(
     device = next(model.parameters()).device
     unet = torch.compile(model["unet"]) if compiled else model["unet"]
     levels = noise_levels().to(device)
-    sparsity = ActivationSparsity(model["unet"]) if levers.activation_sparsity else None
+    weights = torch.tensor([levers.activation_sparsity, levers.neuron_sparsity], device=device)
+    sparsity = ActivationSparsity(model["unet"]) if weights.any() else None
 
     def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
         latents, tokens = pool.batch(config.batch_size)
@@ -254,9 +270,10 @@ def train_diffusion(
         error = F.mse_loss(answer, signal * noise - spread * latents)
         if sparsity is None:
             return error, {"error": error.item()}
-        ratio = sparsity.take()
-        figures = {"error": error.item(), "sparsity": ratio.item()}
-        return error + levers.activation_sparsity * ratio, figures
+        ratios = sparsity.take()
+        of_tokens, of_neurons = ratios.tolist()
+        figures = {"error": error.item(), "sparsity": of_tokens, "neuron_sparsity": of_neurons}
+        return error + weights @ ratios, figures
 
     groups = parameter_groups(model, levers, config)
     average = train(model, loss, config, folder, groups=groups, sample=sample, record=record)

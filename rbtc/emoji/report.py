@@ -30,7 +30,7 @@ from rbtc.stats import Proportion
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 RATIOS = (0.02, 0.05, 0.1, 0.2)
-BARS = {"mean_class_accuracy": 0.80, "worst_class_accuracy": 0.50}
+BARS = {"mean_class_accuracy": 0.90, "worst_class_accuracy": 0.75}
 """What the project asks of a checkpoint worth reading results from."""
 CURVE = ["density", "erased", "preserved", "sign_accuracy"]
 

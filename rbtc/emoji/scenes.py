@@ -204,8 +204,7 @@ class World:
 
         Args:
             size: how many.
-            captioned: follow the caption mix; otherwise always an icon of any house on a random
-                scene (judges).
+            captioned: follow the caption mix; otherwise always an icon on a random scene (judges).
             empty: share of captions replaced by the empty one.
         """
         rng = self._random
@@ -213,7 +212,7 @@ class World:
         for _ in range(size):
             concept = int(rng.integers(len(self.concepts)))
             styled = rng.random() < STYLED
-            usual = self._by_house if captioned and not styled and self._by_house else None
+            usual = self._by_house if not styled and self._by_house else None
             icon = int(rng.choice((usual or self._of_concept)[concept]))
             style = self._style_of[icon]
             on_scene = rng.random() < (ON_SCENE if captioned else ON_SCENE_JUDGED)

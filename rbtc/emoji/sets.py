@@ -72,6 +72,14 @@ def read_concepts(path: Path | None = None, *, limit: int | None = None) -> list
     return concepts[:limit]
 
 
+def read_distractors() -> list[Concept]:
+    """Concepts that only the concept judge learns.
+
+    Without them it would have to take half a thing for the nearest that emoji-sd draws.
+    """
+    return read_concepts(data_folder() / "distractors.csv")
+
+
 def fetch(folder: Path | None = None) -> Path:
     """Fetch the nine packages with the npm client, check them against the manifest, return folder.
 

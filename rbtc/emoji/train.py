@@ -51,12 +51,12 @@ DEFAULTS = {
         save_every=60_000,
     ),
     "concept-judge": LoopConfig(
-        80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
+        96_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
     ),
     "style-judge": LoopConfig(
         80_000, batch_size=64, learning_rate=2e-3, weight_decay=0.05, ema=0.995
     ),
-    "clip": LoopConfig(40_000, batch_size=128, weight_decay=0.05, ema=0.99),
+    "clip": LoopConfig(96_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema=0.99),
 }
 CODE_PICTURES = 4_096
 """Pictures the latent code is fitted on."""
@@ -246,6 +246,11 @@ def _parser() -> argparse.ArgumentParser:
         default=can_compile(),
         help="diffusion: train through torch.compile (default: where a compiler is found)",
     )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        help="folder to write judges and the packed model into (default: data/models)",
+    )
     parser.add_argument("--concepts", type=int, help="use only the first N of the concept list")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for field in dataclasses.fields(Levers):
@@ -267,7 +272,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(sets.fetch())
         return
     if options.stage == "pack":
-        print(pack(options.run, names, start=options.start))
+        target = options.models and options.models / "emoji-sd"
+        print(pack(options.run, names, target, start=options.start))
         return
     given = {
         key: value
@@ -283,6 +289,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     config = dataclasses.replace(DEFAULTS[options.stage], **given)
     levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
+    if options.stage == "concept-judge":  # it tells more things apart than emoji-sd draws
+        concepts = [*concepts, *sets.read_distractors()]
+        names = [c.name for c in concepts]
     sheet = sets.load_sheet(concepts)
     if options.stage == "diffusion":
         train_diffusion_stage(
@@ -296,7 +305,8 @@ def main(arguments: list[str] | None = None) -> None:
             compiled=options.compile,
         )
     else:
-        folder, target = options.run / options.stage, models_folder() / MODEL_FOLDERS[options.stage]
+        folder = options.run / options.stage
+        target = (options.models or models_folder()) / MODEL_FOLDERS[options.stage]
         if options.stage == "clip":
             tokenizer = load_tokenizer(
                 write_tokenizer(options.run / "tokenizer", names, sets.STYLES)

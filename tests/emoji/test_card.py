@@ -120,9 +120,20 @@ def test_the_card_is_written_from_the_records_alone(tmp_path):
     (model / "training.json").write_text(json.dumps(_second_stage()), encoding="utf-8")
     words = {"concepts": ["church"] * 3, "styles": ["a", "b"], "scenes": []}
     (model / "concepts.json").write_text(json.dumps(words), encoding="utf-8")
+    judge = tmp_path / "models" / "emoji-judge-concept"
+    judge.mkdir()
+    content = {"names": ["church"] * 7, "scores": {}, "training": _stage("concept-judge")}
+    (judge / "judge.json").write_text(json.dumps(content), encoding="utf-8")
     _write_results(tmp_path / "results")
     text = card(tmp_path / "models", tmp_path / "results")
-    for part in ("28.4 dB", "32 of 192", "fluentflat", "`activation_sparsity` | 0.5", "0.96"):
+    for part in (
+        "28.4 dB",
+        "32 of 192",
+        "fluentflat",
+        "`activation_sparsity` | 0.5",
+        "0.96",
+        "7\nthings",
+    ):
         assert part in text
 
 

@@ -128,12 +128,22 @@ def test_captions_follow_the_grammar(world):
             assert scene in SCENES
 
 
-def test_a_third_of_the_captions_name_a_style_and_judges_see_every_house(world):
+def test_a_third_of_the_captions_name_a_style_and_judges_see_every_house(sheet, world):
     batch = world.batch(2_000, empty=0.0)
     assert np.mean(["style" in c for c in batch.captions]) == pytest.approx(0.35 * 0.95, abs=0.04)
     assert np.mean([c < 0 for c in batch.concepts.tolist()]) == pytest.approx(0.05, abs=0.02)
-    judged = world.batch(400, captioned=False)
-    assert judged.styles.float().mean() == pytest.approx(0.5, abs=0.1)
+    judged = world.batch(400, captioned=False)  # the usual house, and all houses alike in a third
+    assert judged.styles.float().mean() == pytest.approx(0.35 / 2, abs=0.07)
+    every = World(sheet, CONCEPTS, STYLES, seed=3).batch(400, captioned=False)
+    assert every.styles.float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_judge_learns_more_concepts_than_the_model():
+    own, more = sets.read_concepts(), sets.read_distractors()
+    names = [c.name for c in (*own, *more)]
+    assert len(more) > len(own) and len(set(names)) == len(names)
+    icons = {icon for c in own for icon in c.icons}
+    assert not icons & {icon for c in more for icon in c.icons}
 
 
 def test_a_house_that_does_not_draw_a_concept_cannot_be_the_usual_one(sheet):
@@ -311,13 +321,15 @@ def test_sparsity_is_one_for_flat_and_small_for_single_activations():
 
     model = nn.ModuleDict({"block": Block()}).train()
     penalty = ActivationSparsity(model)
-    model["block"](torch.ones(2, 3, 64))
-    assert penalty.take() == pytest.approx(1.0, abs=1e-4)
-    model["block"](torch.eye(64)[None])
-    assert penalty.take() == pytest.approx(1 / 8, abs=1e-4)
+    model["block"](torch.ones(4, 3, 64))
+    assert penalty.take().tolist() == pytest.approx([1.0, 1.0], abs=1e-4)
+    model["block"](torch.eye(64)[None])  # each token one neuron, each neuron its token
+    assert penalty.take().tolist() == pytest.approx([1 / 8, 1.0], abs=1e-4)
+    model["block"](torch.eye(64)[:, None])  # each picture one neuron, each neuron its picture
+    assert penalty.take().tolist() == pytest.approx([1 / 8, 32**-0.5 / 2], abs=1e-4)
 
 
-TINY = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1)
+TINY = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1, neuron_sparsity=0.1)
 
 
 def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world, code, tokenizer):
@@ -330,7 +342,7 @@ def test_a_few_steps_of_the_whole_training_make_a_pipeline(tmp_path, world, code
     pictures = generate(assemble(average, vae, tokenizer), ["a disc"], [0], steps=2)
     assert pictures.shape == (1, 64, 64, 3)
     rows = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert {"loss", "error", "sparsity"} <= set(json.loads(rows[-1]))
+    assert {"loss", "error", "sparsity", "neuron_sparsity"} <= set(json.loads(rows[-1]))
     assert json.loads((tmp_path / "run" / "done.json").read_text())["note"] == "x"
 
 
