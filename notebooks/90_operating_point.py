@@ -33,7 +33,7 @@ concepts = [
     "racket",
     "candle",
 ]
-ratios = [0.02, 0.05, 0.1, 0.2]
+ratios = [0.02, 0.05, 0.1, 0.15]
 images = 12
 
 # %% [markdown]

@@ -227,7 +227,7 @@ def standing(summary: dict[str, Any]) -> str:
     if summary["bars_met"]:
         return f"The checkpoint meets the project's bars ({asked}): it reaches {found}."
     return (
-        f"**The miniature draws some classes badly.** The project asks for {asked}; it reaches "
+        f"**Not every class is drawn well.** The project asks for {asked}; it reaches "
         f"{found}. What pruning and the attack do to such a class says little; chapter 90 shows "
         "every class by itself."
     )

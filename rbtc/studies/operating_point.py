@@ -35,7 +35,7 @@ from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
 from rbtc.studies.common import at_least_one, judged, subjects
 
-RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2)
+RATIOS = (0.02, 0.05, 0.08, 0.1, 0.15)
 
 
 CALLS = (10, 16)
@@ -71,10 +71,22 @@ def held_out_concepts(lab: Lab, count: int = 8) -> list[str]:
     return [free[i * len(free) // count] for i in range(count)]
 
 
-def _kept(
+def kept(
     lab: Lab, variant: Variant, concept: str, others: Sequence[str], images: int, other_images: int
 ) -> dict[str, int]:
-    """Hits and pictures on the erased concept and on the others, all drawn together."""
+    """Hits and pictures on the erased concept and on the others, all drawn together.
+
+    Args:
+        lab: the models.
+        variant: what draws.
+        concept: the erased one, of ``others``.
+        others: it and its neighbours.
+        images: pictures of the erased concept.
+        other_images: pictures of each of the others.
+
+    Returns:
+        ``erased_hits``, ``erased_n``, ``preserved_hits``, ``preserved_n``.
+    """
     asked = [(lab.subject(w), images if w == concept else other_images) for w in others]
     hits = lab.measure.hits(variant, asked)
     own = hits["asked"] == concept
@@ -114,7 +126,7 @@ def pruning_sweep(
         raise ValueError(f"a sweep needs at least two concepts, got {list(concepts)}")
     rows = [
         {"ratio": 0.0, "calls": 0, "reference": "", "concept": concept, "density": 0.0}
-        | _kept(lab, lab.pretrained, concept, concepts, images, other_images)
+        | kept(lab, lab.pretrained, concept, concepts, images, other_images)
         for concept in concepts
     ]
     settings = [(ratio, n, which) for n in calls for which in references for ratio in ratios]
@@ -124,7 +136,7 @@ def pruning_sweep(
             pruned = lab.owner.pruned(concept, **pruning)
             rows.append(
                 {**pruning, "concept": concept, "density": lab.density(concept, **pruning)}
-                | _kept(lab, pruned, concept, concepts, images, other_images)
+                | kept(lab, pruned, concept, concepts, images, other_images)
             )
     return pd.DataFrame(rows)
 
@@ -210,7 +222,7 @@ def keep_sweep(
             )
             rows.append(
                 {"keep_ratio": k, "concept": concept, "sign_accuracy": signs}
-                | _kept(lab, variant, concept, concepts, images, other_images)
+                | kept(lab, variant, concept, concepts, images, other_images)
             )
     return pd.DataFrame(rows)
 

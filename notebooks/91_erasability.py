@@ -1,0 +1,91 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What makes a diffusion model erasable by pruning?
+#
+# Pruning can only erase a concept whose weights are its own. In Stable Diffusion some are; in a
+# small network trained on a calm world of few things they need not be. **What has to be different
+# in training for a pruned concept to go, and for the attack to bring it back?**
+#
+# Two things can be asked of a network before anything is pruned. Does it *rely* on the sixteen
+# matrices: what is left when all of them are zero? And are their neurons *specialised*: few of them
+# active for a picture, each active for few pictures? The first was settled by how the miniature is
+# built (feed-forward outputs that start at zero, a narrow text embedding, heavy decay on the
+# convolutions). The second was tried by short second stages of training, each with a penalty on
+#
+# $$\frac{\lVert h \rVert_1}{\lVert h \rVert_2 \sqrt{n}},$$
+#
+# taken along the neurons of one token (*activation sparsity*) or along the pictures of a batch for
+# one neuron (*neuron sparsity*).
+
+# %% tags=["parameters"]
+profile = "mini"
+
+# %%
+import rbtc.book.stamp
+from rbtc.models.profiles import load_profile
+from rbtc.report import charts, tables
+from rbtc.studies import erasability
+
+settings = load_profile(profile)
+ratio, keep_ratio = settings.conceptprune.ratio, settings.revive.keep_ratio
+scores = erasability.read_variants()
+
+# %% [markdown]
+# ## Erased and kept, against what was cut
+#
+# Accuracy on the erased concept, by variant, over the held-out concepts of
+# [](90_operating_point.ipynb): all calls, other objects as reference prompts. The left end is the
+# pretrained model.
+
+# %%
+curves = erasability.erasing_curves(scores)
+charts.lines_with_intervals(
+    curves,
+    xlabel="weights cut, %",
+    ylabel="accuracy on the erased concept",
+    limits=(0, 1.02),
+)
+
+# %% [markdown]
+# The same after the attack, and for the other concepts while the one is pruned.
+
+# %%
+charts.lines_with_intervals(
+    erasability.erasing_curves(scores, "revived", keep_ratio=keep_ratio),
+    xlabel="weights cut, %",
+    ylabel="accuracy on the revived concept",
+    limits=(0, 1.02),
+)
+
+# %%
+charts.lines_with_intervals(
+    erasability.erasing_curves(scores, part="preserved"),
+    xlabel="weights cut, %",
+    ylabel="accuracy on the others",
+    limits=(0, 1.02),
+)
+
+# %% [markdown]
+# ## Variant by variant
+#
+# At the profile's ratio and $K$. *Pictures* counts all training from the first run on; *no
+# feed-forward* is the model with the sixteen matrices set to zero.
+
+# %%
+table = erasability.summary(scores, ratio, keep_ratio)
+tables.save_csv(table.map(str), "91_variants")
+table.map(lambda value: f"{value:.2f}" if hasattr(value, "low") else value).round(3)
+
+# %% [markdown]
+# A judge that forgives a broken picture hides all of this: it names what a pruned model half
+# draws. The concept judge was therefore taught more things than the model draws, and sharp ones.
+
+# %%
+rbtc.book.stamp.show(None)

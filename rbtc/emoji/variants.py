@@ -1,0 +1,149 @@
+"""Trained variants side by side: ``python -m rbtc.emoji.variants NAME=FOLDER [NAME=FOLDER ...]``.
+
+Every folder is a packed model (``python -m rbtc.emoji.train pack``). On the concepts that the
+operating point is chosen on, none of which a chapter reports, each variant is drawn from, pruned at
+several ratios, and attacked; the same is asked of it with every feed-forward output zeroed. What
+training did to it is read from the folder's ``training.json``. One row per variant, model and
+concept goes to ``results/emoji_variants.csv``; rows of other variants that stand there stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from rbtc import command
+from rbtc.emoji.report import without_ffn
+from rbtc.emoji.start import training_chain
+from rbtc.lab import Lab
+from rbtc.models.profiles import load_profile
+from rbtc.report.tables import save_csv
+from rbtc.studies.operating_point import held_out_concepts, kept
+
+RATIOS = (0.05, 0.1, 0.15)
+KEEP_RATIOS = (0.4, 0.6)
+LEVERS = ("activation_sparsity", "neuron_sparsity")
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """What a packed model's record says of all its runs: pictures, and the last run's levers."""
+    content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    chain = training_chain(content["diffusion"])
+    levers = chain[-1].get("levers", {})
+    return {
+        "pictures": sum(run.get("pictures", 0) for run in chain),
+        **{lever: levers.get(lever, 0.0) for lever in LEVERS},
+    }
+
+
+def score_variant(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    images: int,
+    other_images: int,
+    ratios: Sequence[float] = RATIOS,
+    keep_ratios: Sequence[float] = KEEP_RATIOS,
+) -> pd.DataFrame:
+    """Count one model pretrained, without its feed-forward outputs, pruned and revived.
+
+    Args:
+        lab: of the variant.
+        concepts: at least two; each is the others' neighbour.
+        images: pictures of the erased concept.
+        other_images: pictures of each of the others.
+        ratios: of pruning; T is all calls, and the reference prompts show other objects.
+        keep_ratios: of the attack.
+
+    Returns:
+        One row per concept and model: model ("pretrained", "no feed-forward", "pruned",
+        "revived"), ratio, keep_ratio, density, sign_accuracy, hits and n of both kinds.
+    """
+    counts = {"images": images, "other_images": other_images}
+    empty = lab.owner.custom("no feed-forward", without_ffn(lab.pretrained.weights))
+    rows = []
+    for concept in tqdm(concepts, desc="concepts", disable=not lab.progress):
+
+        def add(variant: Any, model: str, word: str = concept, **columns: float) -> None:
+            found = kept(lab, variant, word, concepts, **counts)
+            rows.append({"model": model, "concept": word, **columns, **found})
+
+        add(lab.pretrained, "pretrained")
+        add(empty, "no feed-forward")
+        for ratio in ratios:
+            # All calls, and other objects in the same scenes: what spares the others most.
+            pruning = {"ratio": ratio, "calls": lab.profile.steps, "reference": "objects"}
+            columns = {
+                "ratio": ratio,
+                "density": lab.density(concept, **pruning),
+                "sign_accuracy": lab.sign_accuracy(concept, **pruning).value,
+            }
+            add(lab.owner.pruned(concept, **pruning), "pruned", **columns)
+            for k in keep_ratios:
+                revived = lab.revived(concept, keep_ratio=k, **pruning)
+                add(revived, "revived", keep_ratio=k, **columns)
+    return pd.DataFrame(rows)
+
+
+def variants_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One line per variant, model, ratio and K, pooled over the concepts, with accuracies."""
+    keys = ["variant", *LEVERS, "pictures", "model", "ratio", "keep_ratio"]
+    pooled = scores.groupby(keys, sort=False, dropna=False).agg(
+        density=("density", "mean"),
+        sign_accuracy=("sign_accuracy", "mean"),
+        erased_hits=("erased_hits", "sum"),
+        erased_n=("erased_n", "sum"),
+        preserved_hits=("preserved_hits", "sum"),
+        preserved_n=("preserved_n", "sum"),
+    )
+    for part in ("erased", "preserved"):
+        pooled[part] = pooled[f"{part}_hits"] / pooled[f"{part}_n"]
+    return pooled.reset_index()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Score the variants that are named, and write their rows."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.emoji.variants", description=__doc__)
+    parser.add_argument("variants", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--profile", default="mini")
+    parser.add_argument("--concepts", type=int, default=8, help="how many held-out concepts")
+    parser.add_argument("--images", type=int, default=12, help="pictures of the erased concept")
+    parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
+    parser.add_argument("--folder", type=Path, default=Path("results"))
+    options = parser.parse_args(arguments)
+    folders = {}
+    for text in options.variants:
+        name, _, folder = text.partition("=")
+        if not (Path(folder) / "training.json").is_file():
+            raise FileNotFoundError(
+                f"{text!r}: expected NAME=FOLDER, the folder of a model that "
+                "`python -m rbtc.emoji.train pack` wrote"
+            )
+        folders[name] = Path(folder)
+    profile = load_profile(options.profile)
+    path = options.folder / "emoji_variants.csv"
+    scores = pd.read_csv(path) if path.is_file() else None
+    for name, folder in folders.items():
+        lab = Lab(dataclasses.replace(profile, model=str(folder.resolve())))
+        concepts = held_out_concepts(lab, options.concepts)
+        found = score_variant(
+            lab, concepts, images=options.images, other_images=options.other_images
+        )
+        found = found.assign(variant=name, **trained(folder))
+        if scores is not None:
+            found = pd.concat([scores[scores["variant"] != name], found], ignore_index=True)
+        scores = found
+        save_csv(scores, path.stem, options.folder)
+    if scores is not None:
+        print(variants_table(scores).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,54 @@
+import json
+
+import pandas as pd
+import pytest
+
+from rbtc.emoji import variants
+from rbtc.emoji.variants import score_variant, trained, variants_table
+
+
+def test_a_variant_is_counted_before_and_after_pruning_and_attack(lab):
+    scores = score_variant(
+        lab, ["church", "bus"], images=2, other_images=1, ratios=(0.2,), keep_ratios=(0.5, 1.0)
+    )
+    assert len(scores) == 2 * (2 + 1 + 2)
+    assert (scores["erased_n"] == 2).all() and (scores["preserved_n"] == 1).all()
+    cut = scores[scores["ratio"] == 0.2]
+    assert (cut["density"] > 0).all() and cut["sign_accuracy"].between(0, 1).all()
+    levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "pictures": 7}
+    table = variants_table(scores.assign(variant="A", **levers))
+    assert list(table["model"]) == ["pretrained", "no feed-forward", "pruned", "revived", "revived"]
+    assert (table["erased_n"] == 4).all()
+
+
+def test_training_is_summed_over_the_runs(tmp_path):
+    first = {"pictures": 100, "levers": {"activation_sparsity": 0.2}}
+    last = {"pictures": 20, "levers": {"neuron_sparsity": 1.0}, "start": {"training": first}}
+    (tmp_path / "training.json").write_text(json.dumps({"diffusion": last}))
+    assert trained(tmp_path) == {
+        "pictures": 120, "activation_sparsity": 0.0, "neuron_sparsity": 1.0,
+    }  # fmt: skip
+
+
+def test_a_folder_that_holds_no_packed_model_is_refused_before_any_work(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected NAME=FOLDER"):
+        variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_rows_of_other_variants_stay(tmp_path, monkeypatch, lab):
+    pd.DataFrame([{"variant": "A", "model": "pretrained"}, {"variant": "B", "model": "x"}]).to_csv(
+        tmp_path / "emoji_variants.csv", index=False
+    )
+    (tmp_path / "training.json").write_text(json.dumps({"diffusion": {"pictures": 5}}))
+    monkeypatch.setattr(variants, "Lab", lambda profile: lab)
+    monkeypatch.setattr(variants, "held_out_concepts", lambda lab, count: ["church", "bus"])
+    monkeypatch.setattr(
+        variants,
+        "score_variant",
+        lambda lab, concepts, **counts: pd.DataFrame([{"model": "new", "concept": "bus"}]),
+    )
+    monkeypatch.setattr(variants, "variants_table", lambda scores: scores)
+    variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
+    found = pd.read_csv(tmp_path / "emoji_variants.csv")
+    assert sorted(zip(found["variant"], found["model"], strict=True)) == [("A", "new"), ("B", "x")]
