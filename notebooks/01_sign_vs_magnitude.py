@@ -102,7 +102,7 @@ panels.class_lines(
 # %%
 tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
 tables.save_csv(tables.records(study.rows()), "01_table_appendix_a")
-Markdown(f"Pictures of each class by each model: {spread.trials_told(study.hits, 'model')}.")
+Markdown(f"Pictures of each model: {spread.trials_told(study.hits, 'model')}.")
 
 # %%
 tables.comparison(study.rows(), counts=False)

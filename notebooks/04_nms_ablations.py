@@ -107,7 +107,7 @@ panels.small_multiples(
 )
 
 # %%
-Markdown(f"Pictures behind each point: {spread.trials_told(study.tables, 'model')}.")
+Markdown(f"Pictures of each model: {spread.trials_told(study.tables, 'model')}.")
 
 # %% [markdown]
 # The paper's first conclusion is that Neuron-Max Scaling beats the other magnitudes at every $K$.
@@ -137,6 +137,9 @@ panels.class_lines(
     xlabel="K, share of signs kept",
     ylabel="accuracy on the erased class",
 )
+
+# %%
+Markdown(f"Pictures of each model: {spread.trials_told(study.sweep, 'model')}.")
 
 # %% [markdown]
 # How far the classes lie apart at each $K$, and in the pruned model. The spread is the standard

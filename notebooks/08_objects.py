@@ -106,12 +106,12 @@ panels.class_lines(
 
 # %%
 erased, preserved = study.part("erased"), study.part("preserved")
+asked = preserved.groupby("concept")["asked"].nunique().max()
 Markdown(
-    f"Pictures behind each point: {spread.trials_told(erased, 'model')} of the erased class, "
-    f"{spread.trials_told(preserved, 'model')} of the others, from "
-    f"{preserved.groupby('concept')['asked'].nunique().max()} of the "
-    f"{len(lab.profile.classes) - 1} other classes. For Neuron Sample the magnitudes were drawn "
-    f"{len(draw_seeds)} time(s); pictures that differ only in the draw are averaged."
+    f"Pictures behind each point of the erased class: {spread.trials_told(erased, 'model')}; of "
+    f"the preserved ones: {spread.trials_told(preserved, 'model')}, from {asked} of the "
+    f"{len(lab.profile.classes) - 1} other classes in turn. Seeds of the drawn magnitudes of "
+    f"Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the draw are averaged."
 )
 
 # %% [markdown]
@@ -134,10 +134,10 @@ tables.comparison(study.rows(), verdicts=True, counts=False)
 # error of fewer pictures besides. First the erased class, then the preserved ones.
 
 # %%
-spread.spread_table(erased, "model", paper=study.paper("erased"))
+spread.spread_table(erased, "model", paper=study.paper("erased"), intervals=False)
 
 # %%
-spread.spread_table(preserved, "model", paper=study.paper("preserved"))
+spread.spread_table(preserved, "model", paper=study.paper("preserved"), intervals=False)
 
 # %% [markdown]
 # ## Is the maximum the best magnitude?

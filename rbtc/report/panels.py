@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rbtc.report.charts import COLOURS, Values, _figure, _palette, house_style
@@ -68,7 +69,8 @@ def small_multiples(
             ax.set(title=title, ylim=limits)
             for number, (name, own) in enumerate(panel.items()):
                 shift = (number - (len(panel) - 1) / 2) * step
-                _line(ax, name, own, palette[name], MARKS[series.index(name) % len(MARKS)], shift)
+                mark = MARKS[series.index(name) % len(MARKS)]
+                _line(ax, name, own, palette[name], mark, shift, level=True)
                 printed = (paper or {}).get(title, {}).get(name)
                 if printed:
                     x = sorted(printed)
@@ -128,7 +130,9 @@ def class_lines(
                 ax.plot(x, [printed[key] for key in x], "D--", color=COLOURS["paper"],
                         linewidth=1.2, markersize=4, label="the paper's mean")  # fmt: skip
             if not numeric:
-                ax.set_xticks(list(at.values()), [str(name) for name in names])
+                ax.set_xticks(
+                    list(at.values()), [fill(str(name), 11) for name in names], fontsize=9
+                )
                 ax.grid(axis="x", visible=False)
             ax.set(title=title, ylim=limits)
             _name_ends(ax, {c: max(points) for c, points in lines.items()}, limits)
@@ -147,10 +151,11 @@ def _line(
     shift: float,
     *,
     width: float = 1.5,
+    level: bool = False,
 ) -> None:
     x = sorted(own)
     values = [interval(own[key]) for key in x]
-    if len(x) > 1 and len({*values}) == 1:
+    if level and len(x) > 1 and len({*values}) == 1:
         ax.axhline(values[0][0], color=colour, linewidth=1.2, linestyle=":", label=str(name))
         return
     heights = [value for value, _, _ in values]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.report.tables import Row, Verdict, accuracies, effect, effects
+from rbtc.report.tables import Row, Verdict, accuracies, cell, effect, effects
 from rbtc.stats import Difference, paired_means
 
 VERDICTS: tuple[Verdict, ...] = (
@@ -32,16 +32,14 @@ class Spread:
     Attributes:
         mean: Mean over the classes.
         deviation: Standard deviation over the classes (n - 1); None for one class.
-        lowest: Name and value of the lowest class.
-        highest: Name and value of the highest class.
-        classes: Number of classes.
+        lowest: Value of the lowest class, and its name; all names where several share it.
+        highest: The same of the highest.
     """
 
     mean: float
     deviation: float | None
-    lowest: tuple[str, float]
-    highest: tuple[str, float]
-    classes: int
+    lowest: tuple[float, tuple[str, ...]]
+    highest: tuple[float, tuple[str, ...]]
 
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Spread:
@@ -52,14 +50,12 @@ class Spread:
         """
         if not values:
             raise ValueError("a spread needs at least one class, got none")
-        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-        return cls(
-            fmean(values.values()),
-            stdev(values.values()) if len(values) > 1 else None,
-            (low, values[low]),
-            (high, values[high]),
-            len(values),
-        )
+        ends = [
+            (end, tuple(name for name, value in values.items() if value == end))
+            for end in (min(values.values()), max(values.values()))
+        ]
+        deviation = stdev(values.values()) if len(values) > 1 else None
+        return cls(fmean(values.values()), deviation, *ends)
 
     def __str__(self) -> str:
         """Mean plus and minus the standard deviation over classes."""
@@ -70,7 +66,8 @@ class Spread:
 def class_values(hits: pd.DataFrame, by: str) -> dict[Any, dict[str, float]]:
     """`{value of the column: {concept: accuracy}}`, in order of appearance."""
     found: dict[Any, dict[str, float]] = {}
-    for (key, concept), share in hits.groupby([by, "concept"], sort=False)["hit"].mean().items():
+    means = hits.groupby([by, "concept"], sort=False, as_index=False).agg(hit=("hit", "mean"))
+    for key, concept, share in means[[by, "concept", "hit"]].itertuples(index=False, name=None):
         found.setdefault(key, {})[concept] = float(share)
     return found
 
@@ -80,6 +77,7 @@ def spread_table(
     by: str,
     *,
     paper: Mapping[Any, Mapping[str, float]] | None = None,
+    intervals: bool = True,
 ) -> pd.DataFrame:
     """One line per value of a column: the mean with its interval, and the spread over classes.
 
@@ -87,18 +85,21 @@ def spread_table(
         hits: one line per picture: concept, asked, seed, hit, and ``by``.
         by: column whose values make the lines.
         paper: printed values of the classes, to summarise alike.
+        intervals: also the interval of the mean, over pictures.
     """
     means = accuracies(hits, [by])
     lines = {}
     for key, values in class_values(hits, by).items():
         found = Spread.of(values)
-        line = {"mean, 95 % interval over pictures": f"{means[key]}"}
+        line = {}
+        if intervals:
+            line["mean, interval over pictures"] = cell(means[key], counts=False)
         if paper is not None:
             printed = paper.get(key)
             line["paper, mean ± spread"] = f"{Spread.of(printed)}" if printed else ""
         line["ours, mean ± spread"] = f"{found}"
-        line["lowest class"] = "{1:.2f} {0}".format(*found.lowest)
-        line["highest class"] = "{1:.2f} {0}".format(*found.highest)
+        line["lowest class"] = _end(*found.lowest)
+        line["highest class"] = _end(*found.highest)
         lines[key] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -107,14 +108,15 @@ def over_classes(hits: pd.DataFrame, before: str, after: str) -> Difference | No
     """Change of the classes' accuracies, each class one observation (a paired t interval).
 
     What it says holds for classes like these, where the interval over pictures holds for these
-    ones. None for a single class.
+    ones. None for a single class, and where all change alike: nothing then shows how classes vary.
     """
     values = class_values(hits[hits["model"].isin([before, after])], "model")
     first, second = values.get(before, {}), values.get(after, {})
     both = [concept for concept in first if concept in second]
     if len(both) < 2:
         return None
-    return paired_means([first[c] for c in both], [second[c] for c in both])
+    found = paired_means([first[c] for c in both], [second[c] for c in both])
+    return found if found.low < found.high else None
 
 
 def changes_table(
@@ -158,11 +160,23 @@ def verdict_counts(rows: Iterable[Row], down: Sequence[str] | None = None) -> pd
 
 
 def trials_told(hits: pd.DataFrame, by: str) -> str:
-    """How many pictures stand behind each value of a column: `"10"`, or `"4 to 10"`."""
-    sizes = hits.groupby([by, "concept"], sort=False).size()
-    low, high = int(sizes.min()), int(sizes.max())
-    return f"{low}" if low == high else f"{low} to {high}"
+    """How many pictures a class stands behind a value of a column, and how many over all classes.
+
+    `"10 of each class, 120 over all"`, or `"4 to 10 of each class, 60 to 90 over all"`.
+    """
+    each = hits.groupby([by, "concept"], sort=False).size()
+    total = hits.groupby(by, sort=False).size()
+    told = [
+        f"{low}" if low == high else f"{low} to {high}"
+        for low, high in ((of.min(), of.max()) for of in (each, total))
+    ]
+    return "{} of each class, {} over all".format(*told)
 
 
 def _ends(change: Difference) -> str:
-    return f"[{change.low:+.2f}, {change.high:+.2f}]"
+    # A t interval of few classes can reach beyond what a share can change by.
+    return f"[{max(change.low, -1):+.2f}, {min(change.high, 1):+.2f}]"
+
+
+def _end(value: float, names: tuple[str, ...]) -> str:
+    return f"{value:.2f} {names[0] if len(names) == 1 else f'{len(names)} classes'}"

@@ -105,8 +105,8 @@ class AblationStudy:
     @property
     def sweep(self) -> pd.DataFrame:
         """The pictures of the swept concepts: pruned, and Neuron-Max Scaling for every K."""
-        own = self.hits[self.hits["concept"].isin([s.label for s in self.swept])]
-        return own[own["model"].isin(["pruned", *self.sweep_models()])]
+        swept = self.hits["concept"].isin([s.label for s in self.swept])
+        return self.hits[swept & self.hits["model"].isin(["pruned", *self.sweep_models()])]
 
     def sweep_models(self) -> dict[str, float]:
         """`{model: K}` of Neuron-Max Scaling."""
@@ -130,9 +130,8 @@ class AblationStudy:
                 start = before if other == "pruned" else self._printed(other, k)
                 end = self._printed("NMS", k)
                 ours = self.change(other, k)
-                known = start is not None and end is not None
                 lines[f"{other} to NMS", f"{k:g}"] = {
-                    "paper": f"{end - start:+.2f}" if known else "",
+                    "paper": "" if start is None or end is None else f"{end - start:+.2f}",
                     "ours": f"{ours}",
                     "verdict": verdict(start, end, ours, images=500 * len(self.subjects)),
                 }

@@ -58,7 +58,7 @@ class ObjectStudy:
         """
         own = self.hits[self.hits["classes"] == half]
         keys = ["concept", "model", "asked", "prompt", "seed"]
-        return own.groupby(keys, sort=False)["hit"].mean().reset_index()
+        return own.groupby(keys, sort=False, as_index=False).agg(hit=("hit", "mean"))
 
     def accuracy(self, half: Half, model: str) -> Share:
         """Accuracy of a model over all classes."""
@@ -197,7 +197,7 @@ def object_study(
             )
         )  # fmt: skip
         shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, first_seed)
             for name, variant in row.items()
         }
     return ObjectStudy(tuple(chosen), pd.concat(frames, ignore_index=True), shown)

@@ -17,7 +17,7 @@ HITS = pd.DataFrame(
 def test_spread_is_over_classes():
     found = Spread.of({"a": 0.1, "b": 0.5, "c": 0.9})
     assert (found.mean, found.deviation) == pytest.approx((0.5, 0.4))
-    assert found.lowest == ("a", 0.1) and found.highest == ("c", 0.9)
+    assert found.lowest == (0.1, ("a",)) and found.highest == (0.9, ("c",))
     assert f"{found}" == "0.50 ± 0.40" and f"{Spread.of({'a': 0.3})}" == "0.30"
     with pytest.raises(ValueError, match="at least one class"):
         Spread.of({})
@@ -32,7 +32,11 @@ def test_tables():
     changes = changes_table(HITS, {"attack": ("pruned", "NMS")})
     assert changes.loc["attack", ["classes that rise", "fall", "undecided"]].tolist() == [2, 0, 1]
     assert changes.loc["attack", "outcome"] == "rises"
-    assert trials_told(HITS, "model") == "20"
+    assert trials_told(HITS, "model") == "20 of each class, 60 over all"
+    shared = HITS.assign(hit=HITS["seed"] < 5)
+    table = spread_table(shared, "model", intervals=False)
+    assert set(table["lowest class"]) == {"0.25 3 classes"}
+    assert list(table) == ["ours, mean ± spread", "lowest class", "highest class"]
 
 
 def test_classes_are_fewer_than_pictures():
@@ -41,3 +45,4 @@ def test_classes_are_fewer_than_pictures():
     assert change.value == pytest.approx(0.5)
     assert change.low < 0 < change.high  # three classes, one of which did not move
     assert over_classes(HITS[HITS["concept"] == "a"], "pruned", "NMS") is None
+    assert over_classes(HITS.assign(hit=True), "pruned", "NMS") is None  # no class says how far
