@@ -111,7 +111,8 @@ Markdown(
     f"Pictures behind each point of the erased class: {spread.trials_told(erased, 'model')}; of "
     f"the preserved ones: {spread.trials_told(preserved, 'model')}, from {asked} of the "
     f"{len(lab.profile.classes) - 1} other classes in turn. Seeds of the drawn magnitudes of "
-    f"Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the draw are averaged."
+    f"Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the draw are "
+    "averaged."
 )
 
 # %% [markdown]

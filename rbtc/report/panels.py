@@ -7,7 +7,7 @@ Styles and colours are those of `rbtc.report.charts`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ def small_multiples(
     panels: Mapping[str, Values],
     *,
     paper: Mapping[str, Mapping[Any, Mapping[Any, float]]] | None = None,
+    levels: Collection[Any] = (),
     across: int = 2,
     xlabel: str = "",
     ylabel: str = "accuracy",
@@ -39,11 +40,12 @@ def small_multiples(
     """`panels[title][series][x]` as lines with their 95 % intervals, all on the same axes.
 
     Methods are told apart by mark and colour; the marks stand a little beside each other, so that
-    no interval hides another. A series of one height throughout is drawn as a level line.
+    no interval hides another.
 
     Args:
         panels: title -> series -> x -> estimate.
         paper: printed values of the same places, drawn dashed in the series' colour.
+        levels: series of one height throughout, drawn as a dotted line without an interval.
         across: panels side by side.
         xlabel: under the figure.
         ylabel: beside the figure.
@@ -70,7 +72,7 @@ def small_multiples(
             for number, (name, own) in enumerate(panel.items()):
                 shift = (number - (len(panel) - 1) / 2) * step
                 mark = MARKS[series.index(name) % len(MARKS)]
-                _line(ax, name, own, palette[name], mark, shift, level=True)
+                _line(ax, name, own, palette[name], mark, shift, level=name in levels)
                 printed = (paper or {}).get(title, {}).get(name)
                 if printed:
                     x = sorted(printed)
@@ -155,7 +157,7 @@ def _line(
 ) -> None:
     x = sorted(own)
     values = [interval(own[key]) for key in x]
-    if level and len(x) > 1 and len({*values}) == 1:
+    if level:
         ax.axhline(values[0][0], color=colour, linewidth=1.2, linestyle=":", label=str(name))
         return
     heights = [value for value, _, _ in values]

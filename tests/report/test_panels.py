@@ -26,12 +26,15 @@ PANEL = {
 
 def test_small_multiples_share_their_axes():
     paper = {"church": {"NMS": {0.2: 0.3, 1.0: 0.5}}}
-    figure = small_multiples({name: PANEL for name in ("church", "bus", "star")}, paper=paper)
+    figure = small_multiples(
+        {name: PANEL for name in ("church", "bus", "star")}, paper=paper, levels=["pruned"]
+    )
     shown = [ax for ax in figure.axes if ax.get_visible()]
     assert [ax.get_title() for ax in shown] == ["church", "bus", "star"]
     assert len({ax.get_ylim() for ax in shown}) == 1
     dashed = [[line for line in ax.lines if line.get_linestyle() == "--"] for ax in shown]
     assert [len(lines) for lines in dashed] == [1, 0, 0]
+    assert [len(ax.containers) for ax in shown] == [1, 1, 1], "a level has no interval"
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert sorted(texts[:-1]) == ["NMS", "pruned"] and texts[-1].startswith("paper")
