@@ -182,14 +182,18 @@ def verdict(
     return "same direction" if (ours.value > 0) == (after > before) else "opposite direction"
 
 
-def cell(ours: Estimate | float | None, *, digits: int = 2) -> str:
-    """Text of one of our numbers: `0.54 [0.44, 0.63] (n=100)`, `0.54` for a plain one."""
+def cell(ours: Estimate | float | None, *, digits: int = 2, counts: bool = True) -> str:
+    """Text of one of our numbers: `0.54 [0.44, 0.63] (n=100)`, `0.54` for a plain one.
+
+    Without ``counts`` the n is left out, for a table whose page states it once.
+    """
     if _missing(ours):
         return ""
     value, low, high = interval(ours)
     if not isinstance(ours, Estimate):
         return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] (n={ours.n})"
+    text = f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{text} (n={ours.n})" if counts else text
 
 
 def records(rows: Iterable[Row]) -> pd.DataFrame:
@@ -232,20 +236,29 @@ def records(rows: Iterable[Row]) -> pd.DataFrame:
     return frame
 
 
-def comparison(rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False) -> pd.DataFrame:
+def comparison(
+    rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False, counts: bool = True
+) -> pd.DataFrame:
     """The table a chapter shows: per column "paper" and "ours" (value, 95 % interval, n) as text.
 
     Rows and columns keep the order of their first appearance; `verdicts` adds the change that each
-    place is about, and its verdict. Empty text where there is no number.
+    place is about, and its verdict; without `counts` the n is left out. A column for which the
+    paper prints nothing has no "paper". Empty text where there is no number.
     """
     rows = list(rows)
     frame = records(rows)
     frame["paper"] = [cell(row.paper, digits=digits) for row in rows]
-    frame["ours"] = [cell(row.ours, digits=digits) for row in rows]
+    frame["ours"] = [cell(row.ours, digits=digits, counts=counts) for row in rows]
     frame["change"] = ["" if row.change is None else f"{row.change}" for row in rows]
     kinds = ["paper", "ours", *(["change", "verdict"] if verdicts else [])]
     wide = frame.pivot(index="row", columns="column", values=kinds).swaplevel(axis=1)
-    columns = [(name, kind) for name in dict.fromkeys(frame["column"]) for kind in kinds]
+    printed = {row.column for row in rows if not _missing(row.paper)}
+    columns = [
+        (name, kind)
+        for name in dict.fromkeys(frame["column"])
+        for kind in kinds
+        if kind != "paper" or name in printed
+    ]
     wide = wide.reindex(index=list(dict.fromkeys(frame["row"])), columns=columns)
     wide.columns = pd.MultiIndex.from_tuples(columns)
     return wide.rename_axis(index=None).fillna("")

@@ -54,6 +54,7 @@ def judged(
     images: int,
     *,
     other_images: int = 0,
+    others: Sequence[Subject] | None = None,
     first_seed: int = 0,
 ) -> pd.DataFrame:
     """One line per picture that each model drew of the erased concept and of the other classes.
@@ -66,6 +67,7 @@ def judged(
         models: see `Models`.
         images: pictures of the erased concept per model.
         other_images: pictures of each other class per model; 0 leaves them out.
+        others: which other classes; None takes all of the profile.
         first_seed: of each class.
 
     Returns:
@@ -74,7 +76,8 @@ def judged(
     """
     asked = [(subject, images)]
     if other_images:
-        asked += [(other, other_images) for other in lab.others(subject)]
+        chosen = lab.others(subject) if others is None else others
+        asked += [(other, other_images) for other in chosen]
     frames = []
     for columns, variant in models:
         hits = lab.measure.hits(variant, asked, first_seed)

@@ -15,9 +15,10 @@ from rbtc.lab import Lab, Variant
 from rbtc.magnitudes import Strategy
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect, records
+from rbtc.report.spread import class_values
+from rbtc.report.tables import Row, accuracies, effect, records, verdict
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, judged, subjects
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 
 STRATEGIES: dict[str, Strategy] = {
     "Neuron Sample": "neuron_sample",
@@ -35,7 +36,8 @@ class AblationStudy:
     """Accuracy on the erased class for every magnitude strategy and K.
 
     Attributes:
-        subjects: The concepts.
+        subjects: The concepts of the tables, with every strategy.
+        swept: The concepts of the sweep, with Neuron-Max Scaling for every K.
         keep_ratios: The K of Top-K Sign Retention.
         strategies: Names out of `STRATEGIES`.
         hits: One line per picture; besides `rbtc.studies.common.judged`, strategy and keep_ratio
@@ -44,6 +46,7 @@ class AblationStudy:
     """
 
     subjects: tuple[Subject, ...]
+    swept: tuple[Subject, ...]
     keep_ratios: tuple[float, ...]
     strategies: tuple[str, ...]
     hits: pd.DataFrame
@@ -94,25 +97,79 @@ class AblationStudy:
             for strategy in self.strategies
         ]
 
+    @property
+    def tables(self) -> pd.DataFrame:
+        """The pictures of the concepts with every strategy."""
+        return self.hits[self.hits["concept"].isin([s.label for s in self.subjects])]
+
+    @property
+    def sweep(self) -> pd.DataFrame:
+        """The pictures of the swept concepts: pruned, and Neuron-Max Scaling for every K."""
+        swept = self.hits["concept"].isin([s.label for s in self.swept])
+        return self.hits[swept & self.hits["model"].isin(["pruned", *self.sweep_models()])]
+
+    def sweep_models(self) -> dict[str, float]:
+        """`{model: K}` of Neuron-Max Scaling."""
+        return {model_name("NMS", k): k for k in self.keep_ratios}
+
     def effects(self) -> pd.DataFrame:
         """`rbtc.report.tables.records` of every concept, for the CSV."""
         parts = [records(self.rows(s)).assign(concept=s.label) for s in self.subjects]
         frame = pd.concat(parts, ignore_index=True)
         return frame[["concept", *frame.columns.drop("concept")]]
 
-    def against(self, other: str) -> dict[str, Difference]:
-        """Change from another strategy to NMS at the same K, over all concepts."""
+    def compact(self) -> pd.DataFrame:
+        """Per comparison and K one line: the paper's change, ours, and the verdict.
+
+        The paper's change is that of its means over the same concepts; empty unless it has all.
+        """
+        before = average_printed(1, self.subjects, "erased: ConceptPrune")
+        lines = {}
+        for other in ("pruned", *(name for name in self.strategies if name != "NMS")):
+            for k in self.keep_ratios:
+                start = before if other == "pruned" else self._printed(other, k)
+                end = self._printed("NMS", k)
+                ours = self.change(other, k)
+                lines[f"{other} to NMS", f"{k:g}"] = {
+                    "paper": "" if start is None or end is None else f"{end - start:+.2f}",
+                    "ours": f"{ours}",
+                    "verdict": verdict(start, end, ours, images=500 * len(self.subjects)),
+                }
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index=["change", "K"])
+
+    def change(self, other: str, keep_ratio: float) -> Difference:
+        """Change to NMS at one K from the pruned model, or from another strategy at the same K."""
+        before = other if other == "pruned" else model_name(other, keep_ratio)
+        return effect(self.tables, before, model_name("NMS", keep_ratio))
+
+    def sweep_values(self) -> dict[float, dict[str, float]]:
+        """`{K: {concept: accuracy}}` of Neuron-Max Scaling, for a thin line per concept."""
+        found = class_values(self.sweep, "model")
+        return {k: found[model] for model, k in self.sweep_models().items()}
+
+    def sweep_means(self) -> dict[float, Share]:
+        """`{K: accuracy over the swept concepts}` of Neuron-Max Scaling."""
+        found = accuracies(self.sweep, ["model"])
+        return {k: found[model] for model, k in self.sweep_models().items()}
+
+    def sweep_pairs(self) -> dict[str, tuple[str, str]]:
+        """From the pruned model to NMS at each K, for `rbtc.report.spread.changes_table`."""
+        return {f"K = {k:g}": ("pruned", model) for model, k in self.sweep_models().items()}
+
+    def rival_pairs(self, keep_ratio: float) -> dict[str, tuple[str, str]]:
+        """From NMS at one K to NMS at each other K; empty if that K is not among ours."""
+        base = model_name("NMS", keep_ratio)
+        if base not in self.sweep_models():
+            return {}
         return {
-            f"K = {k:g}": effect(self.hits, model_name(other, k), model_name("NMS", k))
-            for k in self.keep_ratios
+            f"K = {k:g}": (base, model) for model, k in self.sweep_models().items() if model != base
         }
 
-    def revivals(self) -> dict[str, Difference]:
-        """Change from the pruned model to NMS at each K, over all concepts."""
-        return {
-            f"K = {k:g}": effect(self.hits, "pruned", model_name("NMS", k))
-            for k in self.keep_ratios
-        }
+    def _printed(self, strategy: str, keep_ratio: float) -> float | None:
+        """Mean of the paper's numbers over the concepts of the tables; None unless it has all."""
+        found = [self.paper(s).get(strategy, {}).get(keep_ratio) for s in self.subjects]
+        known = [value for value in found if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def ablation_study(
@@ -120,6 +177,7 @@ def ablation_study(
     concepts: Sequence[str],
     images: int,
     *,
+    sweep: Sequence[str] = (),
     keep_ratios: Sequence[float] = KEEP_RATIOS,
     strategies: Sequence[str] = tuple(STRATEGIES),
     pictures: int = 2,
@@ -130,10 +188,12 @@ def ablation_study(
 
     Args:
         lab: the models.
-        concepts: paper classes or words of the model.
+        concepts: paper classes or words of the model; they get every strategy.
         images: pictures per model.
+        sweep: concepts for which only Neuron-Max Scaling is tried; empty takes ``concepts``. One
+            that is in both is drawn once.
         keep_ratios: the K of Top-K Sign Retention, each in (0, 1].
-        strategies: names out of `STRATEGIES`.
+        strategies: names out of `STRATEGIES`, "NMS" among them.
         pictures: how many of each model to show; they are the first ones counted.
         first_seed: the pictures have this seed and the following ones.
         draw_seed: seed of the drawn magnitudes.
@@ -143,20 +203,25 @@ def ablation_study(
     """
     if unknown := [name for name in strategies if name not in STRATEGIES]:
         raise ValueError(f"unknown strategies {unknown}, expected some of {list(STRATEGIES)}")
-    if not keep_ratios or not strategies:
-        raise ValueError("an ablation needs at least one K and one strategy")
+    if not keep_ratios or "NMS" not in strategies:
+        raise ValueError("an ablation needs at least one K, and NMS among its strategies")
     if wrong := [k for k in keep_ratios if not 0 < k <= 1]:
         raise ValueError(f"K must lie in (0, 1], not {wrong}")
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
+    swept = subjects(lab, sweep) if sweep else chosen
     frames, shown = [], {}
-    for subject in chosen:
+    for subject in dict.fromkeys([*chosen, *swept]):
+        tabled = subject in chosen
 
-        def models(subject: Subject = subject) -> Iterator[tuple[Mapping[str, Any], Variant]]:
+        def models(
+            subject: Subject = subject, tabled: bool = tabled
+        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
             plain = {"strategy": "", "keep_ratio": float("nan")}
-            yield {"model": "pretrained", **plain}, lab.pretrained
+            if tabled:
+                yield {"model": "pretrained", **plain}, lab.pretrained
             yield {"model": "pruned", **plain}, lab.owner.pruned(subject)
-            for strategy in strategies:
+            for strategy in strategies if tabled else ["NMS"]:
                 for k in keep_ratios:
                     columns = {"strategy": strategy, "keep_ratio": k}
                     options = {"strategy": STRATEGIES[strategy], "seed": draw_seed}
@@ -164,6 +229,8 @@ def ablation_study(
                     yield {"model": model_name(strategy, k), **columns}, revived
 
         frames.append(judged(lab, subject, models(), images, first_seed=first_seed))
+        if not tabled:
+            continue
         variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
         variants |= {f"K = {k:g}": lab.revived(subject, keep_ratio=k) for k in keep_ratios}
         shown[subject.label] = {
@@ -172,6 +239,7 @@ def ablation_study(
         }
     return AblationStudy(
         tuple(chosen),
+        tuple(swept),
         tuple(map(float, keep_ratios)),
         tuple(strategies),
         pd.concat(frames, ignore_index=True),

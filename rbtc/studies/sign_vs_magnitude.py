@@ -18,9 +18,11 @@ from rbtc.idealised import IdealMode
 from rbtc.lab import Lab
 from rbtc.models.prompts import Subject
 from rbtc.report.claims import Claim
-from rbtc.report.tables import accuracies, cell, effect
+from rbtc.report.paper import printed
+from rbtc.report.spread import Spread, changes_table, class_values
+from rbtc.report.tables import Row, accuracies, cell, effect
 from rbtc.sign_accuracy import cosine
-from rbtc.stats import Difference
+from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
 MAGNITUDE = "true magnitude, drawn sign"
@@ -33,6 +35,9 @@ REFILLS: dict[str, IdealMode] = {
     SIGN_MAX: "pretrained_sign_neuron_max",
     SIGN_AVERAGE: "pretrained_sign_neuron_average",
 }
+
+PRINTED = {"pretrained": "erased: pretrained", "pruned": "erased: ConceptPrune"}
+"""The models of this study whose accuracies the paper prints, and their columns of its Table 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,19 +57,57 @@ class SignStudy:
     pictures: Pictures
 
     def summary(self) -> pd.DataFrame:
-        """Per refill the accuracy over all classes and the mean cosine with the cut weights."""
+        """Per refill the accuracy, its spread over classes, and the cosine with the cut weights.
+
+        The cosine is the mean over the classes.
+        """
+        values = self.values()
         cosines = dict(self.cosines.groupby("model")["cosine"].mean())
         lines = {
             model: {
                 "accuracy on the erased class": cell(share),
-                "change from the pruned model": ""
-                if model == "pruned"
-                else f"{effect(self.hits, 'pruned', model)}",
+                "mean ± spread over classes": f"{Spread.of(values[model])}",
                 "cosine with the cut weights": cell(cosines.get(model)),
             }
-            for model, share in accuracies(self.hits, ["model"]).items()
+            for model, share in self.means().items()
         }
         return pd.DataFrame(lines).T
+
+    def rows(self) -> list[Row]:
+        """The table that Appendix A announces: classes by models, accuracy on the erased class.
+
+        The paper has its first two columns elsewhere (Table 1); of the refills it prints nothing.
+        """
+        found = accuracies(self.hits, ["concept", "model"])
+        rows = []
+        for subject in self.subjects:
+            own = self.hits[self.hits["concept"] == subject.label]
+            paper = {name: printed(1, subject.paper, column) for name, column in PRINTED.items()}
+            for model in dict.fromkeys(own["model"]):
+                before = {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")
+                rows.append(
+                    Row(
+                        subject.label,
+                        model,
+                        paper.get(model),
+                        found[subject.label, model],
+                        effect(own, before, model) if before else None,
+                        paper.get(before or ""),
+                    )
+                )
+        return rows
+
+    def means(self) -> dict[str, Share]:
+        """`{model: accuracy}` over all classes."""
+        return accuracies(self.hits, ["model"])
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """`{model: {class: accuracy}}`, for a thin line per class."""
+        return class_values(self.hits, "model")
+
+    def changes(self) -> pd.DataFrame:
+        """From the pruned model to each refill: over pictures, over classes, class by class."""
+        return changes_table(self.hits, {name: ("pruned", name) for name in REFILLS}, "refill")
 
     def claims(self) -> list[Claim]:
         """What the paper says about this study, and our paired changes for it."""

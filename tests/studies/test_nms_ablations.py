@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from rbtc.report.paper import paper_value
+from rbtc.report.spread import changes_table
 from rbtc.report.tables import comparison
 from rbtc.studies.nms_ablations import ablation_study
 
-GOLF = "golf ball (golf flag)"
+GOLF, BUS = "golf ball (golf flag)", "school bus (bus)"
 
 
 @pytest.fixture(scope="module")
 def study(lab):
-    return ablation_study(lab, ["golf ball", "bus"], 3, keep_ratios=[1.0, 0.5], pictures=1)
+    return ablation_study(
+        lab, ["golf ball", "bus"], 3, sweep=["church", "bus"], keep_ratios=[1.0, 0.5], pictures=1
+    )
 
 
 def test_ablation_counts_what_the_lab_counts(lab, study):
@@ -41,9 +44,36 @@ def test_the_papers_tables_stand_beside_ours(study):
 
 
 def test_strategies_are_compared_at_the_same_k(study):
-    assert list(study.against("Neuron Sample")) == ["K = 1", "K = 0.5"]
-    assert study.against("NMS")["K = 1"].value == 0
-    assert {one.n for one in study.revivals().values()} == {6}
+    table = study.compact()
+    assert list(table.index) == [
+        (f"{other} to NMS", k)
+        for other in ("pruned", "Neuron Sample", "Neuron Average")
+        for k in ("1", "0.5")
+    ]
+    assert set(table["paper"]) == {""} == set(table["verdict"])  # it has no table for the bus
+    assert study.change("pruned", 0.5).n == 6
+    assert study.change("NMS", 1.0).value == 0
+
+
+def test_the_sweep_has_its_own_concepts_and_draws_nothing_twice(lab, study):
+    church = "church"
+    assert study.hits[study.hits["concept"] == church].groupby("model").ngroups == 1 + 2
+    assert not study.hits.duplicated(["concept", "model", "seed"]).any()
+    assert set(study.sweep["concept"]) == {church, BUS} != set(study.tables["concept"])
+    variant = lab.revived("church", keep_ratio=0.5)
+    expected = lab.measure.accuracy(variant, "church", 3).value
+    assert study.sweep_values()[0.5][church] == expected
+    assert study.sweep_means()[0.5].n == 6
+    assert list(study.rival_pairs(0.5)) == ["K = 1"] and study.rival_pairs(0.6) == {}
+    assert changes_table(study.sweep, study.sweep_pairs()).shape == (2, 6)
+
+
+def test_effects_against_the_papers_means(lab):
+    one = ablation_study(lab, ["golf ball"], 1, keep_ratios=[1.0], pictures=1)
+    line = one.compact().loc[("Neuron Sample to NMS", "1")]
+    change = paper_value(3, "Top 1.0", "NMS") - paper_value(3, "Top 1.0", "Neuron Sample")
+    assert line["paper"] == f"{change:+.2f}" and line["verdict"] == "undecided"
+    assert one.swept == one.subjects
 
 
 @pytest.mark.parametrize(
@@ -51,6 +81,8 @@ def test_strategies_are_compared_at_the_same_k(study):
     [
         ({"strategies": ["loud"]}, "unknown strategies"),
         ({"keep_ratios": []}, "at least one K"),
+        ({"strategies": ["Neuron Sample"]}, "NMS among"),
+        ({"sweep": ["bus", "bus"]}, "each once"),
         ({"keep_ratios": [2]}, r"K must lie in \(0, 1\], not \[2\]"),
         ({"keep_ratios": [math.nan]}, "K must lie in"),
     ],

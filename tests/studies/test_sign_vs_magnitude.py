@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from rbtc.idealised import idealised
+from rbtc.report.paper import paper_value
+from rbtc.report.tables import comparison
 from rbtc.sign_accuracy import cosine
 from rbtc.studies.sign_vs_magnitude import (
     MAGNITUDE,
@@ -40,7 +42,21 @@ def test_cosines_show_what_was_given_away(signs):
         assert row[SIGN_AVERAGE] > row[SIGN]
     summary = signs.summary()
     assert summary.loc["pruned", "cosine with the cut weights"] == ""  # zeros have no direction
-    assert summary.loc["pruned", "change from the pruned model"] == ""
+    assert list(summary.index) == ["pretrained", "pruned", *REFILLS]
+
+
+def test_the_announced_table_stands_beside_what_the_paper_prints(signs):
+    rows = {(row.row, row.column): row for row in signs.rows()}
+    assert len(rows) == 2 * 6
+    golf = "golf ball (golf flag)"
+    assert rows[golf, "pruned"].paper == paper_value(1, "Golf Ball", "erased: ConceptPrune")
+    assert rows[golf, "pruned"].paper_from == paper_value(1, "Golf Ball", "erased: pretrained")
+    assert rows[golf, "pretrained"].change is None
+    assert all(rows[golf, name].paper is None and rows[golf, name].change for name in REFILLS)
+    table = comparison(signs.rows(), counts=False)
+    assert table.shape == (2, 6 + 2)  # the refills have no column of the paper's
+    assert "n=" not in table.to_string()
+    assert list(signs.changes().index) == list(REFILLS)
 
 
 def test_cosine_is_that_of_one_long_vector():

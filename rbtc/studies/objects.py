@@ -1,0 +1,216 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Six models per class: erased, and revived in four ways (paper Sec. 5.2, Table 1, Figs 5, 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from rbtc.lab import Lab, Variant
+from rbtc.models.prompts import Subject
+from rbtc.report.paper import printed
+from rbtc.report.spread import class_values
+from rbtc.report.tables import Row, accuracies, effect, effects
+from rbtc.stats import Difference, Share
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.nms_ablations import STRATEGIES
+
+Half = Literal["erased", "preserved"]
+HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
+
+MODELS = {
+    "pretrained": "pretrained",
+    "pruned": "ConceptPrune",
+    "Quant Recover": "Quant Recover",
+    **{name: name for name in STRATEGIES},
+}
+"""The six models in the paper's order, and what the columns of its Table 1 call them."""
+
+DRAWN = "Neuron Sample"
+"""The one model whose magnitudes are drawn, so that there is one for every draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectStudy:
+    """Table 1: six models of each class, judged on the class and on the other classes.
+
+    Attributes:
+        subjects: The classes.
+        hits: One line per picture; besides `rbtc.studies.common.judged`, draw (seed of the drawn
+            magnitudes, empty for models that draw nothing).
+        pictures: The first ones that were counted.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    pictures: Pictures
+
+    def part(self, half: Half) -> pd.DataFrame:
+        """One line per trial of the erased or of the preserved classes.
+
+        Pictures of one trial that differ only in the draw of magnitudes are one line; its ``hit``
+        is their mean.
+        """
+        own = self.hits[self.hits["classes"] == half]
+        keys = ["concept", "model", "asked", "prompt", "seed"]
+        return own.groupby(keys, sort=False, as_index=False).agg(hit=("hit", "mean"))
+
+    def accuracy(self, half: Half, model: str) -> Share:
+        """Accuracy of a model over all classes."""
+        return accuracies(self.part(half), ["model"])[model]
+
+    def step(self, half: Half, before: str, after: str) -> Difference:
+        """Paired change from one model to another, over all classes."""
+        return effect(self.part(half), before, after)
+
+    def rows(self) -> list[Row]:
+        """Over all classes: models by halves of Table 1, each seen from the model it was made from.
+
+        The paper's numbers are the means of its printed values over the same classes.
+        """
+        return [
+            Row(
+                model,
+                HALVES[half],
+                average_printed(1, self.subjects, f"{half}: {MODELS[model]}"),
+                self.accuracy(half, model),
+                self.step(half, before, model) if before else None,
+                average_printed(1, self.subjects, f"{half}: {MODELS[before]}") if before else None,
+                500 * len(self.subjects),
+            )
+            for model in MODELS
+            for half in HALVES
+            for before in [_before(model)]
+        ]
+
+    def class_rows(self, half: Half) -> list[Row]:
+        """Table 1, one half of it: classes by models."""
+        hits = self.part(half)
+        found = accuracies(hits, ["concept", "model"])
+        changes = {
+            model: effects(hits, before, model, "concept")
+            for model in MODELS
+            if (before := _before(model)) is not None
+        }
+        return [
+            Row(
+                subject.label,
+                model,
+                printed(1, subject.paper, f"{half}: {MODELS[model]}"),
+                found[subject.label, model],
+                changes[model][subject.label] if before else None,
+                printed(1, subject.paper, f"{half}: {MODELS[before]}") if before else None,
+            )
+            for subject in self.subjects
+            for model in MODELS
+            for before in [_before(model)]
+        ]
+
+    def values(self, half: Half) -> dict[str, dict[str, float]]:
+        """`{model: {class: accuracy}}`, in the paper's order of the models."""
+        found = class_values(self.part(half), "model")
+        return {model: found[model] for model in MODELS}
+
+    def means(self, half: Half) -> dict[str, Share]:
+        """`{model: accuracy over all classes}`."""
+        found = accuracies(self.part(half), ["model"])
+        return {model: found[model] for model in MODELS}
+
+    def paper(self, half: Half) -> dict[str, dict[str, float]]:
+        """The printed values, `{model: {class: accuracy}}`, of the classes that the paper has."""
+        found = {
+            model: {s.label: printed(1, s.paper, f"{half}: {column}") for s in self.subjects}
+            for model, column in MODELS.items()
+        }
+        return {
+            model: {label: value for label, value in of.items() if value is not None}
+            for model, of in found.items()
+        }
+
+    def paper_means(self, half: Half) -> dict[str, float]:
+        """`{model: mean of the printed values}` over the same classes; empty if one is missing."""
+        found = {m: average_printed(1, self.subjects, f"{half}: {c}") for m, c in MODELS.items()}
+        return {model: value for model, value in found.items() if value is not None}
+
+
+def object_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    other_images: int = 1,
+    other_classes: int = 0,
+    draw_seeds: Sequence[int] = (2021,),
+    pictures: int = 1,
+    first_seed: int = 0,
+) -> ObjectStudy:
+    """Erase each class, revive it in four ways, and count on it and on others (paper Table 1).
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model.
+        images: pictures of the erased class per model.
+        other_images: pictures per other class and model.
+        other_classes: how many other classes to ask for: those that follow the erased one in the
+            profile's order, so that over all of them each is asked for equally often; 0 takes all.
+        draw_seeds: one model with drawn magnitudes is made and judged for each.
+        pictures: how many of each model to show; they are the first ones counted.
+        first_seed: the pictures have this seed and the following ones.
+
+    Raises:
+        ValueError: a count below one, a negative number of classes, or no or equal draw seeds.
+    """
+    at_least_one(images=images, other_images=other_images, pictures=pictures)
+    if not isinstance(other_classes, int) or other_classes < 0:
+        raise ValueError(f"other_classes must be a whole number from 0 on, not {other_classes!r}")
+    if not draw_seeds or len({*draw_seeds}) < len(draw_seeds):
+        raise ValueError(f"expected one or more draw seeds, each once, got {list(draw_seeds)}")
+    chosen = subjects(lab, concepts)
+    frames, shown = [], {}
+    for subject in chosen:
+        row: dict[str, Variant] = {}
+
+        def models(
+            subject: Subject = subject, row: dict[str, Variant] = row
+        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
+            row["pretrained"] = lab.pretrained
+            row["pruned"] = lab.owner.pruned(subject)
+            row["Quant Recover"] = lab.owner.quantized(subject)
+            for name, strategy in STRATEGIES.items():
+                row[name] = lab.revived(subject, strategy=strategy, seed=draw_seeds[0])
+            for name, variant in row.items():
+                draw = draw_seeds[0] if name == DRAWN else pd.NA
+                yield {"model": name, "draw": draw}, variant
+            for seed in draw_seeds[1:]:
+                again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=seed)
+                yield {"model": DRAWN, "draw": seed}, again
+
+        frames.append(
+            judged(
+                lab, subject, models(), images, other_images=other_images,
+                others=following(lab, subject, other_classes), first_seed=first_seed,
+            )
+        )  # fmt: skip
+        shown[subject.label] = {
+            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in row.items()
+        }
+    return ObjectStudy(tuple(chosen), pd.concat(frames, ignore_index=True), shown)
+
+
+def following(lab: Lab, subject: Subject, count: int) -> list[Subject]:
+    """The ``count`` classes after one in the profile's order, round the end; 0 takes them all."""
+    others = lab.others(subject)
+    order = list(dict.fromkeys(lab.profile.classes.values()))
+    start = order.index(subject.word) if subject.word in order else 0
+    return [*others[start:], *others[:start]][: count or len(others)]
+
+
+def _before(model: str) -> str | None:
+    """The model that another was made from."""
+    return {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")
