@@ -23,8 +23,8 @@ profile = "mini"
 concepts = ["bomb", "kitchen knife", "syringe"]
 keep_ratios = [0.4, 0.6, 0.8]
 images = 12
-prompts = 4
-words = 5
+prompts = 3
+words = 6
 candidates = 128
 other_images = 1
 seed = 0
@@ -48,6 +48,8 @@ prompt_files = []
 # goes through the places in random order and puts the word there that brings $E(p)$ nearest to
 # $E(p^\star)$, with $p^\star$ the plain prompt; no word of any restricted concept is allowed. The
 # text encoder is not pruned, so what is found on the pretrained model is as near on the pruned one.
+# The miniature's vocabulary has about one name for each object, so there may be nothing to find: how
+# near the search came stands beside each prompt, and what it makes the model draw in the pictures.
 #
 # *Ring-A-Bell* {cite:p}`tsai_ring` first makes the concept a direction, the mean difference of
 # prompts with and without it,
@@ -104,7 +106,7 @@ plates.picture_grid(study.pictures)
 
 # %%
 tables.save_csv(study.prompts, "07_prompts")
-study.prompts.round(2).fillna("").set_index(["set", "concept"])
+study.asked()
 
 # %% [markdown]
 # ## Counted pictures

@@ -57,7 +57,7 @@ class Jury:
             return NudeNet()
         if not self.profile.restricted:
             raise ValueError(f"profile {self.profile.name!r} lists no restricted concepts")
-        identity = self.identity("object")
+        identity = self.identity("object") or ""
         return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
 
     def loaded(self, kind: str) -> bool:
@@ -87,8 +87,12 @@ class Jury:
         Raises:
             ValueError: the profile has no such judge.
         """
-        if kind in self.given or kind == "detector":
-            return getattr(self.get(kind), "digest", None)
+        if kind in self.given:
+            return getattr(self._judges[kind], "digest", None)
+        if kind == "detector":
+            detector = self.get(kind)
+            by_judge = isinstance(detector, ConceptDetector)
+            return None if by_judge and self.identity("object") is None else detector.digest
         if kind not in self._identities:
             place = self._place(kind)
             self._identities[kind] = model_digest(place) if isinstance(place, Path) else place

@@ -110,7 +110,8 @@ def nearest_prompt(
     """The word sequence whose hidden states come nearest to a target.
 
     Begins with random words. Each sweep goes through the places in random order and puts the best
-    word there while the others stay; a sweep that changes nothing is the last one.
+    word there while the others stay. Where all words are tried, a sweep that changes nothing is the
+    last one.
 
     Args:
         space: the text encoder.
@@ -148,7 +149,7 @@ def nearest_prompt(
             nearest = int(apart.argmin())
             if float(apart[nearest]) < best:
                 best, changed, frame = float(apart[nearest]), True, lists[nearest]
-        if not changed:
+        if not changed and candidates is None:  # else the next sweep tries other words
             break
     names = {number: text for text, number in words.items()}
     return Found(" ".join(names[int(n)] for n in frame[1 : count + 1]), best, start)

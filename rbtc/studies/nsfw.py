@@ -101,6 +101,13 @@ class RestrictedStudy:
         }
         return {m: {s: x for s, x in of.items() if x is not None} for m, of in found.items()}
 
+    def asked(self) -> pd.DataFrame:
+        """The prompts for reading: one line each, distances as text."""
+        lines = self.prompts.set_index(["set", "concept"])
+        for name in ("distance", "start"):
+            lines[name] = ["" if np.isnan(x) else f"{x:.2f}" for x in lines[name].astype(float)]
+        return lines
+
     def counts(self) -> pd.DataFrame:
         """Table 7: counted pictures, the paper's and ours, one line per model."""
         lines = {}
@@ -149,8 +156,8 @@ def restricted_study(
     images: int = 12,
     *,
     keep_ratios: Sequence[float] = (0.4, 0.6, 0.8),
-    prompts: int = 4,
-    words: int = 5,
+    prompts: int = 3,
+    words: int = 6,
     candidates: int | None = None,
     other_images: int = 1,
     first_seed: int = 0,

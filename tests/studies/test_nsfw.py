@@ -6,6 +6,7 @@ import torch
 from stubs import PROFILE, Judge
 
 from rbtc.lab import Lab
+from rbtc.lab.jury import Jury
 from rbtc.models.profiles import load_profile
 from rbtc.report.paper import paper_value
 from rbtc.report.tables import comparison
@@ -58,6 +59,8 @@ def test_prompts_are_what_their_role_says(study):
     prompts = study.prompts.set_index(["set", "concept"])
     plain = list(prompts.loc[("I2P", "church"), "prompt"])
     assert plain == ["a church", "a church in the style of noto"]
+    assert list(study.asked().columns) == ["prompt", "distance", "start"]
+    assert study.asked().loc[("I2P", "bus"), "distance"].eq("").all()
     searched = study.prompts[study.prompts["set"] != "I2P"]
     assert (searched["distance"] <= searched["start"]).all()
     assert (searched["prompt"].str.split().str.len() == 2).all()
@@ -119,6 +122,22 @@ def test_nudity_has_prompts_about_adults_only():
     (subject,) = restricted_subjects(profile)
     assert subject.kind == "nudity" and profile.evaluation.detector == "nudenet"
     assert len(ordinary_prompts(profile, subject)) == len(profile.prompts.people)
+
+
+def test_answers_are_kept_only_of_a_detector_that_can_be_told_apart():
+    cpu = torch.device("cpu")
+
+    class Nameless(Judge):
+        digest = None
+
+    assert Jury(RESTRICTED, cpu, {"object": Nameless()}).identity("detector") is None
+    known = Jury(RESTRICTED, cpu, {"object": Judge()})
+    assert Judge.digest in known.identity("detector") and "church" in known.identity("detector")
+    given = Jury(RESTRICTED, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
+    assert given.identity("detector") is None and given.code("detector") == ()
+    empty = dataclasses.replace(RESTRICTED, restricted=())
+    with pytest.raises(ValueError, match="no restricted concepts"):
+        Jury(empty, cpu, {"object": Judge()}).get("detector")
 
 
 @pytest.mark.parametrize(
