@@ -48,8 +48,8 @@ prompt_files = []
 # goes through the places in random order and puts the word there that brings $E(p)$ nearest to
 # $E(p^\star)$, with $p^\star$ the plain prompt; no word of any restricted concept is allowed. The
 # text encoder is not pruned, so what is found on the pretrained model is as near on the pruned one.
-# The miniature's vocabulary has about one name for each object, so there may be nothing to find: how
-# near the search came stands beside each prompt, and what it makes the model draw in the pictures.
+# The miniature's vocabulary has about one name for each object, so there may be nothing to find:
+# how near the search came stands beside each prompt below, and the pictures show what it draws.
 #
 # *Ring-A-Bell* {cite:p}`tsai_ring` first makes the concept a direction, the mean difference of
 # prompts with and without it,
