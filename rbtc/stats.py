@@ -260,6 +260,39 @@ def paired(
     return Difference(float(means.mean()), *_bonett_price(means), len(change), len(means), p)
 
 
+def paired_ratio(
+    before: Sequence[Any] | pd.Series, after: Sequence[Any] | pd.Series
+) -> Share | None:
+    """How many hits are left: the count after over the count before, with its 95 % interval.
+
+    The interval is the hybrid Wilson score interval of Bonett and Price ("Confidence intervals for
+    a ratio of binomial proportions based on paired data", 2006): of the pairs with a hit in either,
+    both shares get a Wilson interval, narrowed so that the quotient of their ends has the level.
+
+    Args:
+        before: n truth values.
+        after: n of the same trials.
+
+    Returns:
+        The ratio over n pairs, which may exceed 1; None if nothing hit before.
+
+    Raises:
+        ValueError: no pairs, or lists of unequal length.
+    """
+    first, second = np.asarray(before, bool), np.asarray(after, bool)
+    if first.shape != second.shape or first.ndim != 1 or not first.size:
+        raise ValueError(f"pairs need two lists of equal length, got {first.shape, second.shape}")
+    hits, kept = int(first.sum()), int(second.sum())
+    if not hits:
+        return None
+    either, changed = int((first | second).sum()), int((first != second).sum())
+    between = math.sqrt((changed + 2) / ((hits + 1) * (kept + 1)))
+    alone = sum(math.sqrt((1 - (count + 1) / (either + 2)) / (count + 1)) for count in (hits, kept))
+    z = _Z * between / alone
+    (low, high), (least, most) = (_wilson(count / either, either, z) for count in (kept, hits))
+    return Share(kept / hits, low / most, high / least, len(first), len(first))
+
+
 def paired_means(
     before: Sequence[float] | pd.Series, after: Sequence[float] | pd.Series
 ) -> Difference:
@@ -300,10 +333,10 @@ def _codes(labels: Iterable[Any]) -> np.ndarray:
     return np.array([seen.setdefault(label, len(seen)) for label in labels])
 
 
-def _wilson(value: float, n: float) -> tuple[float, float]:
+def _wilson(value: float, n: float, z: float = _Z) -> tuple[float, float]:
     """The Wilson interval, also for an effective n that is no whole number."""
-    centre = (value * n + _Z**2 / 2) / (n + _Z**2)
-    half = _Z * math.sqrt(value * (1 - value) * n + _Z**2 / 4) / (n + _Z**2)
+    centre = (value * n + z**2 / 2) / (n + z**2)
+    half = z * math.sqrt(value * (1 - value) * n + z**2 / 4) / (n + z**2)
     low = 0.0 if value <= 0 else max(0.0, centre - half)
     return low, 1.0 if value >= 1 else min(1.0, centre + half)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from rbtc.stats import Proportion, clustered, paired, paired_means
+from rbtc.stats import Proportion, clustered, paired, paired_means, paired_ratio
 
 
 def counts():
@@ -204,3 +204,28 @@ def test_means_of_pairs():
     for wrong in ([1.0], [1.0, float("nan")]):
         with pytest.raises(ValueError, match=r"at least two|finite"):
             paired_means(wrong, wrong)
+
+
+def test_a_ratio_of_paired_counts_covers_the_truth():
+    rng = np.random.default_rng(0)
+    n, before, after = 40, 0.8, 0.5
+    held = []
+    for _ in range(1500):
+        first = rng.random(n)
+        second = np.where(rng.random(n) < 0.5, first, rng.random(n))  # pairs that are alike
+        ratio = paired_ratio(first < before, second < after)
+        held.append(ratio.low <= after / before <= ratio.high)
+    assert 0.93 < np.mean(held) < 0.98
+
+
+def test_a_ratio_of_paired_counts_at_its_ends():
+    one = paired_ratio([1, 1, 1, 0], [1, 0, 0, 1])
+    assert one.value == pytest.approx(2 / 3) and one.n == 4
+    none = paired_ratio([1] * 10, [0] * 10)
+    assert none.value == none.low == 0 < none.high < 1
+    same = paired_ratio([1] * 10, [1] * 10)
+    assert same.low < same.value == 1 < same.high
+    assert same.low * same.high == pytest.approx(1)  # neither model comes first
+    assert paired_ratio([0, 0], [0, 1]) is None
+    with pytest.raises(ValueError, match="equal length"):
+        paired_ratio([1], [1, 0])

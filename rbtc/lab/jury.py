@@ -9,13 +9,17 @@ from typing import Any
 import torch
 
 from rbtc.lab.digests import model_digest
+from rbtc.models.detectors import ConceptDetector, NudeNet
 from rbtc.models.evaluate import clip_similarity
 from rbtc.models.judges import load_clip, load_judge, read_card
 from rbtc.models.profiles import Profile
 
 
 class Jury:
-    """One judge per kind: "object", "style" and "clip".
+    """One judge per kind: "object", "style", "clip" and "detector".
+
+    The profile's detector is NudeNet, or looks for its restricted concepts with its judge of
+    objects.
 
     Args:
         profile: where judges that are not given come from.
@@ -41,10 +45,20 @@ class Jury:
         Raises:
             ValueError: the profile has no such judge.
         """
-        if kind not in self._judges:
+        if kind not in self._judges and kind == "detector":
+            self._judges[kind] = self._detector()
+        elif kind not in self._judges:
             load = load_clip if kind == "clip" else load_judge
             self._judges[kind] = load(self._place(kind), self.device)
         return self._judges[kind]
+
+    def _detector(self) -> ConceptDetector | NudeNet:
+        if self.profile.evaluation.detector == "nudenet":
+            return NudeNet()
+        if not self.profile.restricted:
+            raise ValueError(f"profile {self.profile.name!r} lists no restricted concepts")
+        identity = self.identity("object") or ""
+        return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
 
     def loaded(self, kind: str) -> bool:
         """Whether the judge of a kind is in memory."""
@@ -75,6 +89,10 @@ class Jury:
         """
         if kind in self.given:
             return getattr(self._judges[kind], "digest", None)
+        if kind == "detector":
+            detector = self.get(kind)
+            by_judge = isinstance(detector, ConceptDetector)
+            return None if by_judge and self.identity("object") is None else detector.digest
         if kind not in self._identities:
             place = self._place(kind)
             self._identities[kind] = model_digest(place) if isinstance(place, Path) else place
@@ -82,6 +100,10 @@ class Jury:
 
     def code(self, kind: str) -> tuple[Callable[..., Any], ...]:
         """The code that a judgement depends on; a judge that came as an object answers itself."""
+        if kind == "detector" and kind not in self.given:
+            if self.profile.evaluation.detector == "nudenet":
+                return (NudeNet,)
+            return (ConceptDetector, *self.code("object"))
         own = () if kind in self.given else (load_clip if kind == "clip" else load_judge,)
         return (*own, clip_similarity) if kind == "clip" else own
 

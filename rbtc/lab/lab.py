@@ -33,6 +33,7 @@ from rbtc.sign_accuracy import SignAccuracy, count_signs, sign_accuracy_by_layer
 from rbtc.stats import Proportion
 
 if TYPE_CHECKING:
+    from rbtc.models.detectors import Detector
     from rbtc.models.evaluate import Classifier, Clip
 
 PRUNING = ("ratio", "calls", "reference")
@@ -54,6 +55,7 @@ class Lab:
         classifier: judge of objects, instead of the profile's.
         style_classifier: judge of styles, likewise.
         clip: CLIP model, likewise.
+        detector: counts pictures of restricted concepts, likewise.
 
     Attributes:
         owner: Prunes and defends.
@@ -74,6 +76,7 @@ class Lab:
         classifier: Classifier | None = None,
         style_classifier: Classifier | None = None,
         clip: Clip | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
         self.store = store if isinstance(store, Store) else Store(store)
@@ -82,7 +85,12 @@ class Lab:
             device = pipeline.device
         self.device = torch.device(device or default_device())
         self._given = pipeline
-        given = {"object": classifier, "style": style_classifier, "clip": clip}
+        given = {
+            "object": classifier,
+            "style": style_classifier,
+            "clip": clip,
+            "detector": detector,
+        }
         self.jury = Jury(self.profile, self.device, given)
         self.owner = Owner(lambda: self.bench, self.profile, self.store)
         keep_ratio = self.profile.revive.keep_ratio

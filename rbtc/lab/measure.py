@@ -126,6 +126,20 @@ class Measure:
 
         return self._judged("predictions", kind, variant, prompts, seeds, make)
 
+    def detections(
+        self, variant: Variant, prompts: str | Sequence[str], seeds: Sequence[int]
+    ) -> list[bool]:
+        """Whether the detector counts each picture as restricted content (paper Sec. 5.4)."""
+        prompts, seeds = _one_each(prompts, seeds)
+
+        def make() -> list[bool]:
+            detector, images = self.jury.get("detector"), self.images(variant, prompts, seeds)
+            size = self.profile.batch_size
+            parts = [images[i : i + size] for i in range(0, len(images), size)]
+            return [bool(seen) for part in parts for seen in detector(part)]
+
+        return self._judged("detections", "detector", variant, prompts, seeds, make)
+
     def hits(
         self, variant: Variant, asked: Iterable[tuple[Subject, int]], first_seed: int = 0
     ) -> pd.DataFrame:

@@ -7,7 +7,7 @@ weights, the masks and the prompts. What an attacker makes of the result is in `
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from rbtc.models.profiles import Profile
 from rbtc.models.prompts import Reference, Subject, prompt_pairs, subject_of
 from rbtc.pruning.activations import Norms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
+from rbtc.pruning.masks import union
 from rbtc.quantize import quant_recover
 
 _REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes some 50 MB
@@ -82,6 +83,24 @@ class Owner:
         config, masks = self._cut(subject, ratio=ratio, calls=calls, reference=reference)
         weights = prune(self.pretrained.weights, masks)
         return Variant(f"pruned ({subject.word})", config, weights)
+
+    def pruned_together(self, concepts: Sequence[str | Subject], **pruning: Any) -> Variant:
+        """One model without several concepts: the union of their masks is cut.
+
+        ConceptPrune's own way to erase several concepts at once. Options as for `pruned`.
+
+        Raises:
+            ValueError: no concept.
+        """
+        chosen = [subject_of(self.profile, concept) for concept in concepts]
+        if not chosen:
+            raise ValueError("pruning together needs at least one concept")
+        if len(chosen) == 1:
+            return self.pruned(chosen[0], **pruning)
+        configs, masks = zip(*(self._cut(subject, **pruning) for subject in chosen), strict=True)
+        weights = prune(self.pretrained.weights, union(masks))
+        config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
+        return Variant(f"pruned ({len(chosen)} concepts)", config, weights)
 
     def idealised(
         self,

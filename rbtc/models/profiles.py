@@ -61,12 +61,16 @@ class ReviveSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """The sentence objects are judged on, exceptions to it by concept, and the judges."""
+    """The sentence objects are judged on, exceptions to it by concept, and the judges.
+
+    ``detector`` counts pictures of the restricted concepts: the "classifier", or "nudenet".
+    """
 
     prompt: str
     classifier: str
     style_classifier: str = ""
     clip: str = ""
+    detector: Literal["classifier", "nudenet"] = "classifier"
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
 

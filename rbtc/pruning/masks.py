@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,23 @@ import torch
 
 from rbtc.files import write_whole
 from rbtc.layers import Masks, Weights, check_masks, check_same_layers
+
+
+def union(masks: Sequence[Masks]) -> Masks:
+    """Cut wherever one of several masks cuts.
+
+    Args:
+        masks: one or more sets of the same layers, weight name -> bool (rows, columns).
+
+    Raises:
+        ValueError: no masks, or sets of different layers.
+    """
+    if not masks:
+        raise ValueError("a union needs at least one set of masks")
+    first, *others = masks
+    for other in others:
+        check_same_layers(first, other)
+    return {name: torch.stack([each[name] for each in masks]).any(dim=0) for name in first}
 
 
 def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | None = None) -> None:

@@ -1,0 +1,267 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Restricted content: counted, erased, revived (paper Sec. 5.4, App. C, Table 7, Fig. 12).
+
+The prompts are made in `rbtc.studies.nsfw_prompts`; what counts a picture is the lab's detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbtc import layers
+from rbtc.lab import Lab, Variant
+from rbtc.models.detectors import NudeNet, nudenet_installed
+from rbtc.models.prompts import Subject, subject_of
+from rbtc.report.paper import printed
+from rbtc.report.tables import Row, effect
+from rbtc.stats import Difference, Share, clustered, paired_ratio
+from rbtc.studies.common import Pictures, at_least_one
+from rbtc.studies.nsfw_prompts import ANY, prompt_sets, restricted_subjects
+
+BEFORE = {"pruned": "pretrained"}
+"""The step that leads to a model; all attacks start from the pruned one."""
+
+PRINTED = {"pretrained": "pretrained", "pruned": "ConceptPrune"}
+"""What the rows of the paper's Table 7 call our models; the attacks have its names."""
+
+SAMPLE = "grace_hopper.jpg"
+"""A portrait in uniform that comes with matplotlib."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestrictedStudy:
+    """Pictures counted by the detector, for each prompt set and model.
+
+    Attributes:
+        subjects: The restricted concepts, erased together.
+        keep_ratios: The K of the attacks.
+        prompts: One line per prompt: set, concept, prompt, distance and start (see
+            `rbtc.models.adversarial_prompts.Found`; missing where nothing was searched).
+        hits: One line per picture: set, model, asked (the concept's word), prompt, seed, hit
+            (whether the detector counts it).
+        others: One line per picture of the classes that should survive, see
+            `rbtc.lab.measure.Measure.hits`, plus model.
+        density: Share of the candidate weights that are cut.
+        pictures: Set -> model -> the first pictures of each concept.
+    """
+
+    subjects: tuple[Subject, ...]
+    keep_ratios: tuple[float, ...]
+    prompts: pd.DataFrame
+    hits: pd.DataFrame
+    others: pd.DataFrame
+    density: float
+    pictures: Pictures
+
+    @property
+    def models(self) -> list[str]:
+        """Pretrained, pruned, and the attacks."""
+        return list(dict.fromkeys(self.hits["model"]))
+
+    @property
+    def sets(self) -> list[str]:
+        """The prompt sets."""
+        return list(dict.fromkeys(self.hits["set"]))
+
+    def change(self, name: str, before: str, after: str) -> Difference:
+        """Paired change of the share of counted pictures of one set."""
+        return effect(self.hits[self.hits["set"] == name], before, after)
+
+    def changes(self, after: str) -> dict[str, Difference]:
+        """Change that leads to a model, set by set."""
+        return {name: self.change(name, BEFORE.get(after, "pruned"), after) for name in self.sets}
+
+    def relative(self) -> dict[str, dict[str, Share]]:
+        """`{model: {set: counted pictures over those of the pretrained model}}`.
+
+        A set of which the pretrained model shows nothing is left out.
+        """
+        found: dict[str, dict[str, Share]] = {}
+        for name, own in self.hits.groupby("set", sort=False):
+            wide = own.pivot(index=["asked", "seed"], columns="model", values="hit")
+            for model in self.models:
+                ratio = paired_ratio(wide["pretrained"], wide[model])
+                if model != "pretrained" and ratio is not None:
+                    found.setdefault(model, {})[name] = ratio
+        return found
+
+    def paper_relative(self) -> dict[str, dict[str, float]]:
+        """The same for the paper's Table 7."""
+        found = {
+            model: {name: _printed_share(model, name) for name in self.sets}
+            for model in self.models
+            if model != "pretrained"
+        }
+        return {m: {s: x for s, x in of.items() if x is not None} for m, of in found.items()}
+
+    def asked(self) -> pd.DataFrame:
+        """The prompts for reading: one line each, distances as text."""
+        lines = self.prompts.set_index(["set", "concept"])
+        for name in ("distance", "start"):
+            lines[name] = ["" if np.isnan(x) else f"{x:.2f}" for x in lines[name].astype(float)]
+        return lines
+
+    def counts(self) -> pd.DataFrame:
+        """Table 7: counted pictures, the paper's and ours, one line per model."""
+        lines = {}
+        for model in self.models:
+            own = self.hits[self.hits["model"] == model].groupby("set", sort=False)["hit"]
+            for name, hits in own:
+                paper = printed(7, PRINTED.get(model, model), name)
+                cells = lines.setdefault(model, {})
+                cells[name, "paper"] = "" if paper is None else f"{paper:.0f}"
+                cells[name, "ours"] = f"{int(hits.sum())} of {len(hits)}"
+        return pd.DataFrame.from_dict(lines, orient="index")
+
+    def rows(self) -> list[Row]:
+        """Counts over the pretrained model's, the paper's and ours, with paired changes."""
+        ours = self.relative()
+        rows = []
+        for model in self.models[1:]:
+            before = BEFORE.get(model, "pruned")
+            for name in self.sets:
+                whole = printed(7, "pretrained", name)
+                rows.append(
+                    Row(
+                        model,
+                        name,
+                        _printed_share(model, name),
+                        ours.get(model, {}).get(name),
+                        self.change(name, before, model),
+                        _printed_share(before, name),
+                        # The paper's pictures that could change: those its pretrained model shows.
+                        int(whole or 1),
+                    )
+                )
+        return rows
+
+    def survivors(self) -> dict[str, Share]:
+        """Accuracy on the classes that should survive, model by model."""
+        return {
+            model: clustered(own["hit"], list(zip(own["asked"], own["seed"], strict=True)))
+            for model, own in self.others.groupby("model", sort=False)
+        }
+
+
+def restricted_study(
+    lab: Lab,
+    concepts: Sequence[str] = (),
+    images: int = 12,
+    *,
+    keep_ratios: Sequence[float] = (0.4, 0.6, 0.8),
+    prompts: int = 3,
+    words: int = 6,
+    candidates: int | None = None,
+    other_images: int = 1,
+    first_seed: int = 0,
+    search_seed: int = 0,
+    files: Mapping[str, str | Path] | None = None,
+) -> RestrictedStudy:
+    """Prune the restricted concepts together, attack, and count what the detector sees.
+
+    Args:
+        lab: the models and the detector.
+        concepts: some of the profile's restricted concepts; none takes them all.
+        images: pictures per concept, prompt set and model; the prompts take turns.
+        keep_ratios: the K of Top-K Sign Retention.
+        prompts: prompts per concept and set.
+        words: words of a prompt that is searched for.
+        candidates: words to try at a place of it; None tries them all.
+        other_images: pictures of each class that should survive, per model.
+        first_seed: the pictures of each concept have this seed and the following ones.
+        search_seed: of the searches.
+        files: set -> CSV file with prompts to use instead of ours, see
+            `rbtc.studies.nsfw_prompts.read_prompts`; a list from a file is drawn whole, a picture
+            a prompt.
+
+    Raises:
+        ValueError: a concept that is not restricted, a K outside (0, 1], a count below one, or an
+            unknown set.
+        FileNotFoundError: no such prompt file.
+    """
+    at_least_one(images=images, prompts=prompts, words=words, other_images=other_images)
+    if not keep_ratios or not all(0 < k <= 1 for k in keep_ratios):
+        raise ValueError(f"expected one or more K in (0, 1], not {list(keep_ratios)}")
+    chosen = restricted_subjects(lab.profile, concepts)
+    table = prompt_sets(
+        lab, chosen, prompts, words=words, candidates=candidates, seed=search_seed, files=files
+    )
+    pruned = lab.owner.pruned_together(chosen)
+    variants: dict[str, Variant] = {"pretrained": lab.pretrained, "pruned": pruned}
+    for k in keep_ratios:
+        variants[f"Top-{float(k)}"] = lab.attacker.attack(pruned, keep_ratio=k)
+    asked = [_asked(*group, images, first_seed) for group in table.groupby(
+        ["set", "concept"], sort=False)]  # fmt: skip
+    trials = pd.concat(asked, ignore_index=True)
+    survivors = [subject_of(lab.profile, word) for word in lab.profile.classes.values()]
+    survivors = [(s, other_images) for s in survivors if s.word not in {c.word for c in chosen}]
+    frames, others, shown = [], [], {name: {} for name in dict.fromkeys(table["set"])}
+    first = trials[trials["seed"] == first_seed]
+    for model, variant in variants.items():
+        hit = lab.measure.detections(variant, list(trials["prompt"]), list(trials["seed"]))
+        frames.append(trials.assign(model=model, hit=hit))
+        others.append(lab.measure.hits(variant, survivors, first_seed).assign(model=model))
+        for name, own in first.groupby("set", sort=False):
+            images_of = lab.measure.images(variant, list(own["prompt"]), list(own["seed"]))
+            shown[name][model] = images_of
+    return RestrictedStudy(
+        tuple(chosen),
+        tuple(map(float, keep_ratios)),
+        table,
+        pd.concat(frames, ignore_index=True),
+        pd.concat(others, ignore_index=True),
+        layers.density(layers.zero_masks(pruned.weights)),
+        shown,
+    )
+
+
+def nudenet_check() -> tuple[np.ndarray, pd.DataFrame] | None:
+    """The real NudeNet on a picture that matplotlib ships; None where it is not installed.
+
+    Returns:
+        (the picture, uint8 (1, h, w, 3); one line per detection: label, score, counted).
+    """
+    if not nudenet_installed():
+        return None
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    with get_sample_data(SAMPLE) as stream:
+        picture = np.asarray(Image.open(stream).convert("RGB"))[None]
+    detector = NudeNet()
+    lines = [
+        (one["class"], one["score"], one["class"] in detector.labels
+         and one["score"] > detector.threshold)
+        for one in detector.found(picture)[0]
+    ]  # fmt: skip
+    return picture, pd.DataFrame(lines, columns=["label", "score", "counted"])
+
+
+def _asked(
+    group: tuple[str, str], prompts: pd.DataFrame, images: int, first_seed: int
+) -> pd.DataFrame:
+    """The trials of one concept in one set: its prompts in turn, a seed each."""
+    texts = list(prompts["prompt"])
+    images = len(texts) if group[1] == ANY else images
+    seeds = range(first_seed, first_seed + images)
+    return pd.DataFrame(
+        {
+            "set": group[0],
+            "asked": group[1],
+            "prompt": [texts[i % len(texts)] for i in range(images)],
+            "seed": list(seeds),
+        }
+    )
+
+
+def _printed_share(model: str, name: str) -> float | None:
+    """A count of Table 7 over that of the pretrained model."""
+    count, whole = printed(7, PRINTED.get(model, model), name), printed(7, "pretrained", name)
+    return None if count is None or not whole else count / whole
