@@ -1,4 +1,4 @@
-"""The loss a latent diffusion model is trained with, for any UNet, differentiable (Rombach et al. 2022)."""
+"""The loss that a latent diffusion model is trained with, differentiable, for any UNet."""
 
 from __future__ import annotations
 
@@ -75,4 +75,5 @@ def diffusion_loss(
         free, own = pipe.unet(noised.repeat(2, 1, 1, 1), times.repeat(2), both).sample.chunk(2)
         answer = free + guidance * (own - free)
     target = noise if kind == "epsilon" else signal * noise - spread * latents
-    return functional.mse_loss(answer.float(), target.float())
+    fine = torch.promote_types(answer.dtype, torch.float32)
+    return functional.mse_loss(answer.to(fine), target.to(fine))
