@@ -26,7 +26,7 @@ from rbtc.models.profiles import Profile
 from rbtc.models.prompts import Reference, Subject, prompt_pairs, subject_of
 from rbtc.pruning.activations import Norms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
-from rbtc.pruning.saliency import Score
+from rbtc.pruning.saliency import Ranking, Score
 from rbtc.quantize import quant_recover
 
 _REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes some 50 MB
@@ -94,6 +94,7 @@ class Owner:
         *,
         share: float | None = None,
         kinds: Sequence[LayerKind] = FEED_FORWARD,
+        per: Ranking = "layer",
         **options: Any,
     ) -> Variant:
         """The model without the weights of highest gradient saliency (paper App. E).
@@ -106,14 +107,15 @@ class Owner:
             share: of all weights in the chosen layers; None takes the share of the feed-forward
                 weights that ConceptPrune cuts for this concept, so that the two can be compared.
             kinds: in which layers, see `rbtc.matrices.find_matrices`.
+            per: "layer" takes the share in every matrix, "all" over all of them together.
             **options: fields of `rbtc.pruning.saliency.SaliencyConfig`.
 
         Raises:
-            ValueError: an unknown score, kind or option, or a share outside (0, 1).
+            ValueError: an unknown score, kind, ranking or option, or a share outside (0, 1).
         """
         subject = subject_of(self.profile, concept)
         share = density(self.masks(subject)) if share is None else share
-        return self._salient.cut(self.pretrained, subject, score, share, kinds, **options)
+        return self._salient.cut(self.pretrained, subject, score, share, kinds, per, **options)
 
     def idealised(
         self,

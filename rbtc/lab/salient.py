@@ -17,9 +17,13 @@ from rbtc.matrices import LayerKind, check_kinds, find_matrices
 from rbtc.models.profiles import Profile
 from rbtc.models.prompts import Subject, prompt_pairs
 from rbtc.pruning.saliency import (
+    RANKINGS,
     SCORES,
+    Gradients,
+    Ranking,
     SaliencyConfig,
     Score,
+    forget_prompts,
     forget_set,
     gradients,
     saliency,
@@ -27,7 +31,7 @@ from rbtc.pruning.saliency import (
 )
 
 _CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
-_REMEMBERED = 4  # pairs of mask sets kept in memory
+_REMEMBERED = 4  # pairs of mask sets kept in memory, and half as many sets of gradients
 
 
 class SaliencyCuts:
@@ -42,6 +46,7 @@ class SaliencyCuts:
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
         self._masks: OrderedDict[str, dict[Score, Masks]] = OrderedDict()
+        self._gradients: OrderedDict[str, Gradients] = OrderedDict()
 
     def cut(
         self,
@@ -50,6 +55,7 @@ class SaliencyCuts:
         score: Score,
         share: float,
         kinds: Sequence[LayerKind],
+        per: Ranking,
         **options: Any,
     ) -> Variant:
         """The pruned model: all matrices of the chosen layers, the cut weights +0.0.
@@ -60,13 +66,16 @@ class SaliencyCuts:
             score: "snip" or "salun", see `rbtc.pruning.saliency`.
             share: of all weights in the chosen layers.
             kinds: layers, see `rbtc.matrices.find_matrices`.
+            per: see `rbtc.pruning.saliency.top_masks`.
             **options: fields of `SaliencyConfig`.
 
         Raises:
-            ValueError: an unknown score, kind or option, or a share outside (0, 1).
+            ValueError: an unknown score, kind, ranking or option, or a share outside (0, 1).
         """
         if score not in SCORES:
             raise ValueError(f"score must be one of {list(SCORES)}, not {score!r}")
+        if per not in RANKINGS:
+            raise ValueError(f"per must be one of {list(RANKINGS)}, not {per!r}")
         if not 0 < share < 1:
             raise ValueError(f"share must lie between 0 and 1, not {share}")
         if unknown := sorted(set(options) - set(SaliencyConfig.__dataclass_fields__)):
@@ -77,51 +86,73 @@ class SaliencyCuts:
         settings = SaliencyConfig(**{**own, **options})
         # The prompts that ConceptPrune cuts by: both methods know the same of the concept.
         prompts, _ = prompt_pairs(self.profile, subject.word, subject.kind)
-        config = {
-            "kind": "saliency masks",
+        pull = {
+            "kind": "gradients",
             "base": pretrained.config,
             "prompts": prompts,
-            "share": share,
             "layers": list(kinds),
             **vars(settings),
             "sampler": bench.sampler(self.profile),
         }
-        masks = self._both(pretrained, config, prompts, settings)[score]
-        weights = prune(bench.matrices(kinds), masks)
-        cut = {**config, "kind": "pruned by saliency", "score": score, "code": code_digest(*_CODE)}
-        return Variant(f"pruned by {score} ({subject.word})", cut, weights)
+        config = {**pull, "kind": "saliency masks", "share": share, "per": per}
+
+        def make() -> dict[str, torch.Tensor]:
+            found = self._pull(pretrained, pull, prompts, settings)
+            weights = bench.matrices(kinds)
+            return {
+                f"{each}/{name}": mask
+                for each in SCORES
+                for name, mask in top_masks(saliency(found, weights, each), share, per=per).items()
+            }
+
+        weights = prune(bench.matrices(kinds), self._both(config, make)[score])
+        own = {**config, "kind": "pruned by saliency", "score": score, "code": code_digest(*_CODE)}
+        return Variant(f"pruned by {score} ({subject.word})", own, weights)
 
     def _both(
+        self, config: dict[str, Any], make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[Score, Masks]:
+        """The masks of both scores, which share their gradients; remembered, read or made."""
+        key = canonical(config)
+        if key not in self._masks:
+            flat, _ = self.store.weights(config, make, code=_CODE)
+            both: dict[Score, Masks] = {
+                score: {
+                    path.removeprefix(f"{score}/"): mask.to(self._bench().pipe.unet.device)
+                    for path, mask in flat.items()
+                    if path.startswith(f"{score}/")
+                }
+                for score in SCORES
+            }
+            while len(self._masks) >= _REMEMBERED:
+                self._masks.popitem(last=False)
+            self._masks[key] = both
+        return self._masks[key]
+
+    def _pull(
         self,
         pretrained: Variant,
         config: dict[str, Any],
         prompts: Sequence[str],
         settings: SaliencyConfig,
-    ) -> dict[Score, Masks]:
-        """The masks of both scores, which share their gradients."""
-        bench, key = self._bench(), canonical(config)
-
-        def make() -> dict[str, torch.Tensor]:
-            pipe = bench.apply(pretrained)
-            latents, asked = forget_set(pipe, prompts, settings)
-            parameters = find_matrices(pipe.unet, config["layers"])
-            found = gradients(pipe, parameters, latents, asked, settings)
-            weights = bench.matrices(config["layers"])
-            return {
-                f"{score}/{name}": mask
-                for score in SCORES
-                for name, mask in top_masks(
-                    saliency(found, weights, score), config["share"]
-                ).items()
+    ) -> Gradients:
+        """Gradients on the forget set. They are large, so only their masks are filed."""
+        key = canonical(config)
+        if key not in self._gradients:
+            pipe = self._bench().apply(pretrained)
+            drawn = {
+                name: config[name]
+                for name in ("base", "prompts", "sampler", "pictures", "first_seed", "batch_size")
             }
 
-        if key not in self._masks:
-            flat, _ = self.store.weights(config, make, code=_CODE)
-            while len(self._masks) >= _REMEMBERED:
-                self._masks.popitem(last=False)
-            both: dict[Score, Masks] = {score: {} for score in SCORES}
-            for path, mask in flat.items():
-                score, name = path.split("/", 1)
-                both[score][name] = mask.to(bench.pipe.unet.device)  # pyright: ignore
-            self._masks[key] = both
-        return self._masks[key]
+            def draw() -> dict[str, torch.Tensor]:
+                return {"latents": forget_set(pipe, prompts, settings)[0]}
+
+            filed, _ = self.store.weights({"kind": "forget set", **drawn}, draw, code=(forget_set,))
+            latents = filed["latents"].to(pipe.unet.device)
+            asked = forget_prompts(prompts, settings)
+            parameters = find_matrices(pipe.unet, config["layers"])
+            while len(self._gradients) >= _REMEMBERED // 2:
+                self._gradients.popitem(last=False)
+            self._gradients[key] = gradients(pipe, parameters, latents, asked, settings)
+        return self._gradients[key]

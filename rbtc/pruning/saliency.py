@@ -6,9 +6,9 @@ pictures of the concept with their prompts. With g_b the gradient of batch b at 
     SalUn (Fan et al.)         | sum_b g_b |              gradient saliency,
     Scissorhands (Wu et al.)   |w| * sum_b | g_b |        SNIP's connection sensitivity,
 
-and the weights of highest score over all chosen layers together are taken. Both methods then
-retrain what they took. The paper zeroes it instead, and so does this module's caller; share,
-layers and forget data are not printed, so ours are choices, named where they are made.
+and the weights of highest score over all layers together are taken. Both methods then retrain what
+they took. The paper zeroes it instead, and so does this module's caller; share, ranking, layers and
+forget data are not printed, so ours are choices, named where they are made.
 Here the forget set is drawn by the model that is to forget: no training data is needed.
 """
 
@@ -30,6 +30,9 @@ from rbtc.pruning.loss import diffusion_loss, noise_levels
 
 Score = Literal["snip", "salun"]
 SCORES: tuple[Score, ...] = ("snip", "salun")
+
+Ranking = Literal["all", "layer"]
+RANKINGS: tuple[Ranking, ...] = ("all", "layer")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,16 @@ class Gradients:
     absolute: Weights
 
 
+def forget_prompts(prompts: Sequence[str], config: SaliencyConfig) -> list[str]:
+    """The prompt of each picture of the forget set: the given ones in turn.
+
+    Raises:
+        ValueError: For a bare string, or no prompts.
+    """
+    check_prompts(prompts, [0] * len(prompts))
+    return [prompts[k % len(prompts)] for k in range(config.pictures)]
+
+
 def forget_set(
     pipe: Any, prompts: Sequence[str], config: SaliencyConfig
 ) -> tuple[Tensor, list[str]]:
@@ -89,18 +102,20 @@ def forget_set(
     Returns:
         ((pictures, channels, height, width) scaled as the UNet sees them, prompts in turn).
     """
+    asked = forget_prompts(prompts, config)
     seeds = [config.first_seed + k for k in range(config.pictures)]
-    asked = [prompts[k % len(prompts)] for k in range(config.pictures)] if len(prompts) else []
-    check_prompts(prompts if isinstance(prompts, str) else asked, seeds)
     parts = []
     for start in range(0, len(seeds), config.batch_size):
         part = slice(start, start + config.batch_size)
-        parts.append(
-            call_pipeline(
-                pipe, asked[part], seeds[part], steps=config.steps, guidance=config.guidance,
-                output_type="latent",
-            )
-        )  # fmt: skip
+        latents = call_pipeline(
+            pipe,
+            asked[part],
+            seeds[part],
+            steps=config.steps,
+            guidance=config.guidance,
+            output_type="latent",
+        )
+        parts.append(latents)
     return torch.cat(parts).detach(), asked
 
 
@@ -173,32 +188,41 @@ def saliency(found: Gradients, weights: Weights, score: Score) -> Weights:
     return {name: weights[name].abs() * total for name, total in found.absolute.items()}
 
 
-def top_masks(scores: Weights, share: float) -> Masks:
-    """The highest scores over all matrices together, as both methods rank them.
+def top_masks(scores: Weights, share: float, *, per: Ranking = "all") -> Masks:
+    """The highest scores.
 
     Args:
         scores: (rows, columns) per matrix.
-        share: Of all weights, in (0, 1); round(share * weights) of them are marked, exactly.
+        share: Of the weights, in (0, 1).
+        per: "all" ranks the weights of all matrices together, as both methods do;
+            "layer" takes the share in every matrix. Either marks round(share * weights), exactly.
 
     Returns:
         Bool (rows, columns) per matrix, True = prune.
 
     Raises:
-        ValueError: No matrix, NaN, or a share that marks nothing or everything.
+        ValueError: No matrix, NaN, an unknown ranking, or a share that marks nothing or everything.
     """
-    flat = torch.cat([scores[name].flatten() for name in sorted(scores)]) if scores else None
-    if flat is None or flat.isnan().any():
+    if per not in RANKINGS:
+        raise ValueError(f"per must be one of {list(RANKINGS)}, not {per!r}")
+    names = sorted(scores)
+    if not names or any(bool(scores[name].isnan().any()) for name in names):
         raise ValueError("expected scores of at least one matrix, without NaN")
-    count = round(share * flat.numel()) if np.isfinite(share) else 0
-    if not 0 < count < flat.numel():
-        raise ValueError(f"share must leave some of {flat.numel()} weights and mark some: {share}")
-    marked = torch.zeros_like(flat, dtype=torch.bool)
-    marked[flat.topk(count).indices] = True
-    pieces = marked.split([scores[name].numel() for name in sorted(scores)])
-    return {
-        name: piece.view(scores[name].shape)
-        for name, piece in zip(sorted(scores), pieces, strict=True)
-    }
+    groups = [[name] for name in names] if per == "layer" else [names]
+    masks: Masks = {}
+    for group in groups:
+        flat = torch.cat([scores[name].flatten() for name in group])
+        count = round(share * len(flat)) if np.isfinite(share) else 0
+        if not 0 <= count < len(flat):
+            raise ValueError(f"a share of {share} leaves nothing of {len(flat)} weights")
+        marked = torch.zeros_like(flat, dtype=torch.bool)
+        marked[flat.topk(count).indices] = True
+        pieces = marked.split([scores[name].numel() for name in group])
+        for name, piece in zip(group, pieces, strict=True):
+            masks[name] = piece.view_as(scores[name])
+    if not any(bool(mask.any()) for mask in masks.values()):
+        raise ValueError(f"a share of {share} marks none of the weights: raise it")
+    return masks
 
 
 def _embedded(pipe: Any, prompts: list[str]) -> Tensor:

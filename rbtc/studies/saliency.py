@@ -11,19 +11,25 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.detection import spare_whole_rows
 from rbtc.lab import Lab, Variant
-from rbtc.layers import Masks, Weights, density, zero_masks
-from rbtc.matrices import ALL_KINDS, FEED_FORWARD, LayerKind
+from rbtc.matrices import ALL_KINDS
 from rbtc.models.prompts import Subject
-from rbtc.pruning.saliency import SaliencyConfig, Score
-from rbtc.report.tables import Row, accuracies, effect, effects, nested, records
-from rbtc.sign_accuracy import SignAccuracy, count_signs
+from rbtc.pruning.saliency import SaliencyConfig
+from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
-
-METHODS: dict[str, Score | None] = {"ConceptPrune": None, "SNIP": "snip", "SalUn": "salun"}
-"""Our names of the prunings, and the gradient score of those that have one."""
+from rbtc.studies.saliency_cuts import (
+    ALL,
+    BUDGETS,
+    FF,
+    METHODS,
+    Cut,
+    facts_of,
+    missing_places,
+    model_name,
+    pruned_by,
+    together,
+)
 
 PRINTED = {
     "ConceptPrune": (1, "erased: ConceptPrune", "erased: NMS", "preserved: NMS"),
@@ -33,9 +39,6 @@ PRINTED = {
 }
 """Where the paper prints a method: table; columns of pruned, revived, and revived on others."""
 
-LAYERS: dict[str, tuple[LayerKind, ...]] = {"ff": FEED_FORWARD, "all": ALL_KINDS}
-"""Short names of the sets of layers that are cut."""
-
 
 @dataclass(frozen=True, eq=False)
 class SaliencyStudy:
@@ -44,20 +47,20 @@ class SaliencyStudy:
     Attributes:
         subjects: The concepts.
         hits: One line per picture, see `rbtc.studies.common.judged`; besides, stage ("pruned" or
-            "revived"), method and layers, empty for the pretrained model. A model is named
-            "pruned, SNIP, ff".
-        cuts: One line per concept, method and layers: weights in these layers, how many are cut, in
-            how many the concept's ConceptPrune mask has the same place, rows cut as a whole, cut
+            "revived"), method and layers (the name of a cut), empty for the pretrained model. A
+            model is named "pruned, SNIP, ff".
+        cuts: One line per concept, method and cut: weights in these layers, how many are cut, the
+            largest share in one of them, how many ConceptPrune cuts too, rows cut as a whole, cut
             signs that the completion was asked for, and how many it got right.
         pictures: The first ones that were counted, feed-forward layers only.
-        wide: The same for the gradient scores in all layers.
+        others: The same for the other cuts of the gradient scores.
     """
 
     subjects: tuple[Subject, ...]
     hits: pd.DataFrame
     cuts: pd.DataFrame
     pictures: Pictures
-    wide: Pictures
+    others: Pictures
 
     def part(self, classes: str) -> pd.DataFrame:
         """The pictures of the "erased" or of the "preserved" classes."""
@@ -93,8 +96,8 @@ class SaliencyStudy:
         found = nested(self.part("erased"), "model", "concept")
         return {
             "pretrained": found["pretrained"],
-            "pruned": found[model_name("pruned", method, "ff")],
-            "revived": found[model_name("revived", method, "ff")],
+            "pruned": found[model_name("pruned", method, FF)],
+            "revived": found[model_name("revived", method, FF)],
         }
 
     def paper(self, method: str) -> dict[str, dict[str, float]]:
@@ -125,9 +128,9 @@ class SaliencyStudy:
             return average_printed(number, self.subjects, column)
 
         rows, many = [], 500 * len(self.subjects)
-        for method in self.methods("ff"):
+        for method in METHODS:
             table, pruned, revived, preserved = PRINTED[method]
-            cut, back = (model_name(stage, method, "ff") for stage in ("pruned", "revived"))
+            cut, back = (model_name(stage, method, FF) for stage in ("pruned", "revived"))
             steps = [
                 ("pruned", "erased", "pretrained", cut, (1, "erased: pretrained"), (table, pruned)),
                 ("revived", "erased", cut, back, (table, pruned), (table, revived)),
@@ -148,11 +151,6 @@ class SaliencyStudy:
                 )
         return rows
 
-    def methods(self, layers: str) -> list[str]:
-        """The methods that were run on a set of layers."""
-        own = self.hits.loc[self.hits["layers"] == layers, "method"]
-        return list(dict.fromkeys(own))
-
     def revivals(self) -> dict[str, Difference]:
         """Change from each pruned model to its revival on the erased class, over all concepts."""
         return {
@@ -168,35 +166,45 @@ class SaliencyStudy:
 
     def names(self) -> list[str]:
         """What was cut and how: "SNIP, ff" and so on."""
-        return [f"{method}, {layers}" for layers in LAYERS for method in self.methods(layers)]
+        cut = self.hits.loc[self.hits["stage"] == "pruned", "model"]
+        return [name.removeprefix("pruned, ") for name in dict.fromkeys(cut)]
 
     def effects(self) -> pd.DataFrame:
         """Concept by concept: the change that each cut and each attack makes, for the CSV."""
         erased, rows = self.part("erased"), []
-        for layers in LAYERS:
-            for method in self.methods(layers):
-                cut, back = (model_name(stage, method, layers) for stage in ("pruned", "revived"))
-                shares = nested(erased, "model", "concept")
-                for before, after in (("pretrained", cut), (cut, back)):
-                    rows += [
-                        Row(concept, after, None, shares[after][concept], change)
-                        for concept, change in effects(erased, before, after, "concept").items()
-                    ]
+        shares = nested(erased, "model", "concept")
+        for name in self.names():
+            cut, back = f"pruned, {name}", f"revived, {name}"
+            for before, after in (("pretrained", cut), (cut, back)):
+                rows += [
+                    Row(concept, after, None, shares[after][concept], change)
+                    for concept, change in effects(erased, before, after, "concept").items()
+                ]
         return records(rows).drop(columns=["paper", "verdict"])
+
+    def summary(self) -> pd.DataFrame:
+        """Every model's accuracy on the erased and on the other classes, as text."""
+        found = {
+            f"{classes} {'class' if classes == 'erased' else 'classes'}": {
+                model: f"{share}"
+                for model, share in accuracies(self.part(classes), ["model"]).items()
+            }
+            for classes in ("erased", "preserved")
+        }
+        return pd.DataFrame(found)
 
     def cut_table(self) -> pd.DataFrame:
         """What was cut, over all concepts: shares, and the signs the completion got right."""
-        sums = self.cuts.groupby(["layers", "method"], sort=False).sum(numeric_only=True)
-        lines = {
-            f"{method}, {layers}": {
-                "weights": int(own["weights"]),
-                "cut": own["cut"] / own["weights"],
-                "also cut by ConceptPrune": own["shared"] / own["cut"] if layers == "ff" else "",
-                "rows cut whole": int(own["whole_rows"]),
-                "signs found": f"{Proportion(int(own['right']), int(own['signs'])):.3f}",
+        lines = {}
+        for (layers, method), own in self.cuts.groupby(["layers", "method"], sort=False):
+            total = own.sum(numeric_only=True)
+            lines[f"{method}, {layers}"] = {
+                "share cut": percent(total["cut"] / total["weights"], 1),
+                "most in one layer": percent(own["densest"].max(), 1),
+                "ConceptPrune's too": percent(total["shared"] / total["cut"]),
+                "rows cut whole": int(total["whole_rows"]),
+                "signs found": f"{Proportion(int(total['right']), int(total['signs'])).value:.3f}",
             }
-            for (layers, method), own in sums.iterrows()
-        }
         return pd.DataFrame.from_dict(lines, orient="index")
 
 
@@ -207,6 +215,7 @@ def saliency_study(
     *,
     other_images: int = 1,
     wide: bool = True,
+    budgets: Sequence[float] = BUDGETS,
     pictures: int = 2,
     first_seed: int = 0,
     forget: int = 48,
@@ -215,16 +224,19 @@ def saliency_study(
 ) -> SaliencyStudy:
     """Cut each concept in three ways, attack each, and count (paper App. E).
 
-    The gradient scores cut as many feed-forward weights as ConceptPrune does for the same concept.
-    In all layers they cut the same *number* of weights, wherever the scores are highest. The forget
-    set is drawn by the pretrained model, see `rbtc.pruning.saliency`.
+    The gradient scores cut the share of every feed-forward output matrix that ConceptPrune cuts of
+    them all for the same concept. The forget set is drawn by the pretrained model, see
+    `rbtc.pruning.saliency`.
 
     Args:
         lab: the models.
         concepts: paper classes or words of the model.
         images: pictures of the erased concept per model.
         other_images: pictures per other class and model.
-        wide: also cut by the gradient scores in attention and convolution layers.
+        wide: also cut the same number of weights in all layers, attention and convolutions with
+            the feed-forward outputs, the same share of each.
+        budgets: also cut by the ranking of all feed-forward outputs together, this share of
+            ConceptPrune's number of weights.
         pictures: how many of each model to show; they are the first ones counted.
         first_seed: the pictures have this seed and the following ones.
         forget: pictures in the forget set.
@@ -237,89 +249,53 @@ def saliency_study(
     at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
     SaliencyConfig(**options)  # refuses what cannot be, before any work
+    if wrong := [budget for budget in budgets if not 0 < budget <= 1]:
+        raise ValueError(f"budgets must lie in (0, 1], not {wrong}")
+    cuts = [Cut(FF), *([Cut(ALL, ALL_KINDS)] if wide else [])]
+    cuts += [Cut(together(budget), per="all", budget=budget) for budget in budgets]
     chosen = subjects(lab, concepts)
     plain = {"stage": "", "method": "", "layers": ""}
-    frames, cuts, shown, shown_wide = [], [], {}, {}
+    frames, facts, shown, others = [], [], {}, {}
     for subject in chosen:
-        models: list[tuple[dict[str, Any], Variant]] = [
+        models: list[tuple[dict[str, str], Variant]] = [
             ({"model": "pretrained", **plain}, lab.pretrained)
         ]
-        reference = lab.owner.masks(subject)
-        for layers in LAYERS if wide else ["ff"]:
+        for cut in cuts:
             for method, score in METHODS.items():
-                if score is None and layers != "ff":
+                if score is None and cut.name != FF:
                     continue
-                cut = _cut(lab, subject, score, layers, **options)
-                revived, found = _attacked(lab, cut, layers)
-                for stage, variant in (("pruned", cut), ("revived", revived)):
-                    columns = {"stage": stage, "method": method, "layers": layers}
-                    models.append(({"model": model_name(**columns), **columns}, variant))
-                own = {"concept": subject.label, "method": method, "layers": layers}
-                cuts.append({**own, **_facts(cut, reference, found)})
+                pruned = pruned_by(lab, subject, score, cut, **options)
+                missing = missing_places(pruned.weights)
+                revived = lab.attacker.attack(pruned, missing=missing)
+                for stage, variant in (("pruned", pruned), ("revived", revived)):
+                    columns = {"stage": stage, "method": method, "layers": cut.name}
+                    models.append(
+                        ({"model": model_name(stage, method, cut.name), **columns}, variant)
+                    )
+                own = {"concept": subject.label, "method": method, "layers": cut.name}
+                found = lab.attacker.complete(pruned, missing=missing)
+                facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
         frames.append(
             judged(lab, subject, models, images, other_images=other_images, first_seed=first_seed)
         )
-        for plate, layers in ((shown, "ff"), (shown_wide, "all")):
-            plate[subject.label] = {
-                columns["model"].replace(", ", "\n", 1).removesuffix(f", {layers}"): (
-                    lab.measure.shown(variant, subject, pictures, first_seed)
-                )
-                for columns, variant in models
-                if columns["layers"] in ("", layers)
+        drawn = {
+            name["model"]: lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in models
+        }
+        for stage in ("pruned", "revived"):
+            shown[f"{subject.label}, {stage}"] = {
+                "pretrained": drawn["pretrained"],
+                **{method: drawn[model_name(stage, method, FF)] for method in METHODS},
+            }
+            others[f"{subject.label}, {stage}"] = {
+                f"{name['method']},\n{name['layers']}": drawn[name["model"]]
+                for name, _ in models
+                if name["stage"] == stage and name["layers"] != FF
             }
     return SaliencyStudy(
         tuple(chosen),
         pd.concat(frames, ignore_index=True),
-        pd.DataFrame(cuts),
+        pd.DataFrame(facts),
         shown,
-        shown_wide if wide else {},
+        others if len(cuts) > 1 else {},
     )
-
-
-def model_name(stage: str, method: str, layers: str) -> str:
-    """`"pruned", "SNIP", "ff"` -> `"pruned, SNIP, ff"`."""
-    return f"{stage}, {method}, {layers}"
-
-
-def missing_places(weights: Weights) -> Masks | None:
-    """What an attacker completes: the exact zeros, except in rows that hold nothing else.
-
-    None where no row is cut as a whole, which is what `Attacker.attack` takes for all zeros.
-    """
-    zeros = zero_masks(weights)
-    if not any(bool(mask.all(dim=1).any()) for mask in zeros.values()):
-        return None
-    return spare_whole_rows(zeros)
-
-
-def _cut(lab: Lab, subject: Subject, score: Score | None, layers: str, **options: Any) -> Variant:
-    if score is None:
-        return lab.owner.pruned(subject)
-    share = density(lab.owner.masks(subject))
-    if layers != "ff":
-        narrow = sum(weight.numel() for weight in lab.pretrained.weights.values())
-        broad = sum(weight.numel() for weight in lab.bench.matrices(LAYERS[layers]).values())
-        share *= narrow / broad  # the same number of weights
-    return lab.owner.salient(subject, score, share=share, kinds=LAYERS[layers], **options)
-
-
-def _attacked(lab: Lab, cut: Variant, layers: str) -> tuple[Variant, SignAccuracy]:
-    """The revival, from the cut model's weights alone, and the signs that its completion found."""
-    missing = missing_places(cut.weights)
-    found = lab.attacker.complete(cut, missing=missing)
-    truth = lab.bench.matrices(LAYERS[layers])
-    signs = sum(count_signs(found, truth).values(), SignAccuracy(0, 0))
-    return lab.attacker.attack(cut, missing=missing), signs
-
-
-def _facts(cut: Variant, reference: Masks, signs: SignAccuracy) -> dict[str, int]:
-    zeros = zero_masks(cut.weights)
-    shared = sum(int((zeros[name] & mask).sum()) for name, mask in reference.items())
-    return {
-        "weights": sum(mask.numel() for mask in zeros.values()),
-        "cut": sum(int(mask.sum()) for mask in zeros.values()),
-        "shared": shared,
-        "whole_rows": sum(int(mask.all(dim=1).sum()) for mask in zeros.values()),
-        "signs": signs.n,
-        "right": signs.correct,
-    }

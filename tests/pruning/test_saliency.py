@@ -166,10 +166,23 @@ def test_a_mask_marks_exactly_its_share_and_the_highest_scores(share):
     assert all(masks[n].shape == scores[n].shape and masks[n].dtype == torch.bool for n in scores)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.9])
+def test_a_mask_per_layer_is_the_mask_of_each_layer(share):
+    torch.manual_seed(0)
+    scores = {"b": torch.rand(7, 9), "a": 5 + torch.rand(4, 5)}
+    masks = top_masks(scores, share, per="layer")
+    for name, score in scores.items():
+        assert int(masks[name].sum()) == round(share * score.numel())
+        if masks[name].any():
+            assert torch.equal(masks[name], top_masks({name: score}, share)[name])
+
+
 def test_errors(tiny_pipeline):
-    for share in (0, 1, 1e-9, float("nan")):
-        with pytest.raises(ValueError, match="share must leave some"):
+    for share, message in ((0, "none"), (1e-9, "none"), (float("nan"), "none"), (1, "nothing")):
+        with pytest.raises(ValueError, match=message):
             top_masks({"a": torch.rand(4, 4)}, share)
+    with pytest.raises(ValueError, match="per must be one of"):
+        top_masks({"a": torch.rand(4, 4)}, 0.5, per="row")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="without NaN"):
         top_masks({"a": torch.tensor([[float("nan"), 1.0]])}, 0.5)
     with pytest.raises(ValueError, match="at least one matrix"):
