@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from rbtc.lab import Lab, Variant
-from rbtc.matrices import ALL_KINDS
 from rbtc.models.prompts import Subject
 from rbtc.pruning.saliency import SaliencyConfig
 from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 from rbtc.studies.saliency_cuts import (
-    ALL,
     BUDGETS,
     FF,
     METHODS,
-    Cut,
     facts_of,
+    gradient_cuts,
     missing_places,
     model_name,
     pruned_by,
-    together,
 )
 
 PRINTED = {
@@ -249,10 +245,7 @@ def saliency_study(
     at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
     SaliencyConfig(**options)  # refuses what cannot be, before any work
-    if wrong := [budget for budget in budgets if not 0 < budget <= 1]:
-        raise ValueError(f"budgets must lie in (0, 1], not {wrong}")
-    cuts = [Cut(FF), *([Cut(ALL, ALL_KINDS)] if wide else [])]
-    cuts += [Cut(together(budget), per="all", budget=budget) for budget in budgets]
+    cuts = gradient_cuts(wide, budgets)
     chosen = subjects(lab, concepts)
     plain = {"stage": "", "method": "", "layers": ""}
     frames, facts, shown, others = [], [], {}, {}

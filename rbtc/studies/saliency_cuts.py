@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,25 @@ class Cut:
     budget: float = 1.0
 
 
+def gradient_cuts(wide: bool, budgets: Sequence[float]) -> list[Cut]:
+    """The cuts of a study: always the feed-forward outputs, the same share of each.
+
+    Args:
+        wide: also the same number of weights out of all layers, the same share of each.
+        budgets: also by the ranking of all feed-forward weights together, for each of these.
+
+    Raises:
+        ValueError: a budget outside (0, 1].
+    """
+    if wrong := [budget for budget in budgets if not 0 < budget <= 1]:
+        raise ValueError(f"budgets must lie in (0, 1], not {wrong}")
+    return [
+        Cut(FF),
+        *([Cut(ALL, ALL_KINDS)] if wide else []),
+        *(Cut(together(budget), per="all", budget=budget) for budget in budgets),
+    ]
+
+
 def together(budget: float) -> str:
     """Name of a cut by the ranking of all feed-forward weights together."""
     return f"ff together x {budget:g}"
@@ -64,6 +83,10 @@ def missing_places(weights: Weights) -> Masks | None:
 
 
 def pruned_by(lab: Lab, subject: Subject, score: Score | None, cut: Cut, **options: Any) -> Variant:
+    """The model pruned for a concept: by ConceptPrune where there is no score, else by ``cut``.
+
+    Options are fields of `rbtc.pruning.saliency.SaliencyConfig`.
+    """
     if score is None:
         return lab.owner.pruned(subject)
     share = cut.budget * density(lab.owner.masks(subject))
@@ -77,6 +100,7 @@ def pruned_by(lab: Lab, subject: Subject, score: Score | None, cut: Cut, **optio
 def facts_of(
     lab: Lab, subject: Subject, pruned: Variant, found: Mapping[str, Completion], cut: Cut
 ) -> dict[str, float]:
+    """How much was cut, and how much of it the completion got right; see `SaliencyStudy.cuts`."""
     zeros = zero_masks(pruned.weights)
     shared = [zeros[name] & mask for name, mask in lab.owner.masks(subject).items()]
     truth = lab.bench.matrices(cut.kinds)
