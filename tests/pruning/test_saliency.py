@@ -72,7 +72,7 @@ def test_the_loss_is_the_distance_to_the_target(pipe):
         target = noise[k : k + 1]
         if pipe.scheduler.config.prediction_type == "v_prediction":
             target = abar.sqrt() * target - (1 - abar).sqrt() * latents[k : k + 1]
-        total += float((3 * own - 2 * free - target).square().mean()) / 2
+        total += float((3 * own - 2 * free - target).detach().square().mean()) / 2
     assert float(loss) == pytest.approx(total, rel=1e-5)
     assert diffusion_loss(pipe, latents, text, times, noise).isfinite()
 
