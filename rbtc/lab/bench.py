@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from rbtc.lab.digests import canonical, model_digest, tensors_digest
 from rbtc.lab.variant import Variant
-from rbtc.layers import Weights, read_weights, write_weights
+from rbtc.layers import Weights, read_weights
+from rbtc.matrices import LayerKind, find_matrices, read_matrices, write_matrices
 from rbtc.models.generate import latent_shape
 from rbtc.models.pipelines import check_unet, load_pipeline
 from rbtc.models.profiles import Profile
@@ -32,6 +34,7 @@ class Bench:
         self.pipe = pipe
         self.digest = digest
         self.weights: Weights = read_weights(pipe.unet)
+        self._others: Weights = {}  # further pretrained matrices, as far as anyone asked
         self._applied: str | None = None
 
     @classmethod
@@ -50,11 +53,27 @@ class Bench:
         check_unet(getattr(pipe, "unet", None), "the given pipeline")
         return cls(pipe, _pipeline_digest(pipe))
 
+    def matrices(self, kinds: Sequence[LayerKind]) -> Weights:
+        """The pretrained matrices of these kinds of layers, see `rbtc.matrices.find_matrices`."""
+        names = list(find_matrices(self.pipe.unet, kinds))
+        self._keep(names)
+        known = {**self._others, **self.weights}
+        return {name: known[name] for name in names}
+
+    def _keep(self, names: Iterable[str]) -> None:
+        # Nothing writes to a matrix before it is kept, so what is read here is as it was trained.
+        new = [name for name in names if name not in self.weights and name not in self._others]
+        self._others |= read_matrices(self.pipe.unet, new)
+
     def apply(self, variant: Variant) -> Any:
-        """Write all matrices of a variant into the UNet, and return the pipeline."""
+        """Write all matrices of a variant into the UNet, and return the pipeline.
+
+        Matrices that an earlier variant changed and this one does not name are as trained again.
+        """
         if self._applied != variant.key:
+            self._keep(variant.weights)
             self._applied = None  # a write that fails half-way leaves neither the old nor the new
-            write_weights(self.pipe.unet, {**self.weights, **variant.weights})
+            write_matrices(self.pipe.unet, {**self._others, **self.weights, **variant.weights})
             self._applied = variant.key
         return self.pipe
 

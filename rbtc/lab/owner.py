@@ -17,14 +17,17 @@ from rbtc import idealised as ideal
 from rbtc.defense import obfuscate
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
+from rbtc.lab.salient import SaliencyCuts
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant, derived
-from rbtc.layers import Masks, Weights, prune
+from rbtc.layers import Masks, Weights, density, prune
+from rbtc.matrices import FEED_FORWARD, LayerKind
 from rbtc.models.profiles import Profile
 from rbtc.models.prompts import Reference, Subject, prompt_pairs, subject_of
 from rbtc.pruning.activations import Norms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
 from rbtc.pruning.masks import union
+from rbtc.pruning.saliency import Ranking, Score
 from rbtc.quantize import quant_recover
 
 _REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes some 50 MB
@@ -45,6 +48,7 @@ class Owner:
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
         self._masks: OrderedDict[str, Masks] = OrderedDict()
+        self._salient = SaliencyCuts(bench, profile, store)
 
     @property
     def pretrained(self) -> Variant:
@@ -101,6 +105,35 @@ class Owner:
         weights = prune(self.pretrained.weights, union(masks))
         config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
         return Variant(f"pruned ({len(chosen)} concepts)", config, weights)
+    def salient(
+        self,
+        concept: str | Subject,
+        score: Score,
+        *,
+        share: float | None = None,
+        kinds: Sequence[LayerKind] = FEED_FORWARD,
+        per: Ranking = "layer",
+        **options: Any,
+    ) -> Variant:
+        """The model without the weights of highest gradient saliency (paper App. E).
+
+        Like ConceptPrune's, the cut weights are +0.0.
+
+        Args:
+            concept: what to erase.
+            score: "snip" (Scissorhands) or "salun", see `rbtc.pruning.saliency`.
+            share: of all weights in the chosen layers; None takes the share of the feed-forward
+                weights that ConceptPrune cuts for this concept, so that the two can be compared.
+            kinds: in which layers, see `rbtc.matrices.find_matrices`.
+            per: "layer" takes the share in every matrix, "all" over all of them together.
+            **options: fields of `rbtc.pruning.saliency.SaliencyConfig`.
+
+        Raises:
+            ValueError: an unknown score, kind, ranking or option, or a share outside (0, 1).
+        """
+        subject = subject_of(self.profile, concept)
+        share = density(self.masks(subject)) if share is None else share
+        return self._salient.cut(self.pretrained, subject, score, share, kinds, per, **options)
 
     def idealised(
         self,

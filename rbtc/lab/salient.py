@@ -1,0 +1,158 @@
+"""The owner's other knife: weights chosen by gradient saliency (paper App. E)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from rbtc.lab.bench import Bench
+from rbtc.lab.digests import canonical, code_digest
+from rbtc.lab.store import Store
+from rbtc.lab.variant import Variant
+from rbtc.layers import Masks, prune
+from rbtc.matrices import LayerKind, check_kinds, find_matrices
+from rbtc.models.profiles import Profile
+from rbtc.models.prompts import Subject, prompt_pairs
+from rbtc.pruning.saliency import (
+    RANKINGS,
+    SCORES,
+    Gradients,
+    Ranking,
+    SaliencyConfig,
+    Score,
+    forget_prompts,
+    forget_set,
+    gradients,
+    saliency,
+    top_masks,
+)
+
+_CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
+_REMEMBERED = 4  # pairs of mask sets kept in memory, and half as many sets of gradients
+
+
+class SaliencyCuts:
+    """Cuts the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`.
+
+    Args:
+        bench: the model.
+        profile: its sampler and its words.
+        store: where masks are kept.
+    """
+
+    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
+        self._bench, self.profile, self.store = bench, profile, store
+        self._masks: OrderedDict[str, dict[Score, Masks]] = OrderedDict()
+        self._gradients: OrderedDict[str, Gradients] = OrderedDict()
+
+    def cut(
+        self,
+        pretrained: Variant,
+        subject: Subject,
+        score: Score,
+        share: float,
+        kinds: Sequence[LayerKind],
+        per: Ranking,
+        **options: Any,
+    ) -> Variant:
+        """The pruned model: all matrices of the chosen layers, the cut weights +0.0.
+
+        Args:
+            pretrained: the model as it was trained.
+            subject: what to erase.
+            score: "snip" or "salun", see `rbtc.pruning.saliency`.
+            share: of all weights in the chosen layers.
+            kinds: layers, see `rbtc.matrices.find_matrices`.
+            per: see `rbtc.pruning.saliency.top_masks`.
+            **options: fields of `SaliencyConfig`.
+
+        Raises:
+            ValueError: an unknown score, kind, ranking or option, or a share outside (0, 1).
+        """
+        if score not in SCORES:
+            raise ValueError(f"score must be one of {list(SCORES)}, not {score!r}")
+        if per not in RANKINGS:
+            raise ValueError(f"per must be one of {list(RANKINGS)}, not {per!r}")
+        if not 0 < share < 1:
+            raise ValueError(f"share must lie between 0 and 1, not {share}")
+        if unknown := sorted(set(options) - set(SaliencyConfig.__dataclass_fields__)):
+            raise ValueError(f"unknown saliency options {unknown}")
+        kinds = check_kinds(kinds)
+        bench = self._bench()
+        own = {"steps": self.profile.steps, "guidance": self.profile.guidance}
+        settings = SaliencyConfig(**{**own, **options})
+        # The prompts that ConceptPrune cuts by: both methods know the same of the concept.
+        prompts, _ = prompt_pairs(self.profile, subject.word, subject.kind)
+        pull = {
+            "kind": "gradients",
+            "base": pretrained.config,
+            "prompts": prompts,
+            "layers": list(kinds),
+            **vars(settings),
+            "sampler": bench.sampler(self.profile),
+        }
+        config = {**pull, "kind": "saliency masks", "share": share, "per": per}
+
+        def make() -> dict[str, torch.Tensor]:
+            found = self._pull(pretrained, pull, prompts, settings)
+            weights = bench.matrices(kinds)
+            return {
+                f"{each}/{name}": mask
+                for each in SCORES
+                for name, mask in top_masks(saliency(found, weights, each), share, per=per).items()
+            }
+
+        weights = prune(bench.matrices(kinds), self._both(config, make)[score])
+        own = {**config, "kind": "pruned by saliency", "score": score, "code": code_digest(*_CODE)}
+        return Variant(f"pruned by {score} ({subject.word})", own, weights)
+
+    def _both(
+        self, config: dict[str, Any], make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[Score, Masks]:
+        """The masks of both scores, which share their gradients; remembered, read or made."""
+        key = canonical(config)
+        if key not in self._masks:
+            flat, _ = self.store.weights(config, make, code=_CODE)
+            both: dict[Score, Masks] = {
+                score: {
+                    path.removeprefix(f"{score}/"): mask.to(self._bench().pipe.unet.device)
+                    for path, mask in flat.items()
+                    if path.startswith(f"{score}/")
+                }
+                for score in SCORES
+            }
+            while len(self._masks) >= _REMEMBERED:
+                self._masks.popitem(last=False)
+            self._masks[key] = both
+        return self._masks[key]
+
+    def _pull(
+        self,
+        pretrained: Variant,
+        config: dict[str, Any],
+        prompts: Sequence[str],
+        settings: SaliencyConfig,
+    ) -> Gradients:
+        """Gradients on the forget set. They are large, so only their masks are filed."""
+        key = canonical(config)
+        if key not in self._gradients:
+            pipe = self._bench().apply(pretrained)
+            drawn = {
+                name: config[name]
+                for name in ("base", "prompts", "sampler", "pictures", "first_seed", "batch_size")
+            }
+
+            def draw() -> dict[str, torch.Tensor]:
+                return {"latents": forget_set(pipe, prompts, settings)[0]}
+
+            filed, _ = self.store.weights({"kind": "forget set", **drawn}, draw, code=(forget_set,))
+            latents = filed["latents"].to(pipe.unet.device)
+            asked = forget_prompts(prompts, settings)
+            parameters = find_matrices(pipe.unet, config["layers"])
+            while len(self._gradients) >= _REMEMBERED // 2:
+                self._gradients.popitem(last=False)
+            self._gradients[key] = gradients(pipe, parameters, latents, asked, settings)
+        return self._gradients[key]

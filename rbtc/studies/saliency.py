@@ -1,0 +1,294 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""The attack on other prunings: weights chosen by their gradients (paper App. E, Tables 4, 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rbtc.lab import Lab, Variant
+from rbtc.models.prompts import Subject
+from rbtc.pruning.saliency import SaliencyConfig
+from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
+from rbtc.stats import Difference, Proportion, Share
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.saliency_cuts import (
+    BUDGETS,
+    FF,
+    METHODS,
+    facts_of,
+    gradient_cuts,
+    missing_places,
+    model_name,
+    pruned_by,
+)
+
+PRINTED = {
+    "ConceptPrune": (1, "erased: ConceptPrune", "erased: NMS", "preserved: NMS"),
+    # Table 11 repeats Table 4 and has the right name of one class.
+    "SNIP": (11, "Scissorhands: unlearned", "Scissorhands: NMS", "Scissorhands: preserved"),
+    "SalUn": (11, "SalUn: unlearned", "SalUn: NMS", "SalUn: preserved"),
+}
+"""Where the paper prints a method: table; columns of pruned, revived, and revived on others."""
+
+
+@dataclass(frozen=True, eq=False)
+class SaliencyStudy:
+    """Three ways to choose the weights to cut, each cut and each attacked.
+
+    Attributes:
+        subjects: The concepts.
+        hits: One line per picture, see `rbtc.studies.common.judged`; besides, stage ("pruned" or
+            "revived"), method and layers (the name of a cut), empty for the pretrained model. A
+            model is named "pruned, SNIP, ff".
+        cuts: One line per concept, method and cut: weights in these layers, how many are cut, the
+            largest share in one of them, how many ConceptPrune cuts too, rows cut as a whole, cut
+            signs that the completion was asked for, and how many it got right.
+        pictures: The first ones that were counted, feed-forward layers only.
+        others: The same for the other cuts of the gradient scores.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    cuts: pd.DataFrame
+    pictures: Pictures
+    others: Pictures
+
+    def part(self, classes: str) -> pd.DataFrame:
+        """The pictures of the "erased" or of the "preserved" classes."""
+        return self.hits[self.hits["classes"] == classes]
+
+    def accuracy(self, classes: str, model: str) -> Share:
+        """Accuracy of a model over all concepts."""
+        return accuracies(self.part(classes), ["model"])[model]
+
+    def step(self, classes: str, before: str, after: str) -> Difference:
+        """Paired change from one model to another, over all concepts."""
+        return effect(self.part(classes), before, after)
+
+    def totals(self) -> pd.DataFrame:
+        """One line per model: accuracies over all concepts, and the pictures behind them."""
+        erased, preserved = (
+            accuracies(self.part(classes), ["model"]) for classes in ("erased", "preserved")
+        )
+        lines = {
+            model: {
+                "erased class": share.value,
+                "preserved classes": preserved[model].value,
+                "n": share.n,
+                "n preserved": preserved[model].n,
+            }
+            for model, share in erased.items()
+        }
+        frame = pd.DataFrame.from_dict(lines, orient="index").rename_axis(index="model")
+        return frame.astype({"n": int, "n preserved": int})
+
+    def curves(self, method: str) -> dict[str, dict[str, Share]]:
+        """`{stage: {concept: accuracy}}` on the erased class, for the bars."""
+        found = nested(self.part("erased"), "model", "concept")
+        return {
+            "pretrained": found["pretrained"],
+            "pruned": found[model_name("pruned", method, FF)],
+            "revived": found[model_name("revived", method, FF)],
+        }
+
+    def paper(self, method: str) -> dict[str, dict[str, float]]:
+        """The printed numbers of `curves`."""
+        table, pruned, revived, _ = PRINTED[method]
+        places = {
+            "pretrained": (1, "erased: pretrained"),
+            "pruned": (table, pruned),
+            "revived": (table, revived),
+        }
+        found = {
+            stage: {s.label: average_printed(number, [s], column) for s in self.subjects}
+            for stage, (number, column) in places.items()
+        }
+        return {
+            stage: {label: value for label, value in of.items() if value is not None}
+            for stage, of in found.items()
+        }
+
+    def rows(self) -> list[Row]:
+        """Averages over the concepts, beside the paper's over the same classes (Tables 4, 11).
+
+        The paper prints the preserved accuracy of one model per method, taken for the revived one;
+        its change is seen from the pretrained model.
+        """
+
+        def average(number: int, column: str) -> float | None:
+            return average_printed(number, self.subjects, column)
+
+        rows, many = [], 500 * len(self.subjects)
+        for method in METHODS:
+            table, pruned, revived, preserved = PRINTED[method]
+            cut, back = (model_name(stage, method, FF) for stage in ("pruned", "revived"))
+            steps = [
+                ("pruned", "erased", "pretrained", cut, (1, "erased: pretrained"), (table, pruned)),
+                ("revived", "erased", cut, back, (table, pruned), (table, revived)),
+                ("revived, other classes", "preserved", "pretrained", back,
+                 (1, "preserved: pretrained"), (table, preserved)),
+            ]  # fmt: skip
+            for column, classes, before, after, start, end in steps:
+                rows.append(
+                    Row(
+                        row=method,
+                        column=column,
+                        paper=average(*end),
+                        ours=self.accuracy(classes, after),
+                        change=self.step(classes, before, after),
+                        paper_from=average(*start),
+                        paper_images=many,
+                    )
+                )
+        return rows
+
+    def revivals(self) -> dict[str, Difference]:
+        """Change from each pruned model to its revival on the erased class, over all concepts."""
+        return {
+            name: self.step("erased", f"pruned, {name}", f"revived, {name}")
+            for name in self.names()
+        }
+
+    def costs(self) -> dict[str, Difference]:
+        """Change from the pretrained to each pruned model on the other classes."""
+        return {
+            name: self.step("preserved", "pretrained", f"pruned, {name}") for name in self.names()
+        }
+
+    def names(self) -> list[str]:
+        """What was cut and how: "SNIP, ff" and so on."""
+        cut = self.hits.loc[self.hits["stage"] == "pruned", "model"]
+        return [name.removeprefix("pruned, ") for name in dict.fromkeys(cut)]
+
+    def effects(self) -> pd.DataFrame:
+        """Concept by concept: the change that each cut and each attack makes, for the CSV."""
+        erased, rows = self.part("erased"), []
+        shares = nested(erased, "model", "concept")
+        for name in self.names():
+            cut, back = f"pruned, {name}", f"revived, {name}"
+            for before, after in (("pretrained", cut), (cut, back)):
+                rows += [
+                    Row(concept, after, None, shares[after][concept], change)
+                    for concept, change in effects(erased, before, after, "concept").items()
+                ]
+        return records(rows).drop(columns=["paper", "verdict"])
+
+    def summary(self) -> pd.DataFrame:
+        """Every model's accuracy on the erased and on the other classes, as text."""
+        found = {
+            f"{classes} {'class' if classes == 'erased' else 'classes'}": {
+                model: f"{share}"
+                for model, share in accuracies(self.part(classes), ["model"]).items()
+            }
+            for classes in ("erased", "preserved")
+        }
+        return pd.DataFrame(found)
+
+    def cut_table(self) -> pd.DataFrame:
+        """What was cut, over all concepts: shares, and the signs the completion got right."""
+        lines = {}
+        for (layers, method), own in self.cuts.groupby(["layers", "method"], sort=False):
+            total = own.sum(numeric_only=True)
+            lines[f"{method}, {layers}"] = {
+                "share cut": percent(total["cut"] / total["weights"], 1),
+                "most in one layer": percent(own["densest"].max(), 1),
+                "ConceptPrune's too": percent(total["shared"] / total["cut"]),
+                "rows cut whole": int(total["whole_rows"]),
+                "signs found": f"{Proportion(int(total['right']), int(total['signs'])).value:.3f}",
+            }
+        return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def saliency_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    other_images: int = 1,
+    wide: bool = True,
+    budgets: Sequence[float] = BUDGETS,
+    pictures: int = 2,
+    first_seed: int = 0,
+    forget: int = 48,
+    passes: int = 4,
+    loss_guidance: float = 1.0,
+) -> SaliencyStudy:
+    """Cut each concept in three ways, attack each, and count (paper App. E).
+
+    The gradient scores cut the share of every feed-forward output matrix that ConceptPrune cuts of
+    them all for the same concept. The forget set is drawn by the pretrained model, see
+    `rbtc.pruning.saliency`.
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model.
+        images: pictures of the erased concept per model.
+        other_images: pictures per other class and model.
+        wide: also cut the same number of weights in all layers, attention and convolutions with
+            the feed-forward outputs, the same share of each.
+        budgets: also cut by the ranking of all feed-forward outputs together, this share of
+            ConceptPrune's number of weights.
+        pictures: how many of each model to show; they are the first ones counted.
+        first_seed: the pictures have this seed and the following ones.
+        forget: pictures in the forget set.
+        passes: how often each of them is used.
+        loss_guidance: guidance inside the loss; 1 is the loss the model was trained with.
+
+    Raises:
+        ValueError: a bad count, concept or setting, before any work.
+    """
+    at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
+    options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
+    SaliencyConfig(**options)  # refuses what cannot be, before any work
+    cuts = gradient_cuts(wide, budgets)
+    chosen = subjects(lab, concepts)
+    plain = {"stage": "", "method": "", "layers": ""}
+    frames, facts, shown, others = [], [], {}, {}
+    for subject in chosen:
+        models: list[tuple[dict[str, str], Variant]] = [
+            ({"model": "pretrained", **plain}, lab.pretrained)
+        ]
+        for cut in cuts:
+            for method, score in METHODS.items():
+                if score is None and cut.name != FF:
+                    continue
+                pruned = pruned_by(lab, subject, score, cut, **options)
+                missing = missing_places(pruned.weights)
+                revived = lab.attacker.attack(pruned, missing=missing)
+                for stage, variant in (("pruned", pruned), ("revived", revived)):
+                    columns = {"stage": stage, "method": method, "layers": cut.name}
+                    models.append(
+                        ({"model": model_name(stage, method, cut.name), **columns}, variant)
+                    )
+                own = {"concept": subject.label, "method": method, "layers": cut.name}
+                found = lab.attacker.complete(pruned, missing=missing)
+                facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
+        frames.append(
+            judged(lab, subject, models, images, other_images=other_images, first_seed=first_seed)
+        )
+        drawn = {
+            name["model"]: lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in models
+        }
+        for stage in ("pruned", "revived"):
+            shown[f"{subject.label}, {stage}"] = {
+                "pretrained": drawn["pretrained"],
+                **{method: drawn[model_name(stage, method, FF)] for method in METHODS},
+            }
+            others[f"{subject.label}, {stage}"] = {
+                f"{name['method']},\n{name['layers']}": drawn[name["model"]]
+                for name, _ in models
+                if name["stage"] == stage and name["layers"] != FF
+            }
+    return SaliencyStudy(
+        tuple(chosen),
+        pd.concat(frames, ignore_index=True),
+        pd.DataFrame(facts),
+        shown,
+        others if len(cuts) > 1 else {},
+    )
