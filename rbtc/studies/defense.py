@@ -3,7 +3,8 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """The Gaussian defence at work: what it costs, and whether it stops the attack.
 
-Paper Sec. 4.4 and 5.5, Fig. 6 and Table 12. Which noise can be seen is in `rbtc.studies.detection`.
+Paper Sec. 4.4 and 5.5, Fig. 6 and Table 12. What attackers make of the defended models is told in
+`rbtc.studies.defense_attacks`, which noise can be seen in `rbtc.studies.detection`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from rbtc.defense import standard_deviation
-from rbtc.detection import detection, spare_whole_rows
 from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Subject
-from rbtc.report.paper import load_table
+from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.defense_attacks import ATTACKERS, attack, attacked, defended, table_12_column
 
-Attacker = Literal["budget", "threshold"]
-ATTACKERS: tuple[Attacker, ...] = ("budget", "threshold")
-
-MOST_NAMED = 0.5
-"""An attacker that names more than this share of all weights has found nothing to revive."""
+Reading = Literal["sigma", "variance"]
+"""What a printed noise level is taken for: a standard deviation, or a variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +73,28 @@ class DefenseStudy:
         """Every noise level, of both readings."""
         return sorted({*self.sigmas, *map(standard_deviation, self.variances)})
 
-    def sweep(self) -> dict[str, dict[float, Share]]:
-        """`{series: {sigma: accuracy}}` over all concepts, with the pruned model as level lines."""
-        ends = (min(self.sigmas), max(self.sigmas))
+    def sweep(
+        self, reading: Reading = "sigma", subject: Subject | None = None
+    ) -> dict[str, dict[float, Share]]:
+        """`{series: {level: accuracy}}`, with the pruned model as level lines (Fig. 6).
+
+        Args:
+            reading: levels as standard deviations (those of both readings), or as variances.
+            subject: one concept; None takes all together. Classes without pictures are left out.
+        """
         found: dict[str, dict[float, Share]] = {}
+        noise = self._noise(reading)
+        if reading == "sigma":
+            noise = {sigma: sigma for sigma in self.levels()}
         for classes in ("erased", "preserved"):
-            found[classes] = {s: self.accuracy(defended(s), classes) for s in self.levels()}
-            found[f"{classes}, no noise"] = dict.fromkeys(ends, self.accuracy("pruned", classes))
+            if self.part(classes, subject).empty:
+                continue
+            found[classes] = {
+                level: self.accuracy(defended(sigma), classes, subject)
+                for level, sigma in noise.items()
+            }
+            plain = self.accuracy("pruned", classes, subject)
+            found[f"{classes}, no noise"] = dict.fromkeys((min(noise), max(noise)), plain)
         return found
 
     def costs(self, classes: str) -> dict[str, Difference]:
@@ -91,13 +104,24 @@ class DefenseStudy:
             for s in self.levels()
         }
 
-    def paper_sweep(self) -> dict[str, dict[float, float]]:
-        """Erased accuracy of Table 12 over its noise levels, averaged over these concepts."""
-        levels = {s: self._paper("defended", s, None) for s in self.sigmas}
-        return {"erased": {s: value for s, value in levels.items() if value is not None}}
+    def paper_sweep(
+        self, reading: Reading = "sigma", subject: Subject | None = None
+    ) -> dict[str, dict[float, float]]:
+        """What is printed of Fig. 6: erased accuracy of Table 12, averaged over these concepts.
 
-    def rows(self, reading: Literal["sigma", "variance"] = "sigma") -> list[Row]:
-        """Erased accuracy beside Table 12: noise levels by concepts, then all concepts.
+        The preserved accuracy is printed without noise only, in Table 1; it is a level line, and
+        given for one concept.
+        """
+        levels = list(self._noise(reading))
+        found = {level: self.paper("defended", level, subject) for level in levels}
+        lines = {"erased": {level: v for level, v in found.items() if v is not None}}
+        plain = None if subject is None else printed(1, subject.paper, "preserved: ConceptPrune")
+        if plain is not None and levels:
+            lines["preserved, no noise"] = dict.fromkeys((min(levels), max(levels)), plain)
+        return lines
+
+    def rows(self, reading: Reading = "sigma", *, together: bool = False) -> list[Row]:
+        """Erased accuracy beside Table 12: classes by noise levels.
 
         The effect is that of the noise, from the pruned to the defended model; the paper's pruned
         model is in its Table 1.
@@ -105,87 +129,46 @@ class DefenseStudy:
         Args:
             reading: what the paper's numbers are taken for; "variance" compares its 1e-6 with our
                 noise of standard deviation 1e-3.
+            together: only all classes together, noise levels down.
         """
-        given = self.sigmas if reading == "sigma" else self.variances
         rows = []
-        for subject, name in self._lines():
-            before = average_printed(1, self._some(subject), "erased: ConceptPrune")
-            for level in given:
-                sigma = level if reading == "sigma" else standard_deviation(level)
+        for subject, name in self.lines(together=together):
+            before = average_printed(1, self.some(subject), "erased: ConceptPrune")
+            for level, sigma in self._noise(reading).items():
+                place = (f"{reading} {power(level)}", name)
                 rows.append(
                     Row(
-                        f"{reading} {power(level)}",
-                        name,
-                        self._paper("defended", level, subject),
+                        *(place if together else place[::-1]),
+                        self.paper("defended", level, subject),
                         self.accuracy(defended(sigma), "erased", subject),
                         self.change("pruned", defended(sigma), "erased", subject),
                         before,
-                        500 * len(self._some(subject)),
+                        500 * len(self.some(subject)),
                     )
                 )
         return rows
 
-    def attack_rows(self) -> list[Row]:
-        """Accuracy after the attack beside Table 12's right half, both attackers.
-
-        The effect is that of the attack, from the defended model on.
-        """
-        rows = []
-        for subject, name in self._lines():
-            for attacker, sigma in dict.fromkeys(
-                self.guesses[["attacker", "sigma"]].itertuples(index=False, name=None)
-            ):
-                model = attacked(attacker, sigma)
-                known = model in set(self.part("erased", subject)["model"]) and self._possible(
-                    attacker, sigma, subject
-                )
-                budget = attacker == "budget"
-                rows.append(
-                    Row(
-                        f"{attacker}, {power(sigma)}",
-                        name,
-                        self._paper("attacked", sigma, subject) if budget else None,
-                        self.accuracy(model, "erased", subject) if known else None,
-                        self.change(defended(sigma), model, "erased", subject) if known else None,
-                        self._paper("defended", sigma, subject) if budget else None,
-                        500 * len(self._some(subject)),
-                    )
-                )
-        return rows
-
-    def summary(self) -> pd.DataFrame:
-        """The models without a defence: accuracy per concept, erased and preserved."""
-        lines = {}
-        for subject, name in self._lines():
-            lines[name] = {
-                (classes, model): f"{self.accuracy(model, classes, subject)}"
-                for classes in ("erased", "preserved")
-                for model in ("pretrained", "pruned", "revived")
-            }
-        return pd.DataFrame(lines).T
-
-    def _possible(self, attacker: str, sigma: float, subject: Subject | None) -> bool:
-        own = self.guesses[
-            (self.guesses["attacker"] == attacker) & (self.guesses["sigma"] == sigma)
-        ]
-        if subject is not None:
-            own = own[own["concept"] == subject.label]
-        return bool(own["possible"].all())
-
-    def _some(self, subject: Subject | None) -> tuple[Subject, ...]:
+    def some(self, subject: Subject | None) -> tuple[Subject, ...]:
+        """One concept, or all of them for None."""
         return self.subjects if subject is None else (subject,)
 
-    def _lines(self) -> list[tuple[Subject | None, str]]:
+    def lines(self, *, together: bool = False) -> list[tuple[Subject | None, str]]:
+        """Concepts with their names, then all of them; with ``together`` the last line only."""
         lines: list[tuple[Subject | None, str]] = [(own, own.label) for own in self.subjects]
-        return [*lines, (None, f"all {len(lines)}")] if len(lines) > 1 else lines
+        if len(lines) > 1:
+            lines.append((None, f"all {len(lines)}"))
+        return lines[-1:] if together else lines
 
-    def _paper(self, half: str, level: float, subject: Subject | None) -> float | None:
+    def paper(self, half: str, level: float, subject: Subject | None) -> float | None:
         """Table 12 for one concept, or the mean over these concepts where it has all of them."""
-        for column in load_table(12)["column"].unique():
-            kind, _, printed_level = column.partition(": ")
-            if kind == half and math.isclose(float(printed_level), level, rel_tol=1e-9):
-                return average_printed(12, self._some(subject), column)
-        return None
+        column = table_12_column(half, level)
+        return None if column is None else average_printed(12, self.some(subject), column)
+
+    def _noise(self, reading: Reading) -> dict[float, float]:
+        """`{level: standard deviation}` of one reading."""
+        if reading == "sigma":
+            return {sigma: sigma for sigma in self.sigmas}
+        return {variance: standard_deviation(variance) for variance in self.variances}
 
 
 def defense_study(
@@ -199,6 +182,7 @@ def defense_study(
     threshold_sigmas: float = 5.0,
     images: int = 100,
     preserved: int = 2,
+    preserved_for: Sequence[str] | None = None,
     shown: int = 4,
     seed: int = 0,
     noise_seed: int = 0,
@@ -215,13 +199,15 @@ def defense_study(
         threshold_sigmas: the second attacker takes all weights below this many sigma_M.
         images: pictures of the erased concept per model.
         preserved: pictures of each other class per model.
+        preserved_for: concepts for which the other classes are drawn too, out of `concepts`; None
+            is all of them. The paper's Fig. 6 has one, the golf ball.
         shown: pictures per model in the picture grid.
         seed: first seed of the pictures.
         noise_seed: of the noise.
 
     Raises:
-        ValueError: no concept, an unknown one, a noise level that is not positive, or a noise level
-            to attack that is not swept.
+        ValueError: no concept, an unknown one, a noise level that is not positive, a noise level to
+            attack that is not swept, or a concept in `preserved_for` that is not erased.
     """
     if strangers := [sigma for sigma in attack_sigmas if sigma not in sigmas]:
         raise ValueError(f"attack_sigmas holds {strangers}, which are not among sigmas {sigmas}")
@@ -229,6 +215,9 @@ def defense_study(
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
     at_least_one(images=images, preserved=preserved, shown=shown)
     chosen = subjects(lab, concepts)
+    wide = chosen if preserved_for is None else [lab.subject(name) for name in preserved_for]
+    if others := [subject.label for subject in wide if subject not in chosen]:
+        raise ValueError(f"preserved_for holds {others}, which are not among {list(concepts)}")
     levels = sorted({*map(float, sigmas), *map(standard_deviation, variances)})
     frames, guesses, grid = [], [], {}
     for subject in chosen:
@@ -253,7 +242,7 @@ def defense_study(
                 row[f"defended\n{power(sigma)}"] = variant
                 for attacker in ATTACKERS:
                     limit = threshold_sigmas * sigma
-                    guess, after = _attack(lab, subject, variant, attacker, share, limit)
+                    guess, after = attack(lab, subject, variant, attacker, share, limit)
                     place = {"concept": subject.label, "sigma": sigma, "attacker": attacker}
                     guesses.append({**place, **guess})
                     if after is not None:
@@ -261,9 +250,8 @@ def defense_study(
                         yield {"model": attacked(attacker, sigma), "sigma": sigma,
                                "attacker": attacker}, after  # fmt: skip
 
-        frames.append(
-            judged(lab, subject, models(), images, other_images=preserved, first_seed=seed)
-        )
+        others = preserved if subject in wide else 0
+        frames.append(judged(lab, subject, models(), images, other_images=others, first_seed=seed))
         grid[subject.label] = {
             name: lab.measure.shown(variant, subject, min(shown, images), seed)
             for name, variant in row.items()
@@ -272,28 +260,3 @@ def defense_study(
         tuple(chosen), tuple(map(float, sigmas)), tuple(map(float, variances)),
         pd.concat(frames, ignore_index=True), pd.DataFrame(guesses), grid,
     )  # fmt: skip
-
-
-def _attack(
-    lab: Lab, subject: Subject, variant: Variant, attacker: Attacker, share: float, threshold: float
-) -> tuple[dict[str, Any], Variant | None]:
-    """One attack on a defended model: what it found, and the model it made, if any."""
-    masks = lab.owner.masks(subject)
-    guess = lab.attacker.guess(variant, attacker=attacker, share=share, threshold=threshold)
-    found = detection(guess, masks)
-    named = found.guessed / sum(mask.numel() for mask in masks.values())
-    usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())
-    possible = named <= MOST_NAMED and usable
-    after = lab.attacker.attack_guessed(variant, guess) if possible else None
-    line = {"named": named, "precision": found.precision, "recall": found.recall}
-    return {**line, "possible": possible}, after
-
-
-def defended(sigma: float) -> str:
-    """Name of a defended model."""
-    return f"defended, {power(sigma)}"
-
-
-def attacked(attacker: str, sigma: float) -> str:
-    """Name of a defended model after an attack."""
-    return f"{attacker}, {power(sigma)}"

@@ -29,12 +29,15 @@ class DetectionStudy:
         alpha: Share of the candidate weights that was pruned.
         sigma_unmodified: Standard deviation sU of all surviving weights together.
         half_width: w of Eq. 7, a weight's magnitude.
-        layers: `rbtc.defense.sigma_by_layer` of the pruned model.
-        points: One row per noise level: Eq. 7 and the share it predicts, the posterior at 0, AUC,
-            precision and recall of both attackers.
+        layers: `rbtc.defense.sigma_by_layer` of the pruned model, and alpha, the share cut there.
+        by_layer: One row per layer and noise level: short, alpha, sigma_unmodified, sigma, eq7 with
+            these, near and modified_near (how many weights, and how many modified ones, lie within
+            w). Layers that are cut whole or not at all are left out.
+        points: One row per noise level: Eq. 7 with one sigma_U and with one per layer, the share
+            found, the posterior at 0, AUC, precision and recall of both attackers.
         alphas: Places of the surface along alpha.
         noises: Places of the surface along sigma_M.
-        surface: Eq. 7, (noises, alphas).
+        surface: Eq. 7 with the sU of all layers, (noises, alphas).
     """
 
     subject: Subject
@@ -42,6 +45,7 @@ class DetectionStudy:
     sigma_unmodified: float
     half_width: float
     layers: pd.DataFrame
+    by_layer: pd.DataFrame
     points: pd.DataFrame
     alphas: np.ndarray
     noises: np.ndarray
@@ -53,6 +57,7 @@ class DetectionStudy:
             name: dict(zip(self.points["sigma"], self.points[column], strict=True))
             for name, column in (
                 ("Eq. 7", "eq7"),
+                ("Eq. 7, layer by layer", "eq7_layers"),
                 ("posterior at 0", "posterior_at_0"),
                 ("AUC, two Gaussians", "auc_gaussian"),
                 ("AUC, measured", "auc"),
@@ -87,11 +92,61 @@ class DetectionStudy:
             ignore_index=True,
         )
 
+    def surfaces(self) -> dict[str, np.ndarray]:
+        """Eq. 7 over alpha and sigma_M for all layers, the narrowest and the widest (Fig. 7).
+
+        w is the same on all of them. Title -> (noises, alphas).
+        """
+        found = {f"all layers, sigma_U = {self.sigma_unmodified:.3g}": self.surface}
+        known = self.layers[self.layers["sigma"] > 0].sort_values("sigma")
+        for name, place in (("narrowest", 0), ("widest", -1)):
+            sigma, short = float(known["sigma"].iloc[place]), known["short"].iloc[place]
+            found[f"{name} layer ({short}), sigma_U = {sigma:.3g}"] = interval_probability(
+                self.half_width,
+                alpha=self.alphas[None, :],
+                sigma_modified=self.noises[:, None],
+                sigma_unmodified=sigma,
+            )
+        return found
+
     def surface_frame(self) -> pd.DataFrame:
-        """The surface in long form: alpha, sigma, eq7."""
+        """The surfaces in long form: surface, alpha, sigma, eq7."""
         noises, alphas = np.meshgrid(self.noises, self.alphas, indexing="ij")
-        return pd.DataFrame(
-            {"alpha": alphas.ravel(), "sigma": noises.ravel(), "eq7": self.surface.ravel()}
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "surface": title,
+                        "alpha": alphas.ravel(),
+                        "sigma": noises.ravel(),
+                        "eq7": values.ravel(),
+                    }
+                )
+                for title, values in self.surfaces().items()
+            ],
+            ignore_index=True,
+        )
+
+    def over_width(self, places: int = 100) -> pd.DataFrame:
+        """Eq. 7 over its w, one curve per noise level: sigma, w (in units of sU), eq7."""
+        w = np.geomspace(1e-4, 10, places)
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "sigma": power(sigma),
+                        "w": w,
+                        "eq7": interval_probability(
+                            w * self.sigma_unmodified,
+                            alpha=self.alpha,
+                            sigma_modified=sigma,
+                            sigma_unmodified=self.sigma_unmodified,
+                        ),
+                    }
+                )
+                for sigma in self.points["sigma"]
+            ],
+            ignore_index=True,
         )
 
     def attackers(self) -> pd.DataFrame:
@@ -152,9 +207,10 @@ def detection_study(
     masks, base = lab.owner.masks(subject), lab.owner.pruned(subject)
     alpha = lab.density(subject)
     layers = sigma_by_layer(base.weights, masks)
+    layers["alpha"] = [float(masks[name].double().mean()) for name in layers["name"]]
     wide = pooled_sigma(layers)
     half_width = w_over_sigma * wide
-    lines = []
+    lines, parts = [], []
     for sigma in sigmas:
         defended = lab.owner.obfuscated(subject, sigma=sigma, seed=noise_seed)
         model = {"alpha": alpha, "sigma_modified": sigma, "sigma_unmodified": wide}
@@ -162,13 +218,15 @@ def detection_study(
         limit = threshold_sigmas * sigma
         below_limit = lab.attacker.guess(defended, attacker="threshold", threshold=limit)
         below = detection(below_limit, masks)
-        near, modified_near = _near_zero(defended.weights, masks, half_width)
+        near = _near_zero(defended.weights, masks, half_width)
+        parts.append(_layer_by_layer(layers, near, half_width, sigma))
         lines.append(
             {
                 "sigma": float(sigma),
                 "eq7": interval_probability(half_width, **model),
-                "near": near,
-                "modified_near": modified_near,
+                "eq7_layers": _mixed(layers, half_width, sigma),
+                "near": int(near["near"].sum()),
+                "modified_near": int(near["modified_near"].sum()),
                 "posterior_at_0": posterior(0.0, **model),
                 # Of two centred Gaussians, P(|M| < |U|).
                 "auc_gaussian": 2 / math.pi * math.atan2(wide, sigma),
@@ -186,12 +244,46 @@ def detection_study(
         half_width, alpha=across[None, :], sigma_modified=up[:, None], sigma_unmodified=wide
     )
     return DetectionStudy(
-        subject, alpha, wide, half_width, layers, pd.DataFrame(lines), across, up, surface
+        subject, alpha, wide, half_width, layers, pd.concat(parts, ignore_index=True),
+        pd.DataFrame(lines), across, up, surface,
+    )  # fmt: skip
+
+
+def _near_zero(weights: Weights, masks: Masks, half_width: float) -> pd.DataFrame:
+    """How many weights of each layer lie within [-w, w], and how many of them are modified ones."""
+    lines = []
+    for name in sorted(weights):
+        inside = weights[name].abs() <= half_width
+        modified = int((inside & masks[name]).sum())
+        lines.append({"name": name, "near": int(inside.sum()), "modified_near": modified})
+    return pd.DataFrame(lines)
+
+
+def _layer_by_layer(
+    layers: pd.DataFrame, near: pd.DataFrame, half_width: float, sigma: float
+) -> pd.DataFrame:
+    """Eq. 7 of each layer with its own alpha and sU, beside the weights counted within w."""
+    mixed = layers[(layers["alpha"] > 0) & (layers["alpha"] < 1) & (layers["sigma"] > 0)]
+    frame = mixed.merge(near, on="name").rename(columns={"sigma": "sigma_unmodified"})
+    frame["sigma"] = float(sigma)
+    frame["eq7"] = interval_probability(
+        half_width,
+        alpha=frame["alpha"].to_numpy(float),
+        sigma_modified=float(sigma),
+        sigma_unmodified=frame["sigma_unmodified"].to_numpy(float),
     )
+    columns = ["short", "alpha", "sigma_unmodified", "sigma", "eq7", "near", "modified_near"]
+    return pd.DataFrame(frame[columns])
 
 
-def _near_zero(weights: Weights, masks: Masks, half_width: float) -> tuple[int, int]:
-    """How many weights lie within [-w, w], and how many of them are modified ones."""
-    near = {name: weights[name].abs() <= half_width for name in weights}
-    modified = sum(int((near[name] & masks[name]).sum()) for name in near)
-    return sum(int(each.sum()) for each in near.values()), modified
+def _mixed(layers: pd.DataFrame, half_width: float, sigma: float) -> float:
+    """Eq. 7 over all layers with a sU for each: expected modified weights within w, over all."""
+    known = layers[layers["sigma"] > 0]
+    survivors, alpha = known["count"].to_numpy(float), known["alpha"].to_numpy(float)
+    modified = float((survivors * alpha / (1 - alpha)).sum())  # so many were cut beside them
+    modified *= math.erf(half_width / (math.sqrt(2) * sigma))
+    others = sum(
+        count * math.erf(half_width / (math.sqrt(2) * wide))
+        for count, wide in zip(survivors, known["sigma"], strict=True)
+    )
+    return modified / (modified + others)

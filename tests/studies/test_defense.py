@@ -11,7 +11,11 @@ from rbtc.report.charts import lines_with_intervals, surface
 from rbtc.report.paper import wide_table
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, records
-from rbtc.studies.defense import defended, defense_study
+from rbtc.studies.defense import defense_study
+from rbtc.studies.defense_attacks import (
+    attack_rows, attacked, defended, guess_table, resistance, table_12_column,
+)  # fmt: skip
+from rbtc.studies.defense_classes import spread, summary
 from rbtc.studies.detection import detection_study
 
 SIGMAS = (1e-6, 1e-2, 1e-1)
@@ -47,7 +51,7 @@ def test_every_accuracy_has_its_pictures(study):
             assert study.accuracy(model, "preserved", subject).n == 2
     assert study.sweep()["erased"][1e-6] == study.accuracy(defended(1e-6))
     assert set(study.costs("preserved")) == {"sigma_M = 1e-6", "sigma_M = 1e-2", "sigma_M = 1e-1"}
-    assert study.summary().shape == (3, 6)
+    assert summary(study).shape == (3, 6)
     lines_with_intervals(study.sweep(), paper=study.paper_sweep(), log_x=True)
 
 
@@ -57,17 +61,20 @@ def test_a_picture_stands_there_once(study):
 
 
 def test_table_12_is_beside_ours_under_both_readings(study):
-    frame = records(study.rows()).set_index(["column", "row"])["paper"]
+    frame = records(study.rows()).set_index(["row", "column"])["paper"]
     assert frame["golf ball (golf flag)", "sigma 1e-6"] == 0.16
     assert frame["church", "sigma 1e-1"] == 0.00
     assert frame["all 2", "sigma 1e-6"] == pytest.approx((0.16 + 0.08) / 2)
+    together = records(study.rows(together=True))
+    assert together["column"].unique().tolist() == ["all 2"]
+    assert together["row"].tolist() == ["sigma 1e-6", "sigma 1e-2", "sigma 1e-1"]
     other = records(study.rows("variance"))
-    assert other["row"].unique().tolist() == ["variance 1e-2"]
+    assert other["column"].unique().tolist() == ["variance 1e-2"]
     assert other["paper"].tolist()[0] == 0.15  # its 1e-2, beside our noise of 1e-1
     ours = study.accuracy(defended(0.1), "erased", study.subjects[0])
     assert other["ours"].tolist()[0] == ours.value
-    attacks = records(study.attack_rows())
-    printed = attacks[attacks["paper"].notna()]["row"].unique().tolist()
+    attacks = records(attack_rows(study))
+    printed = attacks[attacks["paper"].notna()]["column"].unique().tolist()
     assert printed == ["budget, 1e-6", "budget, 1e-2"]
     comparison(study.rows())
 
@@ -93,9 +100,11 @@ def test_an_attacker_who_names_everything_has_nothing_to_complete(lab):
     )
     threshold = study.guesses[study.guesses["attacker"] == "threshold"].iloc[0]
     assert threshold["named"] > 0.5 and not threshold["possible"]
-    rows = {row.row: row for row in study.attack_rows()}
+    assert guess_table(study).loc["threshold, 0.5", "possible"] == "0 of 1"
+    assert "threshold, 0.5" not in resistance(study)
+    rows = {row.row: row for row in attack_rows(study, together=True)}
     assert rows["threshold, 0.5"].ours is None and rows["threshold, 0.5"].verdict == ""
-    comparison(study.attack_rows())
+    comparison(attack_rows(study))
 
 
 def test_rows_named_as_a_whole_are_left_alone():
@@ -121,6 +130,60 @@ def test_a_noise_level_must_be_one(lab):
 def test_only_swept_noise_is_attacked(lab):
     with pytest.raises(ValueError, match="not among sigmas"):
         defense_study(lab, ["church"], sigmas=(1e-3,), attack_sigmas=(1e-2,))
+
+
+def test_both_readings_are_a_curve_over_the_levels_as_printed(study):
+    golf = study.subjects[0]
+    curve, paper = study.sweep("variance", golf), study.paper_sweep("variance", golf)
+    assert list(curve["erased"]) == [1e-2]  # of standard deviation 1e-1
+    assert curve["erased"][1e-2] == study.accuracy(defended(1e-1), "erased", golf)
+    assert paper["erased"] == {1e-2: 0.15}
+    # Without noise the paper prints the preserved accuracy as well.
+    assert paper["preserved, no noise"] == {1e-2: 0.88}
+    assert set(study.sweep("sigma", golf)["preserved"]) == set(SIGMAS)
+
+
+def test_other_classes_are_drawn_for_some_concepts_only(lab):
+    study = defense_study(
+        lab, ["golf ball", "church"], sigmas=(1e-2,), attack_sigmas=(), images=1, preserved=1,
+        shown=1, preserved_for=["church"],
+    )  # fmt: skip
+    golf, church = study.subjects
+    assert study.part("preserved", golf).empty and not study.part("preserved", church).empty
+    assert "preserved" not in study.sweep(subject=golf)
+    assert study.accuracy("pruned", "preserved") == study.accuracy("pruned", "preserved", church)
+    assert summary(study).loc[golf.label, ("preserved", "pruned")] == ""
+    with pytest.raises(ValueError, match="not among"):
+        defense_study(lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), preserved_for=["candle"])
+
+
+def test_the_spread_is_over_classes(study):
+    table = spread(study)
+    own = [study.accuracy("pruned", "erased", subject).value for subject in study.subjects]
+    assert table.loc["pruned", "classes"] == 2
+    assert table.loc["pruned", "ours, mean"] == pytest.approx(np.mean(own))
+    assert table.loc["pruned", "ours, highest"] == max(own)
+    assert table.loc["pruned", "paper, lowest"] == 0.08  # of the golf ball's 0.16 and the church's
+    assert table.loc[defended(1e-1), "paper, highest"] == 0.00
+    assert table.loc[attacked("budget", 1e-6), "paper, mean"] == pytest.approx((0.08 + 0.06) / 2)
+    if attacked("threshold", 1e-6) in table.index:
+        assert math.isnan(table.loc[attacked("threshold", 1e-6), "paper, mean"])
+
+
+def test_resistance_is_against_the_attack_on_the_pruned_model(study):
+    found = resistance(study)
+    assert found["budget, 1e-6"] == study.change("revived", "budget, 1e-6")
+    # With tiny noise the threshold attacker finds nearly the pruned model again.
+    assert "threshold, 1e-6" in found
+    table = guess_table(study)
+    assert table.index.tolist()[:2] == ["budget, 1e-6", "budget, 1e-2"]
+    assert table.loc["threshold, 1e-6", "possible"] == "2 of 2"
+
+
+def test_columns_of_table_12():
+    assert table_12_column("defended", 1e-5) == "defended: 1e-5"
+    assert table_12_column("attacked", 1e-2) == "attacked: 1e-2"
+    assert table_12_column("attacked", 1e-3) is None
 
 
 # ---- detection -----------------------------------------------------------------------------------
@@ -157,6 +220,7 @@ def test_the_surface_is_eq_7_at_the_measured_width(lab, found):
     assert one.surface[0, 0] == pytest.approx(one.points["eq7"].iloc[0])
     frame = found.surface_frame()
     assert frame.loc[1, "alpha"] == found.alphas[1] and frame.loc[1, "sigma"] == found.noises[0]
+    assert len(frame) == 3 * found.surface.size
     surface(found.alphas, found.noises, found.surface, log_y=True)
 
 
@@ -168,3 +232,38 @@ def test_figures_and_tables_of_detection(found):
     assert found.attackers().index.name == "sigma_M"
     hidden = dataclasses.replace(found, points=found.points.assign(auc=[0.9, 0.55, 0.45]))
     assert hidden.crossings() == [(1e-2, 1e-1)]
+
+
+def test_every_layer_has_its_own_sigma_and_share(lab, found):
+    masks, weights = lab.owner.masks("church"), lab.owner.pruned("church").weights
+    line = found.layers.iloc[0]
+    own = weights[line["name"]][~masks[line["name"]]].double()
+    assert line["sigma"] == pytest.approx(float(own.std(correction=0)), rel=1e-6)
+    assert line["alpha"] == pytest.approx(float(masks[line["name"]].double().mean()))
+    wide, narrow = found.layers["sigma"].max(), found.layers["sigma"].min()
+    _, narrowest, widest = found.surfaces().values()
+    # The wider the survivors, the fewer of them are near zero.
+    assert narrow < wide and (narrowest <= widest).all()
+    sums = found.by_layer.groupby("sigma")[["near", "modified_near"]].sum()
+    assert sums["near"].tolist() == found.points.sort_values("sigma")["near"].tolist()
+
+
+def test_layer_by_layer_eq_7_is_the_expected_share(found):
+    # Independent: draw from each layer's two Gaussians and count within w.
+    rng = np.random.default_rng(0)
+    sigma = 1e-2
+    near = hidden = 0
+    for line in found.layers.to_dict("records"):
+        total = round(line["count"] / (1 - line["alpha"]))
+        modified = total - line["count"]
+        for width, count, own in ((sigma, modified, True), (line["sigma"], line["count"], False)):
+            inside = int((np.abs(rng.normal(0, width, 20 * count)) <= found.half_width).sum())
+            near += inside
+            hidden += inside * own
+    expected = found.points.set_index("sigma").loc[sigma, "eq7_layers"]
+    assert hidden / near == pytest.approx(expected, abs=0.03)
+
+
+def test_a_wide_interval_says_nothing(found):
+    last = found.over_width(places=4).groupby("sigma", sort=False)["eq7"].last()
+    assert last.to_numpy() == pytest.approx(found.alpha, rel=0.05)
