@@ -138,6 +138,7 @@ class Row:
         change: Our effect that the number is about, from some other model to this one.
         paper_from: The paper's number for that other model.
         paper_images: Pictures behind each of the paper's two numbers.
+        paper_error: How far the printed change may be off, for numbers that are no shares.
     """
 
     row: str
@@ -147,11 +148,13 @@ class Row:
     change: Difference | None = None
     paper_from: float | None = None
     paper_images: int = PAPER_IMAGES
+    paper_error: float | None = None
 
     @property
     def verdict(self) -> Verdict:
         """See `verdict`."""
-        return verdict(self.paper_from, self.paper, self.change, images=self.paper_images)
+        images, error = self.paper_images, self.paper_error
+        return verdict(self.paper_from, self.paper, self.change, images=images, error=error)
 
 
 def verdict(
@@ -160,6 +163,7 @@ def verdict(
     ours: Difference | None,
     *,
     images: int = PAPER_IMAGES,
+    error: float | None = None,
 ) -> Verdict:
     """Judge a printed effect by ours; the only such rule in the book.
 
@@ -167,15 +171,17 @@ def verdict(
 
     - "": the paper prints no effect, or we measured none.
     - "no effect printed": the printed change is within its own sampling error, that of two shares
-      of ``images`` pictures at 95 %.
+      of ``images`` pictures at 95 %, or within ``error`` for numbers that are no shares.
     - "undecided": the interval of our change holds zero.
     - "same direction" or "opposite direction".
     """
     if _missing(before) or _missing(after) or ours is None:
         return ""
     assert before is not None and after is not None
-    error = math.sqrt((before * (1 - before) + after * (1 - after)) / images)
-    if abs(after - before) <= 1.96 * error:
+    if error is None:
+        error = 1.96 * math.sqrt((before * (1 - before) + after * (1 - after)) / images)
+    # Printed numbers are decimals: their difference may miss the error by a rounding.
+    if abs(after - before) <= error + 1e-9:
         return "no effect printed"
     if ours.direction == "undecided":
         return "undecided"

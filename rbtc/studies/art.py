@@ -1,0 +1,217 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Erased and revived art styles (paper Sec. 5.3, Table 2): an emoji house in an artist's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rbtc.files import data_root
+from rbtc.lab import Lab, Variant
+from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
+from rbtc.models.prompts import Subject
+from rbtc.report.outputs import used
+from rbtc.studies.common import Pictures, at_least_one, judged
+
+MODELS = ("pretrained", "pruned", "Quant Recover", "NMS")
+"""As in the paper's Table 2, where the second is called ConceptPrune."""
+
+NEUTRAL = "emoji/neutral_prompts.txt"
+"""The prompts in COCO's place, in the data folder."""
+
+REFERENCE_SEEDS = 10_000
+"""Added to a neutral picture's seed for the reference picture of the same prompt."""
+
+JUDGES = {"style": "style judge", "clip": "CLIP", "object": "concept judge (its features)"}
+
+
+@dataclass(frozen=True, eq=False)
+class ArtStudy:
+    """What models from which a style was cut draw, in that style and without any.
+
+    Attributes:
+        styles: The erased styles.
+        hits: One line per picture that names a style: `rbtc.studies.common.judged`, and similarity
+            (CLIP cosine of picture and prompt; missing where another style was asked for).
+        neutral: One line per neutral picture: concept (the erased style), model, asked, prompt,
+            seed, similarity. The pretrained model's pictures stand there once per style.
+        distances: One line per style and model: distance of the neutral pictures from the
+            reference (`rbtc.models.distances`), and n pictures in each of the two sets.
+        features: (style, model) -> judge features of the neutral pictures, (n, d); the reference's
+            are under ("", "reference").
+        pictures: The first pictures that were counted, per style.
+        neutral_pictures: The first neutral pictures, likewise.
+    """
+
+    styles: tuple[Subject, ...]
+    hits: pd.DataFrame
+    neutral: pd.DataFrame
+    distances: pd.DataFrame
+    features: dict[tuple[str, str], np.ndarray]
+    pictures: Pictures
+    neutral_pictures: Pictures
+
+    @property
+    def erased(self) -> pd.DataFrame:
+        """Pictures in the erased style; "below" says where the pretrained model's fits better.
+
+        The mean of "below" is the paper's CLIP score: both pictures share prompt and seed, and the
+        pretrained model's own score is 0.
+        """
+        own = self.hits[self.hits["classes"] == "erased"]
+        keys = ["concept", "asked", "seed"]
+        plain = own.loc[own["model"] == "pretrained", [*keys, "similarity"]]
+        merged = own.merge(plain, on=keys, suffixes=("", "_pretrained"), validate="m:1")
+        return merged.assign(below=merged["similarity"] < merged["similarity_pretrained"])
+
+    @property
+    def preserved(self) -> pd.DataFrame:
+        """Pictures in the styles that were not erased; empty if none were asked for."""
+        return self.hits[self.hits["classes"] == "preserved"]
+
+
+def art_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    other_images: int = 1,
+    neutral_images: int = 30,
+    neutral_prompts: str | Path = NEUTRAL,
+    pictures: int = 2,
+    first_seed: int = 0,
+) -> ArtStudy:
+    """Cut each style, attack, and judge the pictures with and without the style's name.
+
+    Args:
+        lab: the models; its profile must have a style judge, a CLIP and a concept judge.
+        concepts: styles of the profile.
+        images: pictures per model in the erased style, the profile's things in turn.
+        other_images: pictures per model in each other style; 0 leaves them out.
+        neutral_images: pictures per model of the neutral prompts, the first ones of the file.
+        neutral_prompts: file with a prompt a line, relative to the data folder.
+        pictures: how many of each model to show; they are the first ones counted.
+        first_seed: the pictures have this seed and the following ones.
+
+    Raises:
+        FileNotFoundError: a judge or the prompts are missing; nothing has been drawn then.
+        ValueError: an unknown style, one given twice, or too small a count.
+        ImportError: torchmetrics is not installed.
+    """
+    if isinstance(concepts, str):
+        raise ValueError(f"concepts must be a list of styles, not the one name {concepts!r}")
+    chosen = [lab.subject(name, "style") for name in concepts]
+    if not chosen or len({style.word for style in chosen}) < len(chosen):
+        raise ValueError(f"expected one or more styles, each once, got {list(concepts)}")
+    at_least_one(images=images, neutral_images=neutral_images, pictures=pictures)
+    if not isinstance(other_images, int) or other_images < 0:
+        raise ValueError(f"other_images must be a whole number from 0, not {other_images!r}")
+    prompts = read_prompts(neutral_prompts, neutral_images)
+    need_torchmetrics()
+    need_judges(lab)
+
+    seeds = list(range(first_seed, first_seed + len(prompts)))
+    later = [seed + REFERENCE_SEEDS for seed in seeds]
+    judge = lab.jury.get("object")
+    reference = lab.measure.images(lab.pretrained, prompts, later)
+    features = {("", "reference"): np.asarray(judge.features(reference))}
+    frames, neutral, distances, shown, plain = [], [], [], {}, {}
+    for style in chosen:
+        shown[style.word], plain[style.word] = {}, {}
+        for model, variant in _models(lab, style):
+            columns = {"model": model}
+            hits = judged(
+                lab,
+                style,
+                [(columns, variant)],
+                images,
+                other_images=other_images,
+                first_seed=first_seed,
+            )
+            own = hits["classes"] == "erased"
+            asked = hits.loc[own, ["prompt", "seed"]]
+            hits.loc[own, "similarity"] = lab.measure.similarity(
+                variant, list(asked["prompt"]), list(asked["seed"])
+            )
+            frames.append(hits)
+            drawn = lab.measure.images(variant, prompts, seeds)
+            same = {"concept": style.word, **columns}
+            likeness = lab.measure.similarity(variant, prompts, seeds)
+            neutral.append(
+                pd.DataFrame(
+                    {**same, "asked": "", "prompt": prompts, "seed": seeds, "similarity": likeness}
+                )
+            )
+            distance = frechet_of_pictures(drawn, reference, judge)
+            distances.append({**same, "distance": distance, "n": len(drawn)})
+            features[style.word, model] = np.asarray(judge.features(drawn))
+            # Not Measure.shown: these are already drawn, under the prompts that were counted.
+            first = asked.head(pictures)
+            shown[style.word][model] = lab.measure.images(
+                variant, list(first["prompt"]), list(first["seed"])
+            )
+            plain[style.word][model] = drawn[:pictures]
+    return ArtStudy(
+        tuple(chosen),
+        pd.concat(frames, ignore_index=True),
+        pd.concat(neutral, ignore_index=True),
+        pd.DataFrame(distances),
+        features,
+        shown,
+        plain,
+    )
+
+
+def _models(lab: Lab, style: Subject) -> Iterator[tuple[str, Variant]]:
+    """One at a time: on the paper's model each holds 100 MB of weights."""
+    yield "pretrained", lab.pretrained
+    yield "pruned", lab.owner.pruned(style)
+    yield "Quant Recover", lab.owner.quantized(style)
+    yield "NMS", lab.revived(style)
+
+
+def need_judges(lab: Lab) -> None:
+    """Load the three judges of the chapter, or say at once which are missing.
+
+    Raises:
+        FileNotFoundError: naming every judge that cannot be had, and why.
+    """
+    missing = []
+    for kind, name in JUDGES.items():
+        try:
+            lab.jury.get(kind)
+        except (FileNotFoundError, ValueError) as error:
+            missing.append(f"{name}: {error}")
+    if missing:
+        raise FileNotFoundError(
+            f"the art chapter needs {len(JUDGES)} judges, and of profile {lab.profile.name!r} it "
+            f"cannot have {len(missing)}; nothing was drawn.\n- " + "\n- ".join(missing)
+        )
+
+
+def read_prompts(path: str | Path, count: int) -> list[str]:
+    """The first prompts of a file with one a line; lines that begin with # are remarks.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: fewer prompts than ``count``, one twice, or fewer than two asked for.
+    """
+    file = Path(path) if Path(path).is_absolute() else data_root() / path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist: expected a text file, one prompt a line")
+    lines = [line.strip() for line in used(file).read_text(encoding="utf-8").splitlines()]
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if len(set(prompts)) < len(prompts):
+        raise ValueError(f"{file} holds a prompt twice: every picture must have its own")
+    if not 2 <= count <= len(prompts):
+        raise ValueError(
+            f"{file} has {len(prompts)} prompts, so the neutral pictures can be from 2 to "
+            f"{len(prompts)}, not {count}"
+        )
+    return prompts[:count]
