@@ -105,6 +105,7 @@ class Owner:
         weights = prune(self.pretrained.weights, union(masks))
         config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
         return Variant(f"pruned ({len(chosen)} concepts)", config, weights)
+
     def salient(
         self,
         concept: str | Subject,

@@ -35,7 +35,7 @@ def test_a_line_per_variant(scores):
     assert list(table.index) == ["A", "B"]
     assert table.loc["B", "pruned"] == Proportion(6, 20)
     assert table.loc["B", "no feed-forward"] == Proportion(0, 20)
-    with pytest.raises(ValueError, match="no variant was attacked at ratio 0.2"):
+    with pytest.raises(ValueError, match=r"no variant was attacked at ratio 0\.2"):
         summary(scores, 0.2, 0.6)
 
 
