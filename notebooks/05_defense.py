@@ -57,9 +57,9 @@ noise_seed = 0
 # $10^{-1}$ variances, Table 12 heads the same values with $\sigma_M$. A variance of $10^{-6}$ is a
 # standard deviation of $10^{-3}$, so the two readings are three decades apart at one end and half a
 # decade at the other. Here a noise level is a standard deviation unless it says otherwise; the same
-# six values read as variances are shown beside it. One argument for the first reading is in the paper's own
-# tables: its column $10^{-6}$ of Table 12 repeats the pruned model's accuracies of Table 1 class by
-# class, which only noise that changes nothing can do.
+# six values read as variances are shown beside it. One argument for the first reading is in the
+# paper's own tables: its column $10^{-6}$ of Table 12 repeats the pruned model's accuracies of
+# Table 1 class by class, which only noise that changes nothing can do.
 #
 # **The budget attacker** takes a fixed share of all weights, the smallest ones, for the cut ones,
 # sets them to zero and runs the attack. The paper does not say how its attacker finds the places;

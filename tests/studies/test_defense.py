@@ -13,8 +13,13 @@ from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, records
 from rbtc.studies.defense import defense_study
 from rbtc.studies.defense_attacks import (
-    attack_rows, attacked, defended, guess_table, resistance, table_12_column,
-)  # fmt: skip
+    attack_rows,
+    attacked,
+    defended,
+    guess_table,
+    resistance,
+    table_12_column,
+)
 from rbtc.studies.defense_classes import spread, summary
 from rbtc.studies.detection import detection_study
 
