@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """Trained variants side by side: ``python -m rbtc.emoji.variants NAME=FOLDER [NAME=FOLDER ...]``.
 
 Every folder is a packed model (``python -m rbtc.emoji.train pack``). On the concepts that the
@@ -22,7 +24,7 @@ from tqdm.auto import tqdm
 from rbtc import command
 from rbtc.emoji.report import without_ffn
 from rbtc.emoji.start import training_chain
-from rbtc.lab import Lab
+from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
 from rbtc.report.tables import save_csv
 from rbtc.studies.operating_point import held_out_concepts, kept
@@ -71,12 +73,14 @@ def score_variant(
     rows = []
     for concept in tqdm(concepts, desc="concepts", disable=not lab.progress):
 
-        def add(variant: Any, model: str, word: str = concept, **columns: float) -> None:
+        def line(
+            variant: Variant, model: str, columns: dict[str, float], word: str = concept
+        ) -> dict[str, Any]:
             found = kept(lab, variant, word, concepts, **counts)
-            rows.append({"model": model, "concept": word, **columns, **found})
+            return {"model": model, "concept": word, **columns, **found}
 
-        add(lab.pretrained, "pretrained")
-        add(empty, "no feed-forward")
+        rows.append(line(lab.pretrained, "pretrained", {}))
+        rows.append(line(empty, "no feed-forward", {}))
         for ratio in ratios:
             # All calls, and other objects in the same scenes: what spares the others most.
             pruning = {"ratio": ratio, "calls": lab.profile.steps, "reference": "objects"}
@@ -85,10 +89,10 @@ def score_variant(
                 "density": lab.density(concept, **pruning),
                 "sign_accuracy": lab.sign_accuracy(concept, **pruning).value,
             }
-            add(lab.owner.pruned(concept, **pruning), "pruned", **columns)
+            rows.append(line(lab.owner.pruned(concept, **pruning), "pruned", columns))
             for k in keep_ratios:
                 revived = lab.revived(concept, keep_ratio=k, **pruning)
-                add(revived, "revived", keep_ratio=k, **columns)
+                rows.append(line(revived, "revived", {**columns, "keep_ratio": k}))
     return pd.DataFrame(rows)
 
 

@@ -77,7 +77,7 @@ def distance_change(study: ArtStudy, before: str, after: str) -> Difference:
         pairs = [frechet(b[places], own) - frechet(a[places], own) for a, b in sets]
         return float(np.mean(pairs))
 
-    means = study.distances.groupby("model")["distance"].mean()
+    means = {str(name): rows["distance"].mean() for name, rows in study.distances.groupby("model")}
     value = float(means[after] - means[before])
     return change_of(change, value, len(reference), resamples=DRAWS)
 

@@ -19,7 +19,7 @@ from rbtc.studies.defense_attacks import (
     guess_table,
     resistance,
     table_12_column,
-)  # fmt: skip
+)
 from rbtc.studies.defense_classes import spread, summary
 from rbtc.studies.detection import detection_study
 
