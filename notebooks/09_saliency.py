@@ -162,8 +162,7 @@ tables.comparison(study.rows(), verdicts=True)
 # - **all:** all attention projections and convolutions are cut as well, the same share of each
 #   matrix, and the same *number* of weights in all as *ff*. A convolution of shape (out, in, k, k)
 #   is completed as a matrix (out, in k²), so that a row is still a neuron. With hundreds of
-#   matrices to complete, the attack goes straight to the limit of the released iteration
-#   ([](02_matrix_completion.ipynb) compares the two).
+#   matrices to complete, the attack goes straight to the limit of the released iteration.
 
 # %%
 plates.picture_grid(study.others) if study.others else None

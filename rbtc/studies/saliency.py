@@ -17,8 +17,8 @@ from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 from rbtc.studies.saliency_cuts import (
-    BUDGETS,
     ALL,
+    BUDGETS,
     FF,
     METHODS,
     facts_of,
