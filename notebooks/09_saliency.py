@@ -161,7 +161,8 @@ tables.comparison(study.rows(), verdicts=True)
 #   how far. A model that then fails at every class has not forgotten a concept, it is broken.
 # - **all:** all attention projections and convolutions are cut as well, the same share of each
 #   matrix, and the same *number* of weights in all as *ff*. A convolution of shape (out, in, k, k)
-#   is completed as a matrix (out, in k²), so that a row is still a neuron.
+#   is completed as a matrix (out, in k²), so that a row is still a neuron. With hundreds of
+#   matrices to complete, the attack goes straight to the limit of the released iteration.
 
 # %%
 plates.picture_grid(study.others) if study.others else None

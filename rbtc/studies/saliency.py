@@ -17,6 +17,7 @@ from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 from rbtc.studies.saliency_cuts import (
+    ALL,
     BUDGETS,
     FF,
     METHODS,
@@ -259,14 +260,16 @@ def saliency_study(
                     continue
                 pruned = pruned_by(lab, subject, score, cut, **options)
                 missing = missing_places(pruned.weights)
-                revived = lab.attacker.attack(pruned, missing=missing)
+                # Hundreds of matrices: straight to the limit of the released iteration.
+                solver = {"fast": True} if cut.name == ALL else {}
+                revived = lab.attacker.attack(pruned, missing=missing, **solver)
                 for stage, variant in (("pruned", pruned), ("revived", revived)):
                     columns = {"stage": stage, "method": method, "layers": cut.name}
                     models.append(
                         ({"model": model_name(stage, method, cut.name), **columns}, variant)
                     )
                 own = {"concept": subject.label, "method": method, "layers": cut.name}
-                found = lab.attacker.complete(pruned, missing=missing)
+                found = lab.attacker.complete(pruned, missing=missing, **solver)
                 facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
         frames.append(
             judged(lab, subject, models, images, other_images=other_images, first_seed=first_seed)
