@@ -172,7 +172,10 @@ claims.claims_table(effects.claims(study))
 # fall, the similarity should not.
 
 # %%
-{measure: f"{effects.change(study, measure, 'pruned', 'NMS')}" for measure in (NAME, effects.NEUTRAL)}
+{
+    measure: f"{effects.change(study, measure, 'pruned', 'NMS')}"
+    for measure in (NAME, effects.NEUTRAL)
+}
 
 # %%
 rbtc.book.stamp.show(lab)

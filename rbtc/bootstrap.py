@@ -117,9 +117,7 @@ def _cluster_means(values: np.ndarray, clusters: Sequence[Any] | None) -> np.nda
         raise ValueError("a mean needs a flat list of finite numbers: one holds NaN or infinity")
     if clusters is not None:
         if len(clusters) != len(values):
-            raise ValueError(
-                f"expected {len(values)} clusters, one a value, got {len(clusters)}"
-            )
+            raise ValueError(f"expected {len(values)} clusters, one a value, got {len(clusters)}")
         codes = pd.factorize(pd.Series(list(clusters)))[0]
         values = np.bincount(codes, values) / np.bincount(codes)
     if len(values) < LEAST:
