@@ -20,9 +20,11 @@
 # | *holds* | lies on the claim's side as a whole |
 # | *does not hold* | lies on the other side as a whole |
 # | *undecided* | lies on both sides: too few pictures to tell |
-# | *holds in part* | some parts of the claim hold, others do not or cannot be told; or all classes together do and one of them goes the other way |
+# | *holds in part* | some parts hold, others do not or cannot be told; or one class differs |
 # | *not testable here* | there is nothing to measure on this model, and the reason is given |
 # | *not measured yet* | the numbers are missing; the command that makes them is given |
+#
+# One class differs where all of them together hold and its own interval says the opposite.
 #
 # The miniature is another model than the paper's. A claim that holds here holds on this model, and
 # one that does not may still hold on the paper's.

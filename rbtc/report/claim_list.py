@@ -17,6 +17,7 @@ import pandas as pd
 
 from rbtc.files import data_root
 from rbtc.report import rules
+from rbtc.report.outputs import used
 from rbtc.report.paper import load_table, paper_value
 from rbtc.report.rules import Outcome, Value
 
@@ -102,7 +103,6 @@ class Claim:
     parts: tuple[Part, ...]
 
 
-
 def load_claims(path: str | Path | None = None) -> list[Claim]:
     """Read the list of claims, `data/paper/claims.csv` by default.
 
@@ -114,7 +114,7 @@ def load_claims(path: str | Path | None = None) -> list[Claim]:
     path = data_root() / "paper" / "claims.csv" if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no claims in {path}: work in a clone of the repository")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     claims: list[Claim] = []
@@ -156,7 +156,9 @@ def _part(line: dict[str, str], where: str) -> Part:
         known = ", ".join([*SINGLE, *SEVERAL, *WITHOUT_NUMBERS])
         raise ValueError(f"{where}: unknown rule {rule!r}, expected one of {known}")
     if (rule in BOUNDED) != bool(bound):
-        raise ValueError(f"{where}: the rule {rule!r} {'needs a' if not bound else 'takes no'} bound")
+        raise ValueError(
+            f"{where}: the rule {rule!r} {'needs a' if not bound else 'takes no'} bound"
+        )
     if (rule in WITHOUT_NUMBERS) == bool(line["file"]):
         raise ValueError(f"{where}: {rule!r} with the results file {line['file']!r}")
     if rule in WITHOUT_NUMBERS and not line["note"]:
@@ -172,5 +174,3 @@ def _part(line: dict[str, str], where: str) -> Part:
         bound=float(bound) if bound else None,
         note=line["note"],
     )
-
-

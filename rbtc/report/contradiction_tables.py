@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """The page of contradictions: tables of readings, and the printed numbers that disagree."""
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import pandas as pd
 
 from rbtc.report import markdown
 from rbtc.report.charts import house_style
-from rbtc.report.ledger_tables import page_exists
+from rbtc.report.ledger_tables import page_link
 from rbtc.report.misprints import KEEP_TABLES, METHODS, PRINTED
 from rbtc.report.paper import paper_value, wide_table
 
@@ -53,9 +55,7 @@ def reading_table(found: Sequence[Contradiction], *, pages: str = "") -> pd.Data
                         f"**{one.support}**" if one.support else "",
                         one.missing,
                         claims,
-                        markdown.link(one.page, f"{pages}{one.page}.ipynb")
-                        if page_exists(one.page)
-                        else one.page,
+                        page_link(one.page, pages),
                     ]
                 ),
             }

@@ -1,4 +1,4 @@
-"""One figure for many claims: each claim's effect with its interval, in the colour of its outcome."""
+"""One figure for many claims: each effect with its interval, in the colour of its outcome."""
 
 from __future__ import annotations
 

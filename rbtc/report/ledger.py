@@ -23,6 +23,7 @@ from rbtc.report.outputs import used
 from rbtc.report.rules import Outcome, Value, difference
 from rbtc.report.selection import lines, value, values
 
+
 @dataclass(frozen=True)
 class Finding:
     """A part and what came of it.
@@ -76,7 +77,6 @@ class Verdict:
     def outcome(self) -> Outcome:
         """Of all parts together."""
         return rules.together([finding.outcome for finding in self.findings])
-
 
 
 def results_folder() -> Path:

@@ -11,6 +11,7 @@ import pandas as pd
 from rbtc.files import data_root
 from rbtc.report import markdown, rules
 from rbtc.report.ledger import Finding, Verdict
+from rbtc.report.outputs import used
 from rbtc.report.rules import Outcome
 
 PARTS = {
@@ -95,10 +96,7 @@ def ours(verdict: Verdict) -> str:
 def check(verdict: Verdict, *, pages: str, numbers: str) -> str:
     """Links to the pages and files of a claim, in Markdown; a page that is not there has none."""
     parts = [finding.part for finding in verdict.findings]
-    links = [
-        markdown.link(part.page, f"{pages}{part.page}.ipynb") if page_exists(part.page) else
-        part.page for part in parts
-    ]  # fmt: skip
+    links = [page_link(part.page, pages) for part in parts]
     files = [
         markdown.link(f"{finding.part.file}.csv", f"{numbers}{finding.part.file}.csv")
         for finding in verdict.findings
@@ -174,23 +172,30 @@ def abstract_table(
         ValueError: other columns, or a claim that is not among the verdicts.
     """
     path = data_root() / "paper" / "abstract.csv" if path is None else Path(path)
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
     if tuple(frame.columns) != ABSTRACT:
         raise ValueError(f"{path}: expected the columns {ABSTRACT}, got {tuple(frame.columns)}")
     known = {verdict.claim.key: verdict for verdict in verdicts}
     if strangers := sorted(set(frame["claim"]) - set(known)):
         raise ValueError(f"{path}: there are no claims {', '.join(strangers)}")
     return pd.DataFrame(
-        [
-            _sentence(line, known[line["claim"]], pages, numbers)
-            for line in frame.to_dict("records")
-        ]
+        [_sentence(line, known[line["claim"]], pages, numbers) for line in frame.to_dict("records")]
     )
 
 
 def page_exists(page: str) -> bool:
     """Whether the book has the chapter."""
     return bool(page) and (data_root().parent / "notebooks" / f"{page}.py").is_file()
+
+
+def page_link(page: str, folder: str = "") -> str:
+    """A chapter's name, as a link where the book has it; in words, so that a narrow column wraps.
+
+    >>> page_link("77_unwritten")
+    '77 unwritten'
+    """
+    words = page.replace("_", " ")
+    return markdown.link(words, f"{folder}{page}.ipynb") if page_exists(page) else words
 
 
 def _sentence(

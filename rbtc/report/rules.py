@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Outcome = Literal[
@@ -115,7 +116,7 @@ def order(values: Sequence[Value]) -> Outcome:
     """
     if len(values) < 2:
         raise ValueError(f"an order needs at least two values, got {len(values)}")
-    steps = [rises(difference(*pair)) for pair in zip(values, values[1:], strict=False)]
+    steps = [rises(difference(*pair)) for pair in pairwise(values)]
     if "does not hold" in steps:
         return "does not hold"
     return "undecided" if "undecided" in steps else "holds"

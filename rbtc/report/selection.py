@@ -43,7 +43,9 @@ def lines(frame: pd.DataFrame, conditions: str) -> pd.DataFrame:
         if column not in frame:
             raise LookupError(f"has no column {column!r}, only {list(frame)}")
         patterns = [pattern.strip() for pattern in wanted.split("|")]
-        keep &= frame[column].map(lambda value, of=patterns: any(_matches(value, one) for one in of))
+        keep &= frame[column].map(
+            lambda value, of=patterns: any(_matches(value, one) for one in of)
+        )
     if not keep.any():
         raise LookupError(f"has no line with {conditions!r}")
     return frame[keep]

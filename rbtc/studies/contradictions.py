@@ -220,21 +220,19 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
     path = data_root() / "paper" / "contradictions.csv" if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no contradictions in {path}: work in a clone of the repository")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     if (twice := frame["id"].duplicated()).any():
         raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
     known = {*PRINTED, *RESULTS, *WEIGHTS}
     found = []
-    for line in frame.itertuples(index=False):
-        checks = tuple(line.check.split())
+    for line in frame.to_dict("records"):
+        checks = tuple(line["check"].split())
         if unknown := set(checks) - known:
-            raise ValueError(f"{path}, {line.id}: unknown checks {sorted(unknown)}")
-        found.append(
-            Contradiction(line.id, line.where, line.issue, line.reading, line.confidence, checks,
-                          tuple(line.claims.split()), line.page)
-        )  # fmt: skip
+            raise ValueError(f"{path}, {line['id']}: unknown checks {sorted(unknown)}")
+        words = [line[name] for name in ("id", "where", "issue", "reading", "confidence")]
+        found.append(Contradiction(*words, checks, tuple(line["claims"].split()), line["page"]))
     return found
 
 
