@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Where the paper contradicts itself
+#
+# A reproduction has to decide what was meant. **Where do the text, the tables and the released code
+# of {cite:t}`zhang_roots` disagree, how is it read here, and can anything decide?**
+#
+# Each line below names the place, what does not fit, and our reading with how sure we are of it.
+# Three things can bear on a reading: arithmetic on the printed numbers, a measurement of another
+# chapter, and a look at the weights of a model. None of them can say what the authors did; they say
+# whether the reading fits.
+
+# %% tags=["parameters"]
+profile = "mini"
+concepts = ["golf ball"]
+
+# %%
+from IPython.display import Markdown
+
+import rbtc.book.stamp
+from rbtc.lab import Lab
+from rbtc.report import markdown, tables
+from rbtc.report.contradiction_tables import kinds, misfit_figure, reading_table
+from rbtc.studies.contradictions import contradictions, frame_of
+
+lab = Lab(profile)
+found = contradictions(lab, concepts)
+groups = kinds(found)
+
+# %% [markdown]
+# ## Look first
+#
+# The paper's own numbers beside what its other numbers say they should be. A mark off the line is a
+# place where the paper disagrees with itself: an average that is not the mean of its column, a text
+# that quotes another number than its table, the same run with two results.
+
+# %%
+tables.save_csv(frame_of(found), "11_contradictions")
+misfit_figure()
+
+# %% [markdown]
+# ## Settled by the paper's own numbers
+#
+# Arithmetic on the printed tables, read from `data/paper`.
+
+# %%
+Markdown(markdown.table(reading_table(groups["printed"])))
+
+# %% [markdown]
+# ## Where a measurement bears on it
+#
+# Numbers of other chapters, and of the weights of the first concept's pruned model. *Supports*
+# and *against* are about our reading; where neither stands, the numbers only show how much hangs on
+# it. Claims are those of [the ledger](10_claims.ipynb).
+
+# %%
+Markdown(markdown.table(reading_table(groups["measured"])))
+
+# %% [markdown]
+# ## Left to reading
+#
+# Nothing here can be measured on this model; what decides is the released code, or nothing.
+
+# %%
+Markdown(markdown.table(reading_table(groups["reading"])))
+
+# %%
+rbtc.book.stamp.show(lab)

@@ -1,0 +1,73 @@
+"""One figure for many claims: each effect with its interval, in the colour of its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rbtc.report.charts import house_style
+from rbtc.report.ledger import Finding, Verdict
+from rbtc.report.rules import OUTCOMES, Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS: dict[Outcome, str] = {
+    "holds": "#029e73",
+    "holds in part": "#0173b2",
+    "undecided": "#949494",
+    "does not hold": "#d55e00",
+}
+MARKS: dict[Outcome, str] = {
+    "holds": "o", "holds in part": "D", "undecided": "s", "does not hold": "X",
+}  # fmt: skip
+
+
+def changes(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Finding]]:
+    """The parts of the claims that are about changes of a share, as far as they were measured."""
+    return [
+        (verdict, finding)
+        for verdict in verdicts
+        for finding in verdict.findings
+        if finding.values and (finding.part.quantity == "change" or "->" in finding.part.lines)
+    ]
+
+
+def forest(verdicts: Sequence[Verdict]) -> Figure:
+    """Changes on one axis: a line of the figure per part of a claim, a mark per judged value.
+
+    Colour and mark tell the value's outcome, so the figure reads without colours too.
+
+    Raises:
+        ValueError: nothing measured is a change.
+    """
+    import matplotlib.pyplot as plt
+
+    found = changes(verdicts)
+    if not found:
+        raise ValueError("a figure needs at least one measured change, got none")
+    with house_style():
+        figure, ax = plt.subplots(figsize=(6.4, 0.24 * len(found) + 1.2), layout="constrained")
+        plt.close(figure)
+        shown: set[Outcome] = set()
+        for place, (_, finding) in enumerate(found):
+            many = len(finding.values)
+            for number, (one, outcome) in enumerate(
+                zip(finding.values, finding.outcomes, strict=True)
+            ):
+                y = place + (0.0 if many == 1 else 0.5 * (number / (many - 1) - 0.5))
+                error = [[max(one.value - one.low, 0)], [max(one.high - one.value, 0)]]
+                ax.errorbar(
+                    one.value, y, xerr=error, fmt=MARKS[outcome], color=COLOURS[outcome],
+                    markersize=4.5, elinewidth=1, label=None if outcome in shown else outcome,
+                )  # fmt: skip
+                shown.add(outcome)
+        ax.axvline(0, color="#1b1b1b", linewidth=1)
+        ax.set_yticks(range(len(found)), [f"{v.claim.key}" for v, _ in found], fontsize=8)
+        ax.set_ylim(len(found) - 0.4, -0.6)
+        ax.set(xlabel="change of a share, with its 95 % interval")
+        handles, labels = ax.get_legend_handles_labels()
+        ordered = sorted(zip(labels, handles, strict=True), key=lambda x: OUTCOMES.index(x[0]))
+        ax.legend([h for _, h in ordered], [name for name, _ in ordered],
+                  loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(ordered))  # fmt: skip
+    return figure

@@ -1,0 +1,287 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""The paper's contradictions and open ends, each with our reading and what bears on it.
+
+`data/paper/contradictions.csv` lists them. What bears on one is arithmetic on the printed tables
+(`rbtc.report.misprints`), the chapters' results, or a look at the weights of a model; no picture is
+drawn but those that pruning needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from rbtc.files import data_root
+from rbtc.lab import Lab
+from rbtc.layers import density
+from rbtc.models.prompts import Subject
+from rbtc.report import rules
+from rbtc.report.ledger import results_folder
+from rbtc.report.misprints import PRINTED, Check, Support
+from rbtc.report.outputs import used
+from rbtc.report.rules import difference
+from rbtc.report.selection import lines, value
+from rbtc.sign_accuracy import count_signs
+from rbtc.studies.common import subjects
+
+COLUMNS = ("id", "where", "issue", "reading", "confidence", "check", "claims", "page")
+
+_SUPPORT: dict[str, Support] = {"holds": "supports", "does not hold": "against"}
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A place where the paper contradicts itself, or leaves something open.
+
+    Attributes:
+        key: X01 and so on.
+        where: Places of the paper.
+        issue: What does not fit.
+        reading: What we take for meant.
+        confidence: In the reading: high, medium or low.
+        checks: Names of what bears on it.
+        claims: Keys of the claims that test it, see `rbtc.report.ledger`.
+        page: Chapter that treats it, empty if none.
+        found: The checks' results; a check that could not be made is left out.
+        missing: Why a check could not be made.
+    """
+
+    key: str
+    where: str
+    issue: str
+    reading: str
+    confidence: str
+    checks: tuple[str, ...]
+    claims: tuple[str, ...]
+    page: str
+    found: tuple[Check, ...] = ()
+    missing: str = ""
+
+    @property
+    def support(self) -> Support:
+        """What the checks together say of our reading."""
+        said = {check.support for check in self.found} - {""}
+        decided = said - {"undecided"}
+        if len(decided) == 1:
+            return decided.pop()
+        return "undecided" if said else ""
+
+
+# ---- from the chapters' results -----------------------------------------------------------------
+
+
+def noise_readings(folder: Path) -> Check:
+    """What the smallest level does, read as a standard deviation and as a variance."""
+    numbers = {}
+    for reading, name in (("sigma", "05_table_12"), ("variance", "05_table_12_variance")):
+        one = value(_read(folder, name), f"row={reading} 1e-6; column=all *", "change")
+        words = "standard deviation" if reading == "sigma" else reading
+        numbers[f"1e-6 as {words} changes the erased class by"] = f"{one.value:+.2f}"
+    # Both may leave the pictures as they were; then the model cannot tell the readings apart.
+    return Check(numbers, "undecided")
+
+
+def visible_noise(folder: Path) -> Check:
+    """The two attackers on the smallest noise: what they find, and what it gives them."""
+    guesses, attacks = _read(folder, "05_guesses"), _read(folder, "05_attacks")
+    after, numbers = {}, {}
+    for attacker in ("budget", "threshold"):
+        own = lines(guesses, f"attacker={attacker}; sigma=1e-6")
+        after[attacker] = value(attacks, f"row={attacker}, 1e-6; column=all *", "ours")
+        numbers[f"{attacker}: cut places found, accuracy after"] = (
+            f"{own['recall'].mean():.2f}, {after[attacker].value:.2f}"
+        )
+    gain = rules.rises(difference(after["budget"], after["threshold"]))
+    return Check(numbers, _SUPPORT.get(gain, "undecided"))
+
+
+def blind_formula(folder: Path) -> Check:
+    """Eq. 7 and the AUC at the largest noise."""
+    last = _read(folder, "05_detection").sort_values("sigma").iloc[-1]
+    numbers = {f"at sigma_M = {last['sigma']:g}: Eq. 7": f"{last['eq7']:.2f}",
+               "AUC (half: invisible)": f"{last['auc']:.2f}"}  # fmt: skip
+    return Check(numbers, "supports" if last["auc"] < 0.4 and last["eq7"] < 0.1 else "against")
+
+
+def solvers(folder: Path) -> Check:
+    """Right signs of the released iteration and of the text's SoftImpute."""
+    frame = _read(folder, "02_solvers")
+    return Check({
+        name: f"{value(frame, f'solver={solver}', 'right signs').value:.3f}"
+        for name, solver in (("released", "released"), ("SoftImpute, path", "softimpute"))
+    })  # fmt: skip
+
+
+def pooled_or_averaged(folder: Path) -> Check:
+    """The sign accuracy of the first concept, pooled over weights and averaged over layers."""
+    frame = _read(folder, "02_signs_by_layer")
+    own = frame[frame["series"] == frame["series"].iloc[0]]
+    pooled = float((own["value"] * own["n"]).sum() / own["n"].sum())
+    return Check({"pooled": f"{pooled:.3f}", "mean of layers": f"{own['value'].mean():.3f}"})
+
+
+def our_keep_ratio(folder: Path) -> Check:
+    """The K at which NMS is best here, concept by concept; ties name the largest K."""
+    own = lines(_read(folder, "04_effects"), "column=NMS")
+    best = {str(name): one.loc[one["ours"].idxmax(), "row"] for name, one in own.groupby("concept")}
+    return Check({f"ours, {name}": row for name, row in best.items()})
+
+
+# ---- from the weights ---------------------------------------------------------------------------
+
+
+def keep_scope(lab: Lab, concept: Subject) -> Check:
+    """Right signs among those kept when K is counted per layer, per row, or over all layers."""
+    truth = lab.pretrained.weights
+    base = lab.owner.pruned(concept)
+    masks = lab.owner.masks(concept)
+    numbers = {}
+    for per in ("layer", "row", "global"):
+        kept = lab.attacker.attack(base, per=per).weights
+        signs = {name: kept[name].sign() * masks[name] for name in kept}
+        found = count_signs(signs, truth).values()
+        right, total = sum(one.correct for one in found), sum(one.n for one in found)
+        numbers[f"right signs, K per {per}"] = f"{right / total:.3f}"
+    return Check(numbers)
+
+
+def drawn_magnitudes(lab: Lab, concept: Subject) -> Check:
+    """Mean magnitude that the two readings of Neuron Sample write, relative to NMS's."""
+    base = lab.owner.pruned(concept)
+    masks = lab.owner.masks(concept)
+    means = {}
+    for strategy in ("neuron_sample", "neuron_empirical", "neuron_max"):
+        filled = lab.attacker.attack(base, strategy=strategy).weights
+        written = [filled[name][mask].abs() for name, mask in masks.items()]
+        means[strategy] = float(sum(w.sum() for w in written) / sum((w > 0).sum() for w in written))
+    largest = means.pop("neuron_max")
+    words = {"neuron_sample": "Gaussian fit", "neuron_empirical": "empirical"}
+    return Check({f"{words[k]}, share of NMS": f"{v / largest:.2f}" for k, v in means.items()})
+
+
+def quantised_zeros(lab: Lab, concept: Subject) -> Check:
+    """Share of the cut weights that Quant Recover leaves at zero, for every 4-bit code."""
+    masks = lab.owner.masks(concept)
+    total = sum(int(mask.sum()) for mask in masks.values())
+    numbers = {}
+    for code in ("int", "fp4", "nf4"):
+        weights = lab.owner.quantized(concept, codebook=code).weights
+        zeros = sum(int((weights[name][mask] == 0).sum()) for name, mask in masks.items())
+        numbers[code] = f"{zeros / total:.3f}"
+    stay = all(text == "1.000" for text in numbers.values())
+    return Check({f"cut weights still zero, {k}": v for k, v in numbers.items()},
+                 "supports" if stay else "against")  # fmt: skip
+
+
+def natural_zeros(lab: Lab, concept: Subject) -> Check:
+    """Exact zeros that the candidate layers hold before any pruning, as they are and in halves."""
+    weights = lab.pretrained.weights.values()
+    total = sum(w.numel() for w in weights)
+    return Check({
+        name: f"{sum(int((change(w) == 0).sum()) for w in weights):,} of {total:,}"
+        for name, change in (("zeros before pruning", torch.Tensor.clone),
+                             ("in half precision", torch.Tensor.half))
+    })  # fmt: skip
+
+
+def observed_share(lab: Lab, concept: Subject) -> Check:
+    """Share of a pruned layer's entries that completion can see."""
+    share = 1 - density(lab.owner.masks(concept))
+    return Check({"entries observed": f"{share:.3f}"}, "supports" if share > 0.5 else "against")
+
+
+RESULTS: dict[str, Callable[[Path], Check]] = {
+    one.__name__: one
+    for one in (noise_readings, visible_noise, blind_formula, solvers, pooled_or_averaged,
+                our_keep_ratio)
+}  # fmt: skip
+WEIGHTS: dict[str, Callable[[Lab, Subject], Check]] = {
+    one.__name__: one
+    for one in (keep_scope, drawn_magnitudes, quantised_zeros, natural_zeros, observed_share)
+}
+
+
+# ---- the list -----------------------------------------------------------------------------------
+
+
+def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
+    """Read the list, `data/paper/contradictions.csv` by default, without checking anything.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: other columns, a key given twice, or an unknown check.
+    """
+    path = data_root() / "paper" / "contradictions.csv" if path is None else Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no contradictions in {path}: work in a clone of the repository")
+    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != COLUMNS:
+        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
+    if (twice := frame["id"].duplicated()).any():
+        raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
+    known = {*PRINTED, *RESULTS, *WEIGHTS}
+    found = []
+    for line in frame.to_dict("records"):
+        checks = tuple(line["check"].split())
+        if unknown := set(checks) - known:
+            raise ValueError(f"{path}, {line['id']}: unknown checks {sorted(unknown)}")
+        words = [line[name] for name in ("id", "where", "issue", "reading", "confidence")]
+        found.append(Contradiction(*words, checks, tuple(line["claims"].split()), line["page"]))
+    return found
+
+
+def contradictions(
+    lab: Lab, concepts: Sequence[str], folder: str | Path | None = None
+) -> list[Contradiction]:
+    """The list with all that can be checked: printed tables, results there are, and weights.
+
+    Args:
+        lab: for the weights.
+        concepts: of which the first is looked at.
+        folder: of the chapters' results, the repository's by default.
+    """
+    concept = subjects(lab, concepts)[0]
+    folder = results_folder() if folder is None else Path(folder)
+    return [_checked(one, lab, concept, folder) for one in load_contradictions()]
+
+
+def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
+    """One line per number, for a CSV: id, where, number, value, support."""
+    return pd.DataFrame(
+        [
+            {"id": one.key, "where": one.where, "number": name, "value": text,
+             "support": check.support}
+            for one in found
+            for check in one.found
+            for name, text in check.numbers.items()
+        ]
+    )  # fmt: skip
+
+
+def _checked(one: Contradiction, lab: Lab, concept: Subject, folder: Path) -> Contradiction:
+    made, missing = [], []
+    for name in one.checks:
+        try:
+            if name in PRINTED:
+                made.append(PRINTED[name]())
+            elif name in RESULTS:
+                made.append(RESULTS[name](folder))
+            else:
+                made.append(WEIGHTS[name](lab, concept))
+        except LookupError as error:
+            missing.append(str(error.args[0]))
+    return Contradiction(one.key, one.where, one.issue, one.reading, one.confidence, one.checks,
+                         one.claims, one.page, tuple(made), "; ".join(missing))  # fmt: skip
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise LookupError(f"{path.name} is not there yet")
+    return pd.read_csv(used(path))
