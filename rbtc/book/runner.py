@@ -29,7 +29,7 @@ from rbtc.book import stamp
 from rbtc.book.gate import gate
 from rbtc.book.origin import origin, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults, source_hash
-from rbtc.files import write_whole
+from rbtc.files import check_writable, write_whole
 from rbtc.report import outputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -92,7 +92,8 @@ def run(
     """Execute chapters (all by default) one after the other; return the names that failed.
 
     The page of a chapter that fails stays as it was. Raises ValueError, before any notebook is
-    started, for an unknown chapter, an unknown parameter or a value of the wrong type.
+    started, for an unknown chapter, an unknown parameter or a value of the wrong type, and OSError
+    for a book that cannot be written to.
     """
     overrides = dict(overrides or {})
     chosen = _choose(book, names)
@@ -102,6 +103,9 @@ def run(
         defaults = parameter_defaults(book.source(name))
         given = fit_parameters({**book.settings(name, mode), **overrides}, defaults, name)
         plans.append(Plan(name, mode, given, {key: given[key] for key in overrides}, defaults))
+    # A page that cannot be put in place must not cost its run first.
+    for folder in (book.page("x").parent, book.root / "results", book.root / "notebooks"):
+        check_writable(folder)
     failed = []
     for plan in plans:
         name = plan.name

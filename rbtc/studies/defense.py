@@ -228,7 +228,13 @@ def defense_study(
     if wrong := [sigma for sigma in (*sigmas, *variances) if not 0 < sigma < math.inf]:
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
     at_least_one(images=images, preserved=preserved, shown=shown)
+    if not 0 < share <= 1 or not 0 < threshold_sigmas < math.inf:
+        raise ValueError(
+            f"share must lie in (0, 1] and threshold_sigmas be positive, not {share} and "
+            f"{threshold_sigmas}"
+        )
     chosen = subjects(lab, concepts)
+    lab.jury.require("object")
     levels = sorted({*map(float, sigmas), *map(standard_deviation, variances)})
     frames, guesses, grid = [], [], {}
     for subject in chosen:

@@ -149,6 +149,7 @@ def ablation_study(
         raise ValueError(f"K must lie in (0, 1], not {wrong}")
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
+    lab.jury.require("object")
     frames, shown = [], {}
     for subject in chosen:
 
