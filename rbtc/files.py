@@ -25,6 +25,30 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("rbtc", appauthor=False))
 
 
+def check_writable(folder: str | Path) -> Path:
+    """Make a folder and a file in it, and remove the file: noticed now, not after hours of work.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        OSError: the folder cannot be made or written to; the message names it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A name that Store sweeps up, should this process be killed between the two lines.
+        probe = folder / f".writable.{uuid.uuid4().hex[:12]}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(
+            f"the folder {folder} cannot be written ({error}): give another one, or make this one "
+            "writable"
+        ) from error
+    return folder
+
+
 def write_whole(path: str | Path, write: Callable[[Path], Any]) -> Path:
     """Write beside the final place, then move there in one step: a reader never sees a half.
 

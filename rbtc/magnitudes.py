@@ -107,12 +107,9 @@ def assign_magnitudes(
 
     Raises ValueError for unknown strategies, mismatching layers or missing completions.
     """
-    if strategy not in _STRATEGIES:
-        raise ValueError(f"strategy is {strategy!r}, expected one of {', '.join(_STRATEGIES)}")
+    check_strategy(strategy, released=released)
     if strategy == "completed" and completions is None:
         raise ValueError("strategy 'completed' needs `completions`, got None")
-    if released and strategy != "neuron_max":
-        raise ValueError(f"released belongs to strategy='neuron_max', not to {strategy!r}")
     check_same_layers(weights, missing)
     generator = torch.Generator().manual_seed(seed)
     result = {}
@@ -226,6 +223,14 @@ def _filled(weight: Tensor, places: Tensor, sign: Tensor, magnitude: Tensor) -> 
 
 def _sign_of(draws: Tensor) -> Tensor:
     return torch.where(draws < 0, -1.0, 1.0).double()
+
+
+def check_strategy(strategy: str, *, released: bool = False) -> None:
+    """Refuse an unknown strategy, or one without a released form, with a ValueError."""
+    if strategy not in _STRATEGIES:
+        raise ValueError(f"strategy is {strategy!r}, expected one of {', '.join(_STRATEGIES)}")
+    if released and strategy != "neuron_max":
+        raise ValueError(f"released belongs to strategy='neuron_max', not to {strategy!r}")
 
 
 def _check_mask(label: str, weight: Tensor, missing: Tensor) -> None:

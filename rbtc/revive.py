@@ -23,8 +23,8 @@ from rbtc.layers import (
     write_weights,
     zero_masks,
 )
-from rbtc.magnitudes import Strategy, assign_magnitudes
-from rbtc.topk import retain_signs
+from rbtc.magnitudes import Strategy, assign_magnitudes, check_strategy
+from rbtc.topk import check_keep, retain_signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,8 @@ def revive(
 
     Raises ValueError when nothing is missing (the model is not pruned) and for any bad option.
     """
+    check_keep(keep_ratio, per)
+    check_strategy(strategy, released=released)
     if isinstance(pruned, nn.Module):
         weights = read_weights(pruned)
     elif isinstance(pruned, Mapping) and pruned:

@@ -25,7 +25,7 @@ def retain_top_signs(values: Tensor, *, keep_ratio: float = 0.6) -> Tensor:
     >>> retain_top_signs(torch.tensor([0.1, -3.0, 2.0, -0.2]), keep_ratio=0.5).tolist()
     [0, -1, 1, 0]
     """
-    _check_keep_ratio(keep_ratio)
+    check_keep(keep_ratio)
     _check_values(values)
     signs = torch.sign(values).to(torch.int8)
     dropped = int((1 - keep_ratio) * len(values))
@@ -48,8 +48,7 @@ def retain_signs(
     share K is taken: each layer (the release, and the default), each row of each layer, or all
     layers together.
     """
-    if per not in ("layer", "row", "global"):
-        raise ValueError(f"per is {per!r}, expected 'layer', 'row' or 'global'")
+    check_keep(keep_ratio, per)
     if not completions:
         raise ValueError("expected completions of at least one layer, got none")
     names = sorted(completions)
@@ -78,7 +77,10 @@ def retain_signs(
     return result
 
 
-def _check_keep_ratio(keep_ratio: float) -> None:
+def check_keep(keep_ratio: float, per: str = "layer") -> None:
+    """Refuse a K outside (0, 1] and an unknown `per` with a ValueError, before any completion."""
+    if per not in ("layer", "row", "global"):
+        raise ValueError(f"per is {per!r}, expected 'layer', 'row' or 'global'")
     if not 0 < keep_ratio <= 1:
         raise ValueError(f"keep_ratio is {keep_ratio}, expected a share in (0, 1]")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -15,20 +16,42 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def minutes_table(root: Path) -> str:
-    """Markdown table of the committed pages: minutes, device, parameters' picture count."""
-    lines = ["| page | minutes | pictures a class | on |", "|---|---|---|---|"]
+    """Markdown table of the committed pages: minutes, store, picture count, device."""
+    lines = ["| page | minutes | store | pictures a class | on |", "|---|---|---|---|---|"]
     total = 0.0
-    for path in sorted((root / "book" / "notebooks").glob("[0-9]*.ipynb")):
-        facts = nbformat.read(path, as_version=4).metadata["rbtc"]
+    for name, facts in _facts(root).items():
         seconds = float(facts["wall_seconds"])
         total += seconds
         images = facts.get("parameters", {}).get("images", "-")
         where = facts.get("device") or "not recorded"
-        lines.append(f"| {path.stem} | {seconds / 60:.1f} | {images} | {where} |")
-    if len(lines) == 2:
-        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
-    lines.append(f"| all | {total / 60:.1f} | | |")
+        store = "cold" if facts.get("cold") else "warm"
+        lines.append(f"| {name} | {seconds / 60:.1f} | {store} | {images} | {where} |")
+    lines.append(f"| all | {total / 60:.1f} | | | |")
     return "\n".join(lines)
+
+
+def temperature(root: Path) -> str:
+    """What the minutes of the committed pages are worth: of a first run, or of one that reads."""
+    cold = [bool(facts.get("cold")) for facts in _facts(root).values()]
+    if all(cold):
+        return (
+            "The committed pages took the minutes below, in a run that began with an empty store "
+            "(`python -m rbtc.book run --cold`): a first run takes about as long on such a machine."
+        )
+    which = "The pages marked warm" if any(cold) else "The committed pages"
+    return (
+        f"The committed pages took the minutes below. {which} may have read results computed "
+        "before from the store, and a first run can take many times as long; each page's stamp "
+        "says how much was read. `python -m rbtc.book run --cold` measures a first run."
+    )
+
+
+def _facts(root: Path) -> dict[str, dict[str, Any]]:
+    """What the runner recorded in each committed page, by name."""
+    pages = sorted((root / "book" / "notebooks").glob("[0-9]*.ipynb"))
+    if not pages:
+        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
+    return {path.stem: nbformat.read(path, as_version=4).metadata["rbtc"] for path in pages}
 
 
 def measured(root: Path) -> str:
@@ -46,9 +69,7 @@ def measured(root: Path) -> str:
             BEGIN,
             standing(found),
             "",
-            "The committed pages took the minutes below. Results computed before are read from the "
-            "store, so a first run takes many times as long; each page's stamp says how much was "
-            "read.",
+            temperature(root),
             "",
             minutes_table(root),
             END,

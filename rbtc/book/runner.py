@@ -1,13 +1,14 @@
 """Make the book: execute notebooks into pages, judge the pages, build the site.
 
-    python -m rbtc.book run [NAMES] [--full] [-p NAME VALUE]
+    python -m rbtc.book run [NAMES] [--full] [--cold] [-p NAME VALUE]
     python -m rbtc.book sync
     python -m rbtc.book gate
     python -m rbtc.book build
 
 A page appears in book/notebooks only when its whole notebook ran without an error. Parameters come
 from data/book.toml (`quick`, or `full` with --full), then from -p; one that a notebook does not
-have stops the run before any work is done.
+have stops the run before any work is done. With --cold the run begins with an empty store of its
+own: slower, and its minutes are those of a first run.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from rbtc.book import stamp
 from rbtc.book.gate import gate
 from rbtc.book.origin import origin, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults, source_hash
-from rbtc.files import write_whole
+from rbtc.files import check_writable, write_whole
 from rbtc.report import outputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,6 +62,7 @@ class Plan:
         given: Parameters to inject: the mode's settings and the command line's.
         overrides: Those of the command line.
         defaults: All parameters of the notebook, with their defaults.
+        cold: Whether the run began with an empty store.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Plan:
     given: Mapping[str, Any]
     overrides: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    cold: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -78,7 +81,10 @@ class Plan:
     def command(self) -> str:
         """The command that repeats the run."""
         return stamp.command_line(
-            self.name, full=self.mode == "full", overrides=dict(self.overrides)
+            self.name,
+            full=self.mode == "full",
+            overrides=dict(self.overrides),
+            cold=self.cold,
         )
 
 
@@ -87,12 +93,15 @@ def run(
     names: Sequence[str] = (),
     *,
     full: bool = False,
+    cold: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Execute chapters (all by default) one after the other; return the names that failed.
 
-    The page of a chapter that fails stays as it was. Raises ValueError, before any notebook is
-    started, for an unknown chapter, an unknown parameter or a value of the wrong type.
+    The page of a chapter that fails stays as it was. With ``cold`` all chapters share one store
+    that is empty at first and removed at the end. Raises ValueError, before any notebook is
+    started, for an unknown chapter, an unknown parameter or a value of the wrong type, and OSError
+    for a book that cannot be written to.
     """
     overrides = dict(overrides or {})
     chosen = _choose(book, names)
@@ -101,15 +110,20 @@ def run(
     for name in chosen:
         defaults = parameter_defaults(book.source(name))
         given = fit_parameters({**book.settings(name, mode), **overrides}, defaults, name)
-        plans.append(Plan(name, mode, given, {key: given[key] for key in overrides}, defaults))
+        own = {key: given[key] for key in overrides}
+        plans.append(Plan(name, mode, given, own, defaults, cold))
+    # A page that cannot be put in place must not cost its run first.
+    for folder in (book.page("x").parent, book.root / "results", book.root / "notebooks"):
+        check_writable(folder)
     failed = []
-    for plan in plans:
-        name = plan.name
-        try:
-            execute(book, plan)
-        except _notebook_errors() as error:
-            print(f"{name} failed: {error}", file=sys.stderr)
-            failed.append(name)
+    with _empty_store() if cold else contextlib.nullcontext():
+        for plan in plans:
+            name = plan.name
+            try:
+                execute(book, plan)
+            except _notebook_errors() as error:
+                print(f"{name} failed: {error}", file=sys.stderr)
+                failed.append(name)
     return failed
 
 
@@ -135,6 +149,7 @@ def execute(book: Book, plan: Plan) -> Path:
             stamp.STARTED: str(started),
             stamp.COMMAND: plan.command,
             stamp.PARAMETERS: json.dumps(plan.parameters),
+            stamp.COLD: "1" if plan.cold else "0",
             outputs.OUTPUT: str(files),
             # Figures appear on the page whatever backend this process was told to use.
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -171,6 +186,7 @@ def execute(book: Book, plan: Plan) -> Path:
             "outputs_sha256": page_outputs(notebook),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "mode": plan.mode,
+            "cold": plan.cold,
             "overrides": dict(plan.overrides),
             "parameters": plan.parameters,
             "device": told.get("rbtc_device", ""),
@@ -275,6 +291,16 @@ def _tidy(notebook: Any, name: str) -> None:
 
 
 @contextlib.contextmanager
+def _empty_store() -> Iterator[None]:
+    """A cache that is empty at first, for the kernels of one run; the user's own is left alone."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rbtc-cold-") as folder,
+        _environment({"RBTC_CACHE": folder}),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Environment variables for the kernel, put back afterwards."""
     before = {key: os.environ.get(key) for key in values}
@@ -297,6 +323,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner.add_argument("names", nargs="*", help="chapters, like 05_defense (default: all)")
     runner.add_argument("--full", action="store_true", help="the paper's sizes instead of quick")
     runner.add_argument(
+        "--cold", action="store_true", help="begin with an empty store, to measure a first run"
+    )
+    runner.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
     commands.add_parser("sync", help="make notebooks/*.ipynb anew from their sources")
@@ -316,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "build":
             return 0 if build(book) else 1
         overrides = dict(options.parameters)
-        failed = run(book, options.names, full=options.full, overrides=overrides)
+        failed = run(book, options.names, full=options.full, cold=options.cold, overrides=overrides)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,8 @@ LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
 
 # Set by the runner (rbtc.book) for the kernel; without them the stamp describes a session by hand.
 STARTED, COMMAND, PARAMETERS = "RBTC_BOOK_STARTED", "RBTC_BOOK_COMMAND", "RBTC_BOOK_PARAMETERS"
+COLD = "RBTC_BOOK_COLD"
+"""Set to 1 where the run began with an empty store: its minutes are those of a first run."""
 
 
 _IMPORTED = time.time()
@@ -32,7 +34,8 @@ class Stamp:
     """What made a page. Displays as a two-column table.
 
     `wall_seconds` is counted from the start of the run to the stamp; `reuse` is the store's report
-    (how many results were computed before and only read here).
+    (how many results were computed before and only read here); `cold` says that the run began with
+    an empty store, so that it read only what an earlier page of the same run had computed.
     """
 
     profile: str
@@ -43,6 +46,7 @@ class Stamp:
     wall_seconds: float
     reuse: str
     command: str
+    cold: bool = False
 
     def table(self) -> pd.DataFrame:
         """One line per fact, column `stamp`; lines with nothing to say are left out."""
@@ -55,6 +59,7 @@ class Stamp:
             "device": self.device,
             "versions": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
             "wall time": duration(self.wall_seconds),
+            "store": "empty when the run began" if self.cold else "",
             "reuse": self.reuse,
             "to repeat": self.command,
         }
@@ -92,6 +97,7 @@ def stamp(info: Any = None, parameters: Mapping[str, Any] | None = None) -> Stam
         wall_seconds=time.time() - float(os.environ.get(STARTED, _IMPORTED)),
         reuse=str(reuse),
         command=os.environ.get(COMMAND, ""),
+        cold=os.environ.get(COLD) == "1",
     )
 
 
@@ -202,9 +208,10 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def command_line(name: str, *, full: bool, overrides: Mapping[str, Any]) -> str:
+def command_line(name: str, *, full: bool, overrides: Mapping[str, Any], cold: bool = False) -> str:
     """The runner's command that repeats a page."""
     words = ["python", "-m", "rbtc.book", "run", name, *(["--full"] if full else [])]
+    words += ["--cold"] if cold else []
     for parameter, value in overrides.items():
         text = value if isinstance(value, str) else json.dumps(value)
         words += ["-p", parameter, text]

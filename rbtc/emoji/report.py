@@ -21,6 +21,7 @@ import torch
 from tqdm.auto import tqdm
 
 from rbtc import command
+from rbtc.files import check_writable
 from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import prompt_pairs
@@ -241,7 +242,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--concepts", nargs="+", default=["church", "star", "bus", "fuel pump"])
     parser.add_argument("--folder", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
+    if options.images < 1:
+        raise ValueError(f"--images must be at least 1, not {options.images}")
+    check_writable(options.folder)
     lab = Lab(options.profile)
+    lab.jury.require("object")
     summary = report(lab, images=options.images, concepts=options.concepts, folder=options.folder)
     print(json.dumps(summary, indent=1))
 

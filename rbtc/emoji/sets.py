@@ -85,7 +85,8 @@ def fetch(folder: Path | None = None) -> Path:
 
     Raises:
         FileNotFoundError: there is no npm client.
-        ValueError: a package's content is not the one the manifest records.
+        ValueError: npm failed (no network, say), or a package's content is not the one that the
+            manifest records.
     """
     folder = folder or cache_folder()
     manifest = json.loads((data_folder() / "manifest.json").read_text(encoding="utf-8"))
@@ -99,9 +100,17 @@ def fetch(folder: Path | None = None) -> Path:
             )
         folder.mkdir(parents=True, exist_ok=True)
         names = [f"{m['package']}@{m['version']}" for m in missing]
-        done = subprocess.run([npm, "pack", "--silent", *names], cwd=folder, check=False)
-        if done.returncode:
-            raise ValueError(f"npm pack failed with status {done.returncode} for {names}")
+        # Not --silent, which leaves out why it failed; names of files are what is printed.
+        words = [npm, "pack", "--loglevel", "error", *names]
+        done = subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True)
+        absent = [m["file"] for m in missing if not (folder / m["file"]).exists()]
+        if done.returncode or absent:
+            told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            why = told[0] if told else f"{len(absent)} of {len(missing)} files did not arrive"
+            raise ValueError(
+                f"npm pack failed with status {done.returncode} ({why}): check the network and "
+                f"npm's registry, or copy the packages of another machine into {folder}"
+            )
     for entry in manifest["packages"]:
         path = folder / entry["file"]
         digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()

@@ -20,7 +20,9 @@ from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, prune, zero_masks
 from rbtc.layers import density as share_of
+from rbtc.magnitudes import check_strategy
 from rbtc.revive import revive
+from rbtc.topk import check_keep
 
 FEWEST_ZEROS = 1e-3
 """Below this share of exact zeros a model counts as not pruned: fp16 files hold a few by chance."""
@@ -68,11 +70,15 @@ class Attacker:
             **options: further options of `rbtc.completion.complete`.
 
         Raises:
-            ValueError: nothing is missing: the model is not pruned.
+            ValueError: nothing is missing (the model is not pruned), or an option is wrong; nothing
+                has been completed then.
         """
+        keep_ratio = self.keep_ratio if keep_ratio is None else keep_ratio
+        check_keep(keep_ratio, per)
+        check_strategy(strategy, released=released)
         completions = self.complete(variant, algorithm=algorithm, missing=missing, **options)
         choices: dict[str, Any] = {
-            "keep_ratio": self.keep_ratio if keep_ratio is None else keep_ratio,
+            "keep_ratio": keep_ratio,
             "strategy": strategy,
             "per": per,
             "algorithm": algorithm,

@@ -11,6 +11,7 @@ import torch
 from rbtc.lab.digests import model_digest
 from rbtc.models.detectors import ConceptDetector, NudeNet
 from rbtc.models.evaluate import clip_similarity
+from rbtc.models.folders import check_tokenizer_folder
 from rbtc.models.judges import load_clip, load_judge, read_card
 from rbtc.models.profiles import Profile
 
@@ -59,6 +60,25 @@ class Jury:
             raise ValueError(f"profile {self.profile.name!r} lists no restricted concepts")
         identity = self.identity("object") or ""
         return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
+    def require(self, *kinds: str) -> None:
+        """Make sure that judges are there, before anything is pruned or drawn for them.
+
+        A folder is looked at and not loaded; a judge that has to be fetched is fetched now.
+
+        Raises:
+            FileNotFoundError: a judge is not there, or cannot be fetched.
+            ValueError: the profile has no such judge, or its judge.json is damaged.
+        """
+        for kind in kinds:
+            if kind in self._judges:
+                continue
+            place = self._place(kind)
+            if not isinstance(place, Path):
+                self.get(kind)
+                continue
+            read_card(place, "clip" if kind == "clip" else "resnet")
+            if kind == "clip":
+                check_tokenizer_folder(place / "tokenizer")
 
     def loaded(self, kind: str) -> bool:
         """Whether the judge of a kind is in memory."""
@@ -111,5 +131,9 @@ class Jury:
         ours = self.profile.evaluation
         places = {"object": ours.classifier, "style": ours.style_classifier, "clip": ours.clip}
         if not places.get(kind):
-            raise ValueError(f"profile {self.profile.name!r} has no judge for {kind!r}")
+            keys = {"object": "classifier", "style": "style_classifier", "clip": "clip"}
+            raise ValueError(
+                f"profile {self.profile.name!r} has no judge for {kind!r}: name its folder as "
+                f"evaluation.{keys.get(kind, kind)} in the profile, or give the lab one"
+            )
         return self.profile.locate(places[kind])

@@ -215,8 +215,8 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[float]:
-            images = self.images(variant, prompts, seeds)
-            return [float(x) for x in clip_similarity(images, prompts, self.jury.get("clip"))]
+            clip, images = self.jury.get("clip"), self.images(variant, prompts, seeds)
+            return [float(x) for x in clip_similarity(images, prompts, clip)]
 
         return np.array(self._judged("similarity", "clip", variant, prompts, seeds, make))
 

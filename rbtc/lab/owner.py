@@ -189,6 +189,29 @@ class Owner:
         settings = {"kind": "obfuscated", "sigma": sigma, "variance": variance, "seed": seed}
         return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
 
+    def settings(
+        self, *, ratio: float | None = None, calls: int | None = None
+    ) -> ConceptPruneConfig:
+        """ConceptPrune's settings on this profile; None takes the profile's own.
+
+        Raises:
+            ValueError: a ratio outside (0, 1], or more calls than a picture has.
+        """
+        ours, steps = self.profile.conceptprune, self.profile.steps
+        calls = ours.calls if calls is None else calls
+        if calls > steps + 1:  # PNDM calls the UNet once more than it has steps
+            raise ValueError(
+                f"calls is {calls}, and a picture has only {steps} steps: unite fewer calls"
+            )
+        return ConceptPruneConfig(
+            ratio=float(ours.ratio if ratio is None else ratio),
+            calls=calls,
+            seed=ours.seed,
+            steps=steps,
+            guidance=self.profile.guidance,
+            batch_size=self.profile.batch_size,
+        )
+
     def _cut(
         self,
         subject: Subject,
@@ -198,18 +221,9 @@ class Owner:
         reference: Reference | None = None,
     ) -> tuple[dict[str, Any], Masks]:
         target, bare = prompt_pairs(self.profile, subject.word, subject.kind, reference)
-        ours = self.profile.conceptprune
-        if ratio is None:
-            nudity = subject.kind == "nudity" and ours.nudity_ratio
-            ratio = ours.nudity_ratio if nudity else ours.ratio
-        settings = ConceptPruneConfig(
-            ratio=float(ratio or 0.0),
-            calls=ours.calls if calls is None else calls,
-            seed=ours.seed,
-            steps=self.profile.steps,
-            guidance=self.profile.guidance,
-            batch_size=self.profile.batch_size,
-        )
+        if ratio is None and subject.kind == "nudity":
+            ratio = self.profile.conceptprune.nudity_ratio
+        settings = self.settings(ratio=ratio, calls=calls)
         config = {
             "kind": "pruned",
             "base": self.pretrained.config,

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rbtc.files import cache_root, write_whole
+from rbtc.files import cache_root, check_writable, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
 
 BLOCK = 8
@@ -64,14 +64,15 @@ class Store:
     thing. Neither loses what the other filed.
 
     Args:
-        root: the folder; None takes ``runs`` under `cache_root`. It is made at the first write.
+        root: the folder; None takes ``runs`` under `cache_root`. It is made when something is first
+            to be computed; a folder that has everything is never written to.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root).expanduser() if root is not None else cache_root() / "runs"
         self.reused: Counter[str] = Counter()
         self.computed: Counter[str] = Counter()
-        self._swept = False
+        self._ready = False
 
     def key(self, config: Mapping[str, Any], code: Sequence[Callable[..., Any]] = ()) -> str:
         """Sha256 (64 hex digits) of a configuration, the functions ``code`` and the libraries."""
@@ -114,7 +115,7 @@ class Store:
         Raises:
             ValueError: lists that are empty or of unequal length, seeds that are no whole numbers,
                 or pictures of the wrong kind.
-            OSError: the store's folder cannot be written.
+            OSError: the store's folder cannot be written; nothing has been made then.
         """
         if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
             raise ValueError(
@@ -130,6 +131,8 @@ class Store:
             have.update(self._read_block(stem, address))
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in have]
         self._count("images", len(set(wanted)) - len(missing), len(missing))
+        if missing:
+            self._prepare()
         with _bar(len(missing), label, progress) as bar:
             for start in range(0, len(missing), batch):
                 part = missing[start : start + batch]
@@ -177,6 +180,7 @@ class Store:
         if found is not None:
             self._count("weights", 1, 0)
             return found, True
+        self._prepare()
         made = {n: t.detach().cpu().contiguous() for n, t in sorted(make().items())}
         # Tensors that share memory cannot be saved; clones never do.
         clones = {name: tensor.clone() for name, tensor in made.items()}
@@ -218,6 +222,7 @@ class Store:
         if found is not None:
             self._count("json", 1, 0)
             return found["value"], True
+        self._prepare()
         value = json.loads(canonical(make()))
         entry = {"config": config, "digest": text_digest(value), "key": key, "value": value}
         text = canonical(entry)
@@ -245,24 +250,27 @@ class Store:
         return self.root / kind / key[:2] / f"{key}.{suffix}"
 
     def _write(self, path: Path, write: Callable[[Path], Any]) -> None:
-        """Write a file whole; before the first one, sweep up after runs that were killed."""
         try:
-            self._sweep()
             write_whole(path, write)
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> OSError:
-        return type(error)(
+    def _unwritable(self, error: BaseException) -> OSError:
+        return OSError(
             f"the store's folder {self.root} cannot be written ({error}): set RBTC_CACHE to a "
             "folder of your own with enough free space, or give the lab another `store`"
         )
 
-    def _sweep(self) -> None:
-        """Remove temporary files that are a day old: their writers are gone."""
-        if self._swept:
+    def _prepare(self) -> None:
+        """Before the first thing is computed: can it be filed? And sweep up after killed runs."""
+        if self._ready:
             return
-        self._swept = True
+        try:
+            check_writable(self.root)
+        except OSError as error:
+            raise self._unwritable(error.__cause__ or error) from error
+        self._ready = True
+        # Temporary files that are a day old: their writers are gone.
         for kind in _KINDS:
             for path in (self.root / kind).glob("*/.*.tmp"):
                 try:
@@ -344,7 +352,6 @@ class Store:
                     with target.open("wb") as stream:
                         np.savez_compressed(stream, **content)
 
-                self._sweep()
                 write_whole(self._block_path(stem, address), write)
         except OSError as error:
             raise self._unwritable(error) from error

@@ -14,6 +14,9 @@ from typing import Any
 
 ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
 
+SINGLE = (".safetensors", ".ckpt", ".pt", ".pth", ".gguf")
+"""What a model in one file is called; of these rbtc reads none."""
+
 WEIGHTED = ("unet", "vae", "text_encoder")
 """The parts of a pipeline that have weights."""
 
@@ -41,7 +44,7 @@ def check_model_folder(folder: Path) -> Path:
     """
     from safetensors import SafetensorError, safe_open
 
-    if folder.suffix == ".safetensors" and not folder.is_dir():
+    if folder.suffix in SINGLE and not folder.is_dir():
         raise ValueError(single_file(folder))
     index = folder / "model_index.json"
     if not index.is_file():
@@ -52,9 +55,17 @@ def check_model_folder(folder: Path) -> Path:
         missing = {*_CLASSES, "scheduler"} - parts.keys()
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{index} is damaged ({error}): {ADVICE}") from error
-    _check_pipeline_class(index, parts.get("_class_name"))
-    if missing:
+    name = parts.get("_class_name")
+    if "text_encoder_2" in parts and (name is None or not str(name).startswith("StableDiffusion")):
+        name = "StableDiffusionXLPipeline"  # older folders do not say
+    _check_pipeline_class(index, name)
+    if missing - {"tokenizer"}:
         raise ValueError(f"{index} names no {sorted(missing)}: this is no Stable Diffusion model")
+    if not any(parts.get("tokenizer") or ()) or not (folder / "tokenizer").is_dir():
+        raise FileNotFoundError(
+            f"the model folder {folder} has no tokenizer: expected a folder `tokenizer` with "
+            f"vocab.json and merges.txt, named in model_index.json; {ADVICE}"
+        )
     for part, entry in parts.items():
         _check_entry(index, part, entry)
     check_no_code(folder)
@@ -69,13 +80,44 @@ def check_model_folder(folder: Path) -> Path:
     return folder
 
 
+# A name in a checkpoint's single file that only one architecture has.
+_MARKS = {
+    "conditioner.embedders.1.": "SDXL",
+    "joint_blocks.": "Stable Diffusion 3",
+    "double_blocks.": "Flux",
+    "cond_stage_model.model.transformer.": "Stable Diffusion 2",
+    "lora_": "a LoRA, which is no whole model",
+}
+
+
 def single_file(name: object) -> str:
-    """What to do with a checkpoint in one file, as an error message."""
+    """What to do with a checkpoint in one file, as an error message.
+
+    A file that is there is looked into: converting one of another architecture is no use.
+    """
+    other = architecture(Path(str(name)))
+    if other:
+        return (
+            f"the model {str(name)!r} is a single file of another architecture ({other}), and rbtc "
+            "attacks Stable Diffusion 1.x: point the profile's `model` at a folder of one"
+        )
     return (
         f"the model {str(name)!r} is a single file, and rbtc reads folders in the layout of "
         "diffusers: convert it once with StableDiffusionPipeline.from_single_file(FILE)"
         ".save_pretrained(FOLDER) and set the profile's `model` to that folder"
     )
+
+
+def architecture(file: Path) -> str:
+    """What a single safetensors file holds, where its names tell that it is not SD 1.x; else ""."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as stream:
+            names = " ".join(stream.keys())
+    except (SafetensorError, OSError):
+        return ""  # not there, or no safetensors: its kind cannot be told
+    return next((kind for mark, kind in _MARKS.items() if mark in names), "")
 
 
 def weight_files(folder: Path) -> list[Path]:

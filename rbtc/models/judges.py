@@ -223,7 +223,7 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
     The latter's weights are fetched and cached by torchvision.
 
     Raises:
-        FileNotFoundError: no such folder, or a file of it is missing.
+        FileNotFoundError: no such folder, a file of it is missing, or the judge cannot be fetched.
         ValueError: the card or the weights are damaged.
     """
     if str(folder) == "resnet50-imagenet1k-v2":
@@ -231,7 +231,15 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
 
         weights = ResNet50_Weights.IMAGENET1K_V2
         names = weights.meta["categories"]
-        return ImageNetJudge(resnet50(weights=weights).to(device), weights.transforms(), names)
+        try:
+            model = resnet50(weights=weights)
+        except (OSError, RuntimeError) as error:  # no network, no space, a wrong checksum
+            raise FileNotFoundError(
+                f"the judge {str(folder)!r} could not be fetched ({error}): run once with a "
+                f"network, put {weights.url.rpartition('/')[2]} into {torch.hub.get_dir()}"
+                "/checkpoints, or set the profile's evaluation.classifier to a folder"
+            ) from error
+        return ImageNetJudge(model.to(device), weights.transforms(), names)
     card = read_card(folder, "resnet")
     model = _fill(build_resnet(len(card["names"]), layers=card["layers"]), folder)
     return ResNetJudge(model.to(device), card)

@@ -20,7 +20,7 @@ from torch import nn
 
 from rbtc.files import data_root
 from rbtc.layers import find_layers
-from rbtc.models.folders import WEIGHTED, check_model_folder, single_file, weight_files
+from rbtc.models.folders import SINGLE, WEIGHTED, check_model_folder, single_file, weight_files
 from rbtc.models.profiles import Profile, load_profile
 
 
@@ -33,7 +33,7 @@ def model_folder(profile: Profile) -> Path:
     """
     place = profile.locate(profile.model)
     if isinstance(place, str):
-        if place.endswith(".safetensors"):
+        if place.endswith(SINGLE):
             raise ValueError(single_file(place))
         from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 

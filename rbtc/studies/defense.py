@@ -214,10 +214,16 @@ def defense_study(
     if wrong := [sigma for sigma in (*sigmas, *variances) if not 0 < sigma < math.inf]:
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
     at_least_one(images=images, preserved=preserved, shown=shown)
+    if not 0 < share <= 1 or not 0 < threshold_sigmas < math.inf:
+        raise ValueError(
+            f"share must lie in (0, 1] and threshold_sigmas be positive, not {share} and "
+            f"{threshold_sigmas}"
+        )
     chosen = subjects(lab, concepts)
     wide = chosen if preserved_for is None else [lab.subject(name) for name in preserved_for]
     if others := [subject.label for subject in wide if subject not in chosen]:
         raise ValueError(f"preserved_for holds {others}, which are not among {list(concepts)}")
+    lab.jury.require("object")
     levels = sorted({*map(float, sigmas), *map(standard_deviation, variances)})
     frames, guesses, grid = [], [], {}
     for subject in chosen:

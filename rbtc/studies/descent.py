@@ -54,12 +54,13 @@ def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int
     """
     if iterations < 2:
         raise ValueError(f"iterations is {iterations}, expected at least 2")
+    names = [short_name(name) for name in lab.pretrained.weights]
+    layer = layer or ("mid" if "mid" in names else names[0])
+    if layer not in names:
+        raise ValueError(f"there is no layer {layer!r}; there are {', '.join(names)}")
     weights = {
         short_name(name): weight for name, weight in lab.owner.pruned(concept).weights.items()
     }
-    layer = layer or ("mid" if "mid" in weights else next(iter(weights)))
-    if layer not in weights:
-        raise ValueError(f"there is no layer {layer!r}; there are {', '.join(weights)}")
     weight = weights[layer].detach().cpu().double()
     missing = weight == 0
     z = column_means(weight).dense(weight)

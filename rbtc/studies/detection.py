@@ -205,6 +205,10 @@ def detection_study(
         alphas: shares of modified weights on the surface; None takes 0.5 % to 30 %.
         noises: noise levels on the surface; None spans `sigmas`.
     """
+    if wrong := [x for x in (*sigmas, w_over_sigma, threshold_sigmas) if not 0 < x < math.inf]:
+        raise ValueError(f"noise levels and half-widths must be positive, finite numbers: {wrong}")
+    if not sigmas or not 0 < share <= 1:
+        raise ValueError(f"expected noise levels and a share in (0, 1], not {sigmas} and {share}")
     [subject] = subjects(lab, [concept])
     masks, base = lab.owner.masks(subject), lab.owner.pruned(subject)
     alpha = lab.density(subject)

@@ -210,6 +210,7 @@ def ablation_study(
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
     swept = subjects(lab, sweep) if sweep else chosen
+    lab.jury.require("object")
     frames, shown = [], {}
     for subject in dict.fromkeys([*chosen, *swept]):
         tabled = subject in chosen

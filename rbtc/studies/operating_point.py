@@ -29,11 +29,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rbtc import command
+from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Reference, Subject, vocabulary
 from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
 from rbtc.studies.common import at_least_one, judged, subjects
+from rbtc.topk import check_keep
 
 RATIOS = (0.02, 0.05, 0.08, 0.1, 0.15)
 
@@ -124,6 +126,11 @@ def pruning_sweep(
     """
     if len(concepts) < 2:
         raise ValueError(f"a sweep needs at least two concepts, got {list(concepts)}")
+    at_least_one(images=images, other_images=other_images)
+    for ratio in ratios:  # refused now, and not when their turn comes
+        for n in calls:
+            lab.owner.settings(ratio=ratio, calls=n)
+    lab.jury.require("object")
     rows = [
         {"ratio": 0.0, "calls": 0, "reference": "", "concept": concept, "density": 0.0}
         | kept(lab, lab.pretrained, concept, concepts, images, other_images)
@@ -210,6 +217,10 @@ def keep_sweep(
     Returns:
         One row per K and concept: keep_ratio, concept, hits and n, sign_accuracy.
     """
+    at_least_one(images=images, other_images=other_images)
+    for k in keep_ratios:
+        check_keep(k)
+    lab.jury.require("object")
     pruning = {"ratio": ratio, "calls": calls, "reference": reference}
     rows = []
     for concept in tqdm(concepts, desc="attacks", disable=not lab.progress):
@@ -246,6 +257,9 @@ def class_sweep(
         ("pretrained", "pruned, 0.1", "revived, 0.1"), ratio and density.
     """
     at_least_one(images=images)
+    for ratio in ratios:
+        lab.owner.settings(ratio=ratio)
+    lab.jury.require("object")
     frames = []
     for subject in subjects(lab, concepts):
 
@@ -277,6 +291,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
     parser.add_argument("--folder", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
+    check_writable(options.folder)
     lab = Lab(options.profile)
     concepts = held_out_concepts(lab, options.concepts)
     counts = {"images": options.images, "other_images": options.other_images}

@@ -108,6 +108,7 @@ def overview(
     """
     at_least_one(images=images, other_images=other_images, pictures=pictures)
     chosen = subjects(lab, concepts)
+    lab.jury.require("object")
     frames, shown = [], {}
     for subject in chosen:
         variants = {

@@ -145,6 +145,7 @@ def sign_study(
     """
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
+    lab.jury.require("object")
     frames, cosines, shown = [], [], {}
     for subject in chosen:
         masks = lab.owner.masks(subject)

@@ -20,6 +20,7 @@ from rbtc.report.tables import Row
 from rbtc.sign_accuracy import alignment_matrix, top_rest_accuracy
 from rbtc.stats import Difference, Proportion, paired_means
 from rbtc.studies.common import Pictures, at_least_one, subjects
+from rbtc.topk import check_keep
 
 SERIES = {"top K": "Top-K", "rest": "Rest"}
 """The two parts of the estimates, and what the columns of the paper's Table 6 call them."""
@@ -143,6 +144,8 @@ def alignment_study(
         seed: first seed of the pictures.
     """
     at_least_one(images=images, groups=groups)
+    for k in (*ratios, *shown):
+        check_keep(k)
     chosen = subjects(lab, concepts)
     original = lab.pretrained.weights
     recovered: dict[str, Completion] = {}

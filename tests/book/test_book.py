@@ -458,3 +458,53 @@ def test_durations():
     assert stamp.duration(3.21) == "3.2 s"
     assert stamp.duration(75.2) == "1 min 15 s"
     assert stamp.duration(7300) == "2 h 1 min"
+
+
+COLD = CHAPTER.replace(
+    "print(concepts, images)",
+    """import os, pathlib
+left = pathlib.Path(os.environ["RBTC_CACHE"]) / "left"
+print("found", left.exists(), os.environ["RBTC_CACHE"])
+left.touch()""",
+)
+
+
+def test_a_cold_run_has_one_empty_store_for_all_pages_and_says_so(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    monkeypatch.setenv("RBTC_CACHE", str(own))
+    made = make_book(tmp_path / "a", one=COLD, two=COLD)
+    assert runner.main(["run", "--cold", "--root", str(made.root)]) == 0
+    pages = [nbformat.read(made.page(name), as_version=4) for name in ("one", "two")]
+    said = [
+        next(o.text.split() for c in page.cells for o in c.get("outputs", ()) if "text" in o)
+        for page in pages
+    ]
+    assert [words[1] for words in said] == ["False", "True"]  # the pages of a run share it
+    assert said[0][2] == said[1][2] and not Path(said[0][2]).exists() and not own.exists()
+    assert all(page.metadata["rbtc"]["cold"] for page in pages)
+    assert pages[0].metadata["rbtc"]["command"].endswith("run one --cold")
+    assert "empty when the run began" in json.dumps(pages[0])
+    assert os.environ["RBTC_CACHE"] == str(own)
+
+
+def test_the_readme_tells_cold_minutes_from_warm_ones(tmp_path):
+    from rbtc.book.readme import minutes_table, temperature
+
+    def page(name, **facts):
+        notebook = nbformat.v4.new_notebook()
+        notebook.metadata["rbtc"] = {"wall_seconds": 90.0, **facts}
+        path = tmp_path / "book" / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+
+    with pytest.raises(FileNotFoundError, match="no executed page"):
+        temperature(tmp_path)
+    page("00_a", cold=True)
+    assert "began with an empty store" in temperature(tmp_path)
+    page("01_b", cold=False)
+    page("02_c")  # of the time before
+    assert "The pages marked warm may have read" in temperature(tmp_path)
+    table = minutes_table(tmp_path).splitlines()
+    assert [line.split("|")[3].strip() for line in table[2:5]] == ["cold", "warm", "warm"]
+    page("00_a")
+    assert "The committed pages may have read" in temperature(tmp_path)

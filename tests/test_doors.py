@@ -1,0 +1,316 @@
+"""What is wrong is said before anything is computed: at the door of a study, a store, a command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+import subprocess
+import sys
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from stubs import PROFILE, Judge
+
+from rbtc.emoji import sets
+from rbtc.files import check_writable
+from rbtc.lab import Lab
+from rbtc.models import folders
+from rbtc.models.judges import build_resnet, load_judge, save_judge
+from rbtc.revive import revive
+from rbtc.studies.defense import defense_study
+from rbtc.studies.descent import descent
+from rbtc.studies.detection import detection_study
+from rbtc.studies.nms_ablations import ablation_study
+from rbtc.studies.operating_point import class_sweep, keep_sweep, pruning_sweep
+from rbtc.studies.overview import overview
+from rbtc.studies.sign_vs_magnitude import sign_study
+from rbtc.studies.topk_alignment import alignment_study
+
+ROOT = Path(__file__).parents[1]
+PRUNING = {"ratio": 0.2, "calls": 2, "reference": "scene"}
+COUNTS = {"images": 1, "other_images": 1}
+
+
+def idle(lab: Lab) -> Lab:
+    """The lab, without anything that could work: whoever prunes, completes or draws fails."""
+
+    def work(*_, **__):
+        raise AssertionError("work was begun")
+
+    lab.store.images = lab.store.weights = lab.store.json = work
+    return lab
+
+
+@pytest.fixture
+def closed(pipeline, tmp_path):
+    return idle(Lab(PROFILE, pipeline=pipeline, store=tmp_path, progress=False, classifier=Judge()))
+
+
+# ---- options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda lab: overview(lab, ["church"], 0), "images must be a whole number"),
+        (lambda lab: sign_study(lab, ["church"], 1, pictures=0), "pictures must be"),
+        (
+            lambda lab: ablation_study(lab, ["church"], 1, keep_ratios=[2]),
+            r"K must lie in \(0, 1\]",
+        ),
+        (lambda lab: ablation_study(lab, ["church"], 1, strategies=["x"]), "unknown strategies"),
+        (lambda lab: alignment_study(lab, ["church"], ratios=[2]), "keep_ratio is 2"),
+        (lambda lab: alignment_study(lab, ["church"], shown=[0.0]), "keep_ratio is 0"),
+        (lambda lab: defense_study(lab, ["church"], sigmas=[0.0], attack_sigmas=[]), "noise level"),
+        (lambda lab: defense_study(lab, ["church"], share=0), r"share must lie in \(0, 1\]"),
+        (lambda lab: detection_study(lab, "church", sigmas=[0.0]), "positive, finite"),
+        (lambda lab: detection_study(lab, "church", share=2.0), r"a share in \(0, 1\]"),
+        (lambda lab: descent(lab, "church", layer="attic"), "there is no layer 'attic'"),
+        (lambda lab: pruning_sweep(lab, ["church", "bus"], images=0, other_images=1), "images"),
+        (lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, calls=[9]), "only 2 steps"),
+        (lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, ratios=[2.0]), "ratio must"),
+        (
+            lambda lab: keep_sweep(lab, ["church"], **COUNTS, **PRUNING, keep_ratios=[2]),
+            "keep_ratio is 2",
+        ),
+        (lambda lab: class_sweep(lab, ["church"], 1, ratios=[0.1, 0.0]), "ratio must"),
+        (lambda lab: lab.owner.pruned("church", calls=9), "calls is 9.* only 2 steps"),
+        (lambda lab: lab.owner.pruned("church", ratio=0.0), "ratio must lie in"),
+    ],
+)
+def test_wrong_options_are_refused_at_the_door(closed, ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask(closed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep_ratio": 2}, "keep_ratio is 2"),
+        ({"per": "house"}, "per is 'house'"),
+        ({"strategy": "loudest"}, "strategy is 'loudest'"),
+        ({"strategy": "completed", "released": True}, "released belongs to"),
+    ],
+)
+def test_an_attack_is_refused_before_its_completion(closed, options, message, monkeypatch):
+    weights = {"a": torch.tensor([[1.0, 0.0], [2.0, 3.0], [1.0, -1.0]])}
+    monkeypatch.setattr("rbtc.revive.complete_all", lambda *_, **__: pytest.fail("completed"))
+    with pytest.raises(ValueError, match=message):
+        revive(weights, **options)
+    with pytest.raises(ValueError, match=message):
+        closed.attacker.attack(closed.owner.custom("cut", weights), **options)
+
+
+def test_a_scheduler_may_call_once_more(closed):
+    assert closed.owner.settings(calls=3).calls == 3
+    with pytest.raises(ValueError, match="calls is 4, and a picture has only 2 steps"):
+        closed.owner.settings(calls=4)
+
+
+# ---- judges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda lab: overview(lab, ["church"], 1),
+        lambda lab: sign_study(lab, ["church"], 1),
+        lambda lab: ablation_study(lab, ["church"], 1),
+        lambda lab: defense_study(lab, ["church"]),
+        lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, calls=[2]),
+        lambda lab: keep_sweep(lab, ["church"], **COUNTS, **PRUNING),
+        lambda lab: class_sweep(lab, ["church"], 1),
+    ],
+)
+def test_a_study_misses_its_judge_before_it_prunes(pipeline, tmp_path, ask):
+    evaluation = dataclasses.replace(PROFILE.evaluation, classifier="models/no-such-judge")
+    profile = dataclasses.replace(PROFILE, evaluation=evaluation)
+    lab = idle(Lab(profile, pipeline=pipeline, store=tmp_path, progress=False))
+    with pytest.raises(FileNotFoundError, match=r"no-such-judge does not exist: expected judge"):
+        ask(lab)
+
+
+def jury(pipeline, tmp_path, **places):
+    profile = dataclasses.replace(
+        PROFILE, evaluation=dataclasses.replace(PROFILE.evaluation, **places)
+    )
+    return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).jury
+
+
+def test_a_judge_is_required_without_being_loaded(pipeline, tmp_path):
+    card = {"kind": "resnet", "names": ["a", "b"], "layers": [1, 1, 1, 1]}
+    save_judge(build_resnet(2), card, tmp_path / "judge")
+    there = jury(pipeline, tmp_path, style_classifier=str(tmp_path / "judge"))
+    there.require("style", "style")
+    assert not there.loaded("style")
+    given = Lab(PROFILE, pipeline=pipeline, store=tmp_path / "store", classifier=Judge())
+    given.jury.require("object")
+
+
+def test_a_style_judge_or_clip_that_is_not_there_is_named(pipeline, tmp_path):
+    none = jury(pipeline, tmp_path, style_classifier="", clip="")
+    with pytest.raises(ValueError, match=r"no judge for 'style': .* evaluation\.style_classifier"):
+        none.require("style")
+    with pytest.raises(ValueError, match=r"no judge for 'clip': .* evaluation\.clip"):
+        none.require("clip")
+    gone = jury(pipeline, tmp_path, style_classifier="models/gone", clip="models/gone")
+    for kind in ("style", "clip"):
+        with pytest.raises(FileNotFoundError, match="gone does not exist"):
+            gone.require(kind)
+
+
+def test_a_clip_without_a_tokenizer_is_not_there(pipeline, tmp_path):
+    save_judge(build_resnet(2), {"kind": "clip", "model": {}}, tmp_path / "clip")
+    with pytest.raises(FileNotFoundError, match="holds no tokenizer"):
+        jury(pipeline, tmp_path, clip=str(tmp_path / "clip")).require("clip")
+
+
+def test_similarity_misses_its_clip_before_it_draws(pipeline, tmp_path):
+    profile = dataclasses.replace(
+        PROFILE, evaluation=dataclasses.replace(PROFILE.evaluation, clip="models/gone")
+    )
+    lab = idle(Lab(profile, pipeline=pipeline, store=tmp_path, progress=False))
+    with pytest.raises(FileNotFoundError, match="gone"):
+        lab.measure.similarity(lab.pretrained, "a church", [0])
+
+
+def test_a_judge_that_cannot_be_fetched_says_so(pipeline, tmp_path, monkeypatch):
+    def offline(**_):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.models.resnet50", offline)
+    name = "resnet50-imagenet1k-v2"
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched .*no route.*resnet50-.*pth"):
+        load_judge(name)
+    with pytest.raises(FileNotFoundError, match="could not be fetched"):
+        jury(pipeline, tmp_path, classifier=name).require("object")
+
+
+# ---- folders -------------------------------------------------------------------------------------
+
+
+def test_a_store_is_tried_before_anything_is_computed(tmp_path):
+    from rbtc.lab.store import Store
+
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "runs")
+    config = {"kind": "test"}
+    for ask in (
+        lambda: store.images(config, ["a"], [1], lambda *_: pytest.fail("drawn"), 1),
+        lambda: store.weights(config, lambda: pytest.fail("computed")),
+        lambda: store.json(config, lambda: pytest.fail("computed")),
+    ):
+        with pytest.raises(OSError, match=r"cannot be written .*: set RBTC_CACHE"):
+            ask()
+
+
+def test_a_store_that_has_everything_may_be_read_only(tmp_path, monkeypatch):
+    from rbtc.lab import store as module
+
+    module.Store(tmp_path).json({"kind": "test"}, lambda: 1)
+    monkeypatch.setattr(module, "check_writable", lambda folder: pytest.fail("tried to write"))
+    assert module.Store(tmp_path).json({"kind": "test"}, lambda: pytest.fail("made"))[0] == 1
+
+
+def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
+    assert check_writable(tmp_path / "new" / "folder").is_dir()
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"the folder .*file/results cannot be written"):
+        check_writable(tmp_path / "file" / "results")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rbtc.studies.operating_point", "--folder", "{file}/results"],
+        ["rbtc.studies.operating_point", "--images", "0", "--folder", "{folder}"],
+        ["rbtc.studies.operating_point", "--concepts", "1", "--folder", "{folder}"],
+        ["rbtc.emoji.report", "--folder", "{file}/results"],
+        ["rbtc.emoji.report", "--images", "0"],
+    ],
+)
+def test_commands_refuse_before_work_in_one_line(words, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    words = [word.format(file=tmp_path / "file", folder=tmp_path) for word in words]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "RBTC_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "cache").exists()
+
+
+# ---- npm -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'npm error code ENOTFOUND' >&2\necho 'npm error more' >&2\nexit 1", "ENOTFOUND"),
+        ("exit 7", "status 7 .9 of 9 files did not arrive"),
+        ("exit 0", "status 0 .9 of 9 files did not arrive"),
+    ],
+)
+def test_an_npm_that_fails_is_one_line(tmp_path, monkeypatch, script, message):
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f"#!/bin/sh\n{script}\n")
+    npm.chmod(npm.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(npm.parent))
+    with pytest.raises(ValueError, match=message) as caught:
+        sets.fetch(tmp_path / "sets")
+    assert "\n" not in str(caught.value) and "check the network" in str(caught.value)
+
+
+# ---- models of another kind ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        ("conditioner.embedders.1.model.ln_final.weight", "SDXL"),
+        ("model.diffusion_model.joint_blocks.0.x", "Stable Diffusion 3"),
+        ("double_blocks.0.img_mod.lin.weight", "Flux"),
+        ("cond_stage_model.model.transformer.x", "Stable Diffusion 2"),
+        ("lora_unet_mid.weight", "LoRA"),
+    ],
+)
+def test_a_single_file_of_another_architecture_is_named(tmp_path, tensor, kind):
+    file = tmp_path / "model.safetensors"
+    save_file({tensor: torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=f"another architecture .*{kind}"):
+        folders.check_model_folder(file)
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.safetensors"])
+def test_a_single_file_is_named_whatever_its_ending(tmp_path, name):
+    (tmp_path / name).write_bytes(b"something")
+    with pytest.raises(ValueError, match=r"is a single file.*from_single_file"):
+        folders.check_model_folder(tmp_path / name)
+
+
+def test_an_sdxl_folder_that_does_not_say_so_is_named(tiny_pipeline_folder, tmp_path):
+    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
+    index |= {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
+    del index["_class_name"]
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="SDXL"):
+        folders.check_model_folder(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [..., [None, None], None])
+def test_a_folder_without_a_tokenizer_is_named(tiny_pipeline_folder, tmp_path, entry):
+    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
+    index = {k: v for k, v in index.items() if k != "tokenizer"}
+    index |= {} if entry is ... else {"tokenizer": entry}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(FileNotFoundError, match="has no tokenizer: expected a folder"):
+        folders.check_model_folder(tmp_path)
