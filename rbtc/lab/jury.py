@@ -60,6 +60,7 @@ class Jury:
             raise ValueError(f"profile {self.profile.name!r} lists no restricted concepts")
         identity = self.identity("object") or ""
         return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
+
     def require(self, *kinds: str) -> None:
         """Make sure that judges are there, before anything is pruned or drawn for them.
 
