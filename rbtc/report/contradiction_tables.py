@@ -111,4 +111,5 @@ def misfit_figure() -> Figure:
         sns.stripplot(frame, x="gap", y="kind", hue="kind", legend=False, jitter=0.2, size=5,
                       alpha=0.8, ax=ax)  # fmt: skip
         ax.set(xlabel="printed minus expected accuracy", ylabel="")
+        ax.xaxis.set_major_locator(plt.MultipleLocator(0.01))
     return figure

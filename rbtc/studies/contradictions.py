@@ -80,7 +80,7 @@ def noise_readings(folder: Path) -> Check:
     """What the smallest level does, read as a standard deviation and as a variance."""
     numbers = {}
     for reading, name in (("sigma", "05_table_12"), ("variance", "05_table_12_variance")):
-        one = value(_read(folder, name), f"row={reading} 1e-6; column=all *", "change")
+        one = value(_read(folder, name), _everyone(f"{reading} 1e-6"), "change")
         words = "standard deviation" if reading == "sigma" else reading
         numbers[f"1e-6 as {words} changes the erased class by"] = f"{one.value:+.2f}"
     # Both may leave the pictures as they were; then the model cannot tell the readings apart.
@@ -93,7 +93,7 @@ def visible_noise(folder: Path) -> Check:
     after, numbers = {}, {}
     for attacker in ("budget", "threshold"):
         own = lines(guesses, f"attacker={attacker}; sigma=1e-6")
-        after[attacker] = value(attacks, f"row={attacker}, 1e-6; column=all *", "ours")
+        after[attacker] = value(attacks, _everyone(f"{attacker}, 1e-6"), "ours")
         numbers[f"{attacker}: cut places found, accuracy after"] = (
             f"{own['recall'].mean():.2f}, {after[attacker].value:.2f}"
         )
@@ -278,6 +278,11 @@ def _checked(one: Contradiction, lab: Lab, concept: Subject, folder: Path) -> Co
             missing.append(str(error.args[0]))
     return Contradiction(one.key, one.where, one.issue, one.reading, one.confidence, one.checks,
                          one.claims, one.page, tuple(made), "; ".join(missing))  # fmt: skip
+
+
+def _everyone(setting: str) -> str:
+    """The line of all classes at a setting, whichever of the two stands down."""
+    return f"row=all *|{setting}; column=all *|{setting}"
 
 
 def _read(folder: Path, name: str) -> pd.DataFrame:
