@@ -63,7 +63,8 @@ seed = 0
 # - **Share:** of every matrix the share that ConceptPrune cuts of all of them for the same concept
 #   (up to rounding). So the three methods differ only in *which* weights of a matrix they cut. The
 #   weights are set to zero and nothing is retrained. Both released codes rank all weights together
-#   instead; that is the section *Ranked together* below.
+#   instead; that is the section *Ranked together* below. We chose this after seeing that at this
+#   share the joint ranking empties single matrices and takes the other classes with it.
 # - **Forget set:** pictures that the pretrained model itself draws from ConceptPrune's target
 #   prompts, kept as latents. They are generated, not real, and their seeds are none of those that
 #   are judged below.
