@@ -95,7 +95,7 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
         )
     lines = {}
     for name, rows in scores.groupby("variant", sort=False):
-        pruned = rows[at & (rows["model"] == "pruned")]
+        pruned = rows[(rows["ratio"] == ratio) & (rows["model"] == "pruned")]
         lines[name] = {
             "pictures": int(rows["pictures"].iloc[0]),
             "activation sparsity": float(rows["activation_sparsity"].iloc[0]),
