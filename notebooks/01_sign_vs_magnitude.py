@@ -75,7 +75,7 @@ study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, dr
 # seeds that were counted.
 
 # %%
-plates.picture_grid(study.pictures)
+plates.picture_grid(study.pictures, cell_width=1.1)
 
 # %% [markdown]
 # ## The paper's Fig. 2, with numbers

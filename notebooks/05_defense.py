@@ -109,7 +109,7 @@ study = defense_study(
 # weights to complete anything from.
 
 # %%
-plates.picture_grid(study.images)
+plates.picture_grid(study.images, cell_width=0.8)
 
 # %% [markdown]
 # ## Does the noise bring the concept back, or hurt the others?
