@@ -47,7 +47,7 @@ def test_our_own_faults_keep_their_traceback():
         ["rbtc.book", "run", "no_such_chapter"],
         ["rbtc.emoji.report", "--profile", "maxi"],
         ["rbtc.emoji.train", "pack", "--run", "nowhere"],
-        ["rbtc.emoji.card"],
+        ["rbtc.emoji.variants", "A=nowhere"],
         ["rbtc.studies.operating_point", "--profile", "maxi"],
     ],
 )
