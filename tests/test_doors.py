@@ -73,7 +73,10 @@ def closed(pipeline, tmp_path):
         (lambda lab: descent(lab, "church", layer="attic"), "there is no layer 'attic'"),
         (lambda lab: pruning_sweep(lab, ["church", "bus"], images=0, other_images=1), "images"),
         (lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, calls=[9]), "only 2 steps"),
-        (lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, ratios=[2.0]), "ratio must"),
+        (
+            lambda lab: pruning_sweep(lab, ["church", "bus"], **COUNTS, calls=[2], ratios=[2.0]),
+            "ratio must",
+        ),
         (
             lambda lab: keep_sweep(lab, ["church"], **COUNTS, **PRUNING, keep_ratios=[2]),
             "keep_ratio is 2",

@@ -91,7 +91,12 @@ def test_good_page(finished, capsys):
     assert facts["parameters"] == {
         "profile": "mini", "concepts": ["star", "bus"], "images": 3, "seed": 0, "ratio": 0.5,
     }  # fmt: skip
-    assert facts["mode"] == "quick" and facts["wall_seconds"] > 0 and len(facts["date"]) == 10
+    assert (
+        facts["mode"] == "quick"
+        and facts["cold"] is False
+        and facts["wall_seconds"] > 0
+        and len(facts["date"]) == 10
+    )
     text = json.dumps(notebook)
     assert "['star', 'bus'] 3" in text
     assert "python -m rbtc.book run good -p concepts" in text and "reused 1 of 2" in text
@@ -460,31 +465,32 @@ def test_durations():
     assert stamp.duration(7300) == "2 h 1 min"
 
 
-COLD = CHAPTER.replace(
-    "print(concepts, images)",
-    """import os, pathlib
-left = pathlib.Path(os.environ["RBTC_CACHE"]) / "left"
-print("found", left.exists(), os.environ["RBTC_CACHE"])
-left.touch()""",
-)
-
-
 def test_a_cold_run_has_one_empty_store_for_all_pages_and_says_so(tmp_path, monkeypatch):
-    own = tmp_path / "own"
-    monkeypatch.setenv("RBTC_CACHE", str(own))
-    made = make_book(tmp_path / "a", one=COLD, two=COLD)
+    monkeypatch.setenv("RBTC_CACHE", str(tmp_path / "own"))
+    made = make_book(tmp_path / "a", one=CHAPTER, two=CHAPTER)
+    seen = []
+
+    def execute(book, plan):
+        store = Path(os.environ["RBTC_CACHE"])
+        seen.append((store, sorted(path.name for path in store.iterdir()), plan))
+        (store / plan.name).touch()
+
+    monkeypatch.setattr(runner, "execute", execute)
     assert runner.main(["run", "--cold", "--root", str(made.root)]) == 0
-    pages = [nbformat.read(made.page(name), as_version=4) for name in ("one", "two")]
-    said = [
-        next(o.text.split() for c in page.cells for o in c.get("outputs", ()) if "text" in o)
-        for page in pages
-    ]
-    assert [words[1] for words in said] == ["False", "True"]  # the pages of a run share it
-    assert said[0][2] == said[1][2] and not Path(said[0][2]).exists() and not own.exists()
-    assert all(page.metadata["rbtc"]["cold"] for page in pages)
-    assert pages[0].metadata["rbtc"]["command"].endswith("run one --cold")
-    assert "empty when the run began" in json.dumps(pages[0])
-    assert os.environ["RBTC_CACHE"] == str(own)
+    (first, before, plan), (second, then, _) = seen
+    assert first == second != tmp_path / "own" and (before, then) == ([], ["one"])
+    assert plan.cold and plan.command.endswith("run one --cold")
+    assert not first.exists() and os.environ["RBTC_CACHE"] == str(tmp_path / "own")
+    monkeypatch.setattr(runner, "execute", lambda book, plan: seen.append(plan.cold))
+    assert runner.main(["run", "one", "--root", str(made.root)]) == 0
+    assert seen[-1] is False
+
+
+def test_the_stamp_says_that_a_run_was_cold(monkeypatch):
+    monkeypatch.setenv(stamp.COLD, "1")
+    assert stamp.stamp(None, {}).table().loc["store", "stamp"] == "empty when the run began"
+    monkeypatch.setenv(stamp.COLD, "0")
+    assert "store" not in stamp.stamp(None, {}).table().index
 
 
 def test_the_readme_tells_cold_minutes_from_warm_ones(tmp_path):
