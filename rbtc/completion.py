@@ -59,14 +59,6 @@ class Completion:
         filled[self.missing.to(weight.device)] = self.values.to(weight)
         return filled
 
-    def scatter(self, fill: float = 0.0) -> Tensor:
-        """Return the values in place, (rows, columns), and `fill` at the observed entries."""
-        full = torch.full(
-            self.missing.shape, fill, dtype=self.values.dtype, device=self.values.device
-        )
-        full[self.missing] = self.values
-        return full
-
 
 def complete(
     weight: Tensor,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from rbtc.layers import Masks, Weights, check_same_layers
 from rbtc.magnitudes import _draw, _filled, _magnitude, _sign_of
@@ -24,24 +23,6 @@ _IDEAL_MODES = (
     "pretrained_sign_neuron_max",
     "pretrained_sign_neuron_average",
 )
-
-
-def random_signs(weights: Weights, missing: Masks, seed: int = 2021) -> dict[str, Tensor]:
-    """Draw signs at the missing entries as App. A does: sign(g), g ~ N(mean, std^2) of the row.
-
-    Returns (rows, columns) int8 in {-1, 0, 1} per layer, sorted by name, 0 where nothing is
-    missing. The draws are those of "neuron_sample" with the same seed.
-    """
-    check_same_layers(weights, missing)
-    generator = torch.Generator().manual_seed(seed)
-    result = {}
-    for name in sorted(weights):
-        mask = missing[name].to(weights[name].device)
-        full = torch.zeros(mask.shape, dtype=torch.int8, device=mask.device)
-        if mask.any():
-            full[mask] = _sign_of(_draw(weights[name].detach(), mask, generator)).to(torch.int8)
-        result[name] = full
-    return result
 
 
 def idealised(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rbtc.completion import Completion
-from rbtc.idealised import _IDEAL_MODES, idealised, random_signs
+from rbtc.idealised import _IDEAL_MODES, idealised
 from rbtc.magnitudes import _STRATEGIES, assign_magnitudes, row_statistics
 
 
@@ -149,20 +149,28 @@ def test_layers_without_missing_weights_pass_through():
     assert torch.equal(
         idealised(weights, weights, missing, mode=_IDEAL_MODES[0])["x"], weights["x"]
     )
-    assert not random_signs(weights, missing)["x"].any()
+
+
+def drawn_signs(original, weights, missing, seed=2021):
+    """The signs that App. A draws at the missing entries, 0 elsewhere."""
+    filled = idealised(
+        original, weights, missing, mode="pretrained_magnitude_random_sign", seed=seed
+    )
+    return {name: (filled[name].sign() * missing[name]).to(torch.int8) for name in filled}
 
 
 def test_random_signs_are_a_fair_coin_at_missing_places():
-    _, missing, weights, _ = pruned(rows=40, columns=200)
-    signs = random_signs(weights, missing, 5)
+    original, missing, weights, _ = pruned(rows=40, columns=200)
+    signs = drawn_signs(original, weights, missing, 5)
     for name in "ab":
         drawn = signs[name][missing[name]]
-        assert signs[name].dtype == torch.int8 and not signs[name][~missing[name]].any()
         assert (drawn != 0).all()
         assert abs(float(drawn.double().mean())) < 4 / len(drawn) ** 0.5 + 0.1
-    assert not torch.equal(signs["a"], random_signs(weights, missing, 6)["a"])
+    assert not torch.equal(signs["a"], drawn_signs(original, weights, missing, 6)["a"])
     biased = {name: weight.abs() + 10 * (weight != 0) for name, weight in weights.items()}
-    assert (random_signs(biased, missing)["a"][missing["a"]] == 1).all()  # follows the neuron
+    assert (
+        drawn_signs(original, biased, missing)["a"][missing["a"]] == 1
+    ).all()  # follows the neuron
 
 
 @pytest.mark.parametrize("mode", _IDEAL_MODES)
@@ -187,14 +195,12 @@ def test_idealised_halves_of_the_truth(mode):
 
 def test_idealised_modes_share_their_draws():
     original, missing, weights, _ = pruned()
-    signs = random_signs(weights, missing, 2021)
-    flipped = idealised(original, weights, missing, mode="pretrained_magnitude_random_sign")
+    signs = drawn_signs(original, weights, missing)
     sampled = idealised(original, weights, missing, mode="pretrained_sign_random_magnitude")
     expected = assign_magnitudes(weights, signs, missing, strategy="neuron_sample")
     margin = idealised(original, weights, missing, mode="pretrained_sign_neuron_max", released=True)
     for name in "ab":
         mask = missing[name]
-        assert torch.equal(flipped[name].sign()[mask], signs[name].float()[mask])
         assert torch.equal(sampled[name].abs()[mask], expected[name].abs()[mask])
         assert (margin[name].abs() >= sampled[name].abs())[mask].all()
 

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from rbtc import layers
@@ -29,7 +28,7 @@ from rbtc.lab.variant import Variant
 from rbtc.models.pipelines import default_device
 from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.prompts import Kind, Subject, other_subjects, subject_of
-from rbtc.sign_accuracy import SignAccuracy, count_signs, sign_accuracy_by_layer
+from rbtc.sign_accuracy import SignAccuracy, count_signs
 from rbtc.stats import Proportion
 
 if TYPE_CHECKING:
@@ -174,18 +173,6 @@ class Lab:
         counts = count_signs(found, self.pretrained.weights).values()
         pooled = sum(counts, SignAccuracy(0, 0))
         return Proportion(pooled.correct, pooled.n)
-
-    def layer_frame(self, concept: str | Subject, **options: Any) -> pd.DataFrame:
-        """One row per layer: shape, density, sign accuracy, iterations of the completion."""
-        pruning, _ = _split(options)
-        found = self.completions(concept, **options)
-        signs = sign_accuracy_by_layer(found, self.pretrained.weights)
-        signs = signs.drop(columns="short").assign(
-            iterations=[found[name].iterations for name in signs["name"]],
-            converged=[found[name].converged for name in signs["name"]],
-        )
-        table = layers.layer_table(self.owner.pruned(concept, **pruning).weights)
-        return table.merge(signs, on="name", how="left")
 
     # ---- what happened ------------------------------------------------------------------------
 

@@ -34,41 +34,19 @@ def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return generators
 
 
-def _draw(generators: Sequence[torch.Generator], shape: Sequence[int]) -> torch.Tensor:
-    # One draw per picture, in float32: batch and model dtype have no say in the numbers.
-    return torch.stack([torch.randn(tuple(shape), generator=each) for each in generators])
+def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> torch.Tensor:
+    """Standard normal start noise, one independent stream per generator.
 
-
-def start_noise(
-    seeds: Sequence[int],
-    shape: Sequence[int],
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> torch.Tensor:
-    """Standard normal start noise, one independent stream per seed.
-
-    The numbers are drawn in float32 on the CPU and then cast and moved, so a seed means the same
-    noise for every batch size, dtype and device.
+    One draw per picture, in float32 on the CPU: batch, dtype and device have no say in the numbers.
 
     Args:
-        seeds: n whole numbers; equal seeds give equal noise.
-        shape: Shape of one latent, (channels, height, width).
-        dtype: Floating dtype of the result.
-        device: Device of the result.
+        generators: n generators, see `seeded_generators`; they are read on from where they are.
+        shape: shape of one latent, (channels, height, width).
 
     Returns:
-        Noise of shape (n, channels, height, width).
-
-    Raises:
-        ValueError: For no seeds, a seed that is not a whole number, or a shape that is not three
-            positive sizes.
+        (n, channels, height, width) float32.
     """
-    shape = tuple(shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape must be (channels, height, width), all positive, not {shape}")
-    if len(seeds) == 0:
-        raise ValueError("no seeds were given: give one seed per picture")
-    return _draw(seeded_generators(seeds), shape).to(device=device, dtype=dtype)  # (n, c, h, w)
+    return torch.stack([torch.randn(tuple(shape), generator=each) for each in generators])
 
 
 def latent_shape(pipe: Any) -> tuple[int, int, int]:
@@ -124,7 +102,7 @@ def call_pipeline(
     if guidance is not None:
         options["guidance_scale"] = guidance
     generators = seeded_generators(seeds)
-    noise = _draw(generators, latent_shape(pipe)).to(pipe.unet.dtype)
+    noise = draw_noise(generators, latent_shape(pipe)).to(pipe.unet.dtype)
     with _plain(pipe):
         return pipe(
             prompt=list(prompts),

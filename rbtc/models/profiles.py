@@ -7,16 +7,18 @@ error, so a typing mistake cannot silently leave a default in force.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
+import json
 import math
 import re
 import tomllib
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
+
+import pydantic
+from pydantic_core import ErrorDetails
 
 from rbtc.files import data_root
 from rbtc.models.templates import placeholders
@@ -41,9 +43,15 @@ _TEMPLATE_WORDS = {
 }
 
 
+# On plain dataclasses: whoever reads a profile needs no pydantic to know what it is.
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
+
+
 @dataclass(frozen=True)
 class PruneSettings:
     """ConceptPrune's hyper-parameters: share of each row per step, first calls, noise seed."""
+
+    __pydantic_config__ = _STRICT
 
     ratio: float
     calls: int
@@ -56,6 +64,8 @@ class PruneSettings:
 class ReviveSettings:
     """The attack's one hyper-parameter, K of Top-K Sign Retention (paper Sec. 4.2)."""
 
+    __pydantic_config__ = _STRICT
+
     keep_ratio: float = 0.6
 
 
@@ -65,6 +75,8 @@ class EvaluationSettings:
 
     ``detector`` counts pictures of the restricted concepts: the "classifier", or "nudenet".
     """
+
+    __pydantic_config__ = _STRICT
 
     prompt: str
     classifier: str
@@ -81,6 +93,8 @@ class PromptSettings:
     Concepts listed in ``placed`` stand at ``places`` (noun of the reference, phrase of the target)
     instead of in the twelve scenes.
     """
+
+    __pydantic_config__ = _STRICT
 
     target: str
     place: str
@@ -99,6 +113,8 @@ class PromptSettings:
 @dataclass(frozen=True)
 class Profile:
     """A model with its hyper-parameters and its words; see ``data/profiles``."""
+
+    __pydantic_config__ = _STRICT
 
     name: str
     model: str
@@ -129,6 +145,22 @@ class Profile:
         return name
 
 
+_ADAPTER = pydantic.TypeAdapter(Profile)
+
+_WANTED = {
+    "int_type": "int",
+    "int_from_float": "int",
+    "float_type": "float",
+    "string_type": "str",
+    "tuple_type": "a list",
+    "too_long": "a pair",
+    "dataclass_type": "a table",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+}
+"""The kinds of a profile's values, by the kind of pydantic's error."""
+
+
 def available_profiles() -> list[str]:
     """Names of the profiles in the data root."""
     return sorted(path.stem for path in (data_root() / "profiles").glob("*.toml"))
@@ -153,7 +185,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         table = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
-    profile = _read(Profile, table, path.name, "")
+    profile = _read(table, path.name)
     try:
         _check(profile)
     except ValueError as error:
@@ -161,40 +193,44 @@ def load_profile(name_or_path: str | Path) -> Profile:
     return profile
 
 
-def _read(kind: Any, value: Any, file: str, key: str) -> Any:
-    """Turn a TOML value into the annotated kind, or say which key is wrong."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError(f"{file}: {key} must be a table, not {value!r}")
-        hints = get_type_hints(kind)
-        prefix = f"{key}." if key else ""
-        for name in value.keys() - hints.keys():
-            close = difflib.get_close_matches(name, hints, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys: {sorted(hints)}"
-            raise ValueError(f"{file}: unknown key {prefix + name!r}; {hint}")
-        for each in dataclasses.fields(kind):
-            optional = (each.default, each.default_factory) != (dataclasses.MISSING,) * 2
-            if not optional and each.name not in value:
-                raise ValueError(f"{file}: the key {prefix + each.name!r} is missing")
-        return kind(**{n: _read(hints[n], v, file, prefix + n) for n, v in value.items()})
-    if origin is Literal and value in arguments:
-        return value
-    if origin is types.UnionType:  # "X | None": TOML has no null, so the value is an X
-        return _read(arguments[0], value, file, key)
-    if origin is tuple and isinstance(value, list):
-        if arguments[-1] is Ellipsis:
-            return tuple(_read(arguments[0], v, file, f"{key}[{i}]") for i, v in enumerate(value))
-        if len(value) == len(arguments):
-            return tuple(_read(a, v, file, key) for a, v in zip(arguments, value, strict=True))
-    if origin is Mapping and isinstance(value, dict):
-        return {n: _read(arguments[1], v, file, f"{key}.{n}") for n, v in value.items()}
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind in (int, str) and type(value) is kind:
-        return value
-    wanted = f"one of {list(arguments)}" if origin is Literal else getattr(kind, "__name__", kind)
-    raise ValueError(f"{file}: {key} must be {wanted}, not {value!r}")
+def _read(table: Mapping[str, Any], file: str) -> Profile:
+    """A TOML table as a profile, or one line about the first thing that is wrong."""
+    try:
+        # As JSON: strict there means that a list may become a tuple and a table a dataclass, but
+        # no text a number, no 16.5 an int and no true a 1.
+        return _ADAPTER.validate_json(json.dumps(table, default=_no_json))
+    except pydantic.ValidationError as error:
+        # A misspelt key is unknown, and missing in its right spelling: the first says more.
+        found = error.errors(include_url=False)
+        first = min(found, key=lambda each: each["type"] != "unexpected_keyword_argument")
+        raise ValueError(f"{file}: {_told(first)}") from None
+    except TypeError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _no_json(value: Any) -> Any:
+    raise TypeError(f"{value!r} is a date or a time, and a profile has neither: put it in quotes")
+
+
+def _told(error: ErrorDetails) -> str:
+    """What is wrong, in our words: the key, what is expected, what is given, what to do."""
+    *place, last = error["loc"]
+    key = ""
+    for part in error["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    if error["type"] == "unexpected_keyword_argument":
+        hints = get_type_hints(Profile)
+        for part in place:
+            hints = get_type_hints(hints[str(part)])
+        close = difflib.get_close_matches(str(last), hints, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {sorted(hints)}"
+        return f"unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"the key {key!r} is missing: see {data_root() / 'profiles' / 'mini.toml'}"
+    wanted = _WANTED.get(error["type"])
+    if error["type"] == "literal_error":
+        wanted = f"one of {error.get('ctx', {}).get('expected', '')}"
+    return f"{key} must be {wanted or error['msg']}, not {error['input']!r}"
 
 
 def _check(profile: Profile) -> None:

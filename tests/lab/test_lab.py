@@ -12,10 +12,11 @@ import rbtc
 from rbtc.completion import complete_all
 from rbtc.lab import Lab, Variant
 from rbtc.lab.store import Store
-from rbtc.layers import prune, read_weights, zero_masks
+from rbtc.layers import layer_table, prune, read_weights, zero_masks
 from rbtc.models.generate import generate
 from rbtc.models.profiles import PruneSettings
 from rbtc.revive import revive
+from rbtc.sign_accuracy import sign_accuracy_by_layer
 from rbtc.stats import Proportion
 
 
@@ -501,13 +502,14 @@ def test_judgements_that_cannot_be_made(lab, pipeline, folder):
 # ---- signs, and what a page says -----------------------------------------------------------------
 
 
-def test_sign_accuracy_and_layer_frame_agree(lab):
-    pooled, frame = lab.sign_accuracy("church"), lab.layer_frame("church")
-    assert len(frame) == 16
-    assert pooled == Proportion(int(frame["correct"].sum()), int(frame["n"].sum()))
+def test_sign_accuracy_and_density_agree_with_the_layers(lab):
+    pooled = lab.sign_accuracy("church")
+    signs = sign_accuracy_by_layer(lab.completions("church"), lab.pretrained.weights)
+    table = layer_table(lab.owner.pruned("church").weights)
+    assert len(signs) == len(table) == 16
+    assert pooled == Proportion(int(signs["correct"].sum()), int(signs["n"].sum()))
     assert pooled.n == sum(int(mask.sum()) for mask in lab.owner.masks("church").values())
-    assert {"short", "rows", "columns", "density", "accuracy", "iterations"} <= set(frame)
-    assert frame["zeros"].sum() / frame["count"].sum() == pytest.approx(lab.density("church"))
+    assert table["zeros"].sum() / table["count"].sum() == pytest.approx(lab.density("church"))
 
 
 def test_info_and_report(lab):

@@ -113,6 +113,10 @@ def test_unknown_profile_lists_those_that_exist():
         ("[revive]\nkeep_ratio = 0.4", "", None),
         ("[revive]", "[revive", "not valid TOML"),
         ("[prompts]", 'prompts = "a"\n[x]', None),
+        ("steps = 16", "steps = 2026-01-01", "is a date or a time, and a profile has neither"),
+        ("steps = 16", 'steps = "16"', "steps must be int, not '16'"),
+        ("[revive]", "[[revive]]", "revive must be a table"),
+        ('styles = ["twemoji"', 'styles = [["twemoji"]', r"styles\[0\] must be str"),
     ],
 )
 def test_every_mistake_in_a_profile_is_one_clear_error(tmp_path, old, new, message):

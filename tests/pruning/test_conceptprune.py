@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbtc.layers import find_layers, prune, read_weights, zero_masks
-from rbtc.models.generate import call_pipeline, start_noise
+from rbtc.models.generate import call_pipeline, draw_noise, seeded_generators
 from rbtc.pruning.activations import ActivationNorms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks, concept_prune, step_mask
 from rbtc.pruning.masks import load_masks, save_masks
@@ -159,7 +159,7 @@ def test_every_prompt_starts_from_the_same_noise(tiny_pipeline):
     collect_norms(tiny_pipeline, TARGET, config)
     handle.remove()
     assert [len(batch) for batch in seen] == [4, 2]  # two halves each, one call per batch
-    expected = start_noise([5], (4, 8, 8))[0]
+    expected = draw_noise(seeded_generators([5]), (4, 8, 8))[0]
     assert all(torch.equal(latent, expected) for latent in torch.cat(seen))
 
 
