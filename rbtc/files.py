@@ -26,7 +26,9 @@ def cache_root() -> Path:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make a folder and a file in it, and remove the file: noticed now, not after hours of work.
+    """Try to write into a folder, or where it would be made: noticed now, not after hours of work.
+
+    Nothing stays, not even the folder.
 
     Returns:
         ``folder``.
@@ -36,9 +38,11 @@ def check_writable(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place = folder.absolute()
+        while not place.exists():
+            place = place.parent
         # A name that Store sweeps up, should this process be killed between the two lines.
-        probe = folder / f".writable.{uuid.uuid4().hex[:12]}.tmp"
+        probe = place / f".writable.{uuid.uuid4().hex[:12]}.tmp"
         probe.touch()
         probe.unlink()
     except OSError as error:

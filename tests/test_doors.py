@@ -221,8 +221,8 @@ def test_a_store_that_has_everything_may_be_read_only(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
-    assert check_writable(tmp_path / "new" / "folder").is_dir()
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    assert check_writable(tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"the folder .*file/results cannot be written"):
         check_writable(tmp_path / "file" / "results")

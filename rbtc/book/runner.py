@@ -34,6 +34,8 @@ from rbtc.files import check_writable, write_whole
 from rbtc.report import outputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDED = "hide-input"
+"""Tag of a cell whose code the site folds."""
 
 
 KERNEL_HEADER = """\
@@ -272,7 +274,10 @@ def _told(notebook: Any) -> dict[str, Any]:
 
 
 def _tidy(notebook: Any, name: str) -> None:
-    """Drop what says nothing about the results: paths, per-cell times, finished progress bars."""
+    """Drop what says nothing about the results: paths, per-cell times, finished progress bars.
+
+    The site folds the code of every cell; one click opens it.
+    """
     papermill = notebook.metadata.get("papermill", {})
     papermill["input_path"] = f"notebooks/{name}.ipynb"
     papermill["output_path"] = f"book/notebooks/{name}.ipynb"
@@ -281,6 +286,9 @@ def _tidy(notebook: Any, name: str) -> None:
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
             continue
+        tags = cell.metadata.setdefault("tags", [])
+        if FOLDED not in tags:
+            tags.append(FOLDED)
         # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
         kept = [
             output

@@ -244,6 +244,7 @@ def saliency_study(
         ValueError: a bad count, concept or setting, before any work.
     """
     at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
+    lab.jury.require("object")
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
     SaliencyConfig(**options)  # refuses what cannot be, before any work
     cuts = gradient_cuts(wide, budgets)

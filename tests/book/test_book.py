@@ -102,6 +102,8 @@ def test_good_page(finished, capsys):
     assert "python -m rbtc.book run good -p concepts" in text and "reused 1 of 2" in text
     assert str(finished.root) not in text, "the page names a folder of the machine that made it"
     assert sorted(path.name for path in finished.page("good").parent.iterdir()) == ["good.ipynb"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all("hide-input" in cell.metadata["tags"] for cell in code)  # the site folds them
     # The paired notebook stays un-executed.
     twin = nbformat.read(finished.twin("good"), as_version=4)
     assert all(not cell.outputs for cell in twin.cells if cell.cell_type == "code")
@@ -309,7 +311,7 @@ def test_failing_notebook_leaves_nothing(tmp_path, capsys):
     made = make_book(tmp_path, bad=FAILING)
     assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
     assert "no such luck" in capsys.readouterr().err
-    assert not list(made.page("bad").parent.glob("*"))
+    assert not made.page("bad").parent.exists()
     assert runner.main(["gate", "--root", str(tmp_path)]) == 1
 
 
@@ -333,7 +335,7 @@ def test_killed_run_leaves_nothing(tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not list(made.page("slow").parent.glob("*"))
+    assert not made.page("slow").parent.exists()
 
 
 @pytest.mark.parametrize(
