@@ -24,12 +24,17 @@ MARKS: dict[Outcome, str] = {
 
 
 def changes(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Finding]]:
-    """The parts of the claims that are about changes of a share, as far as they were measured."""
+    """The parts of the claims that are about changes of a share, as far as they were measured.
+
+    A change beyond one is of something else, a distance for one, and has no place on this axis.
+    """
     return [
         (verdict, finding)
         for verdict in verdicts
         for finding in verdict.findings
-        if finding.values and (finding.part.quantity == "change" or "->" in finding.part.lines)
+        if finding.values
+        and (finding.part.quantity == "change" or "->" in finding.part.lines)
+        and all(abs(one.value) <= 1 for one in finding.values)
     ]
 
 
