@@ -12,7 +12,6 @@ weights through this module removes that sign.
 import re
 from collections.abc import Mapping
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -116,31 +115,6 @@ def density(masks: Mapping[str, Tensor]) -> float:
     if not total:
         raise ValueError("expected masks of at least one layer, got none")
     return sum(int(mask.sum()) for mask in masks.values()) / total
-
-
-def layer_table(weights: Mapping[str, Tensor]) -> pd.DataFrame:
-    """Return one row per layer: name, short, rows, columns, count, zeros and density.
-
-    `count` is the number of entries, `zeros` how many of them are exactly zero, `density` their
-    ratio.
-    """
-    rows = []
-    for name in sorted(weights):
-        weight = weights[name]
-        zeros, count = int((weight == 0).sum()), weight.numel()
-        rows.append(
-            {
-                "name": name,
-                "short": short_name(name),
-                "rows": weight.shape[0],
-                "columns": weight.shape[1],
-                "count": count,
-                "zeros": zeros,
-                "density": zeros / count,
-            }
-        )
-    columns = ["name", "short", "rows", "columns", "count", "zeros", "density"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def short_name(name: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rbtc.completion import Completion
-from rbtc.layers import Masks, Weights, short_name
+from rbtc.layers import Masks, Weights
 from rbtc.topk import _check_values, retain_top_signs
 
 
@@ -71,23 +71,6 @@ def sign_accuracy(
 ) -> float:
     """Return the share of correct signs pooled over all layers; see `count_signs`."""
     return sum(count_signs(recovered, original).values(), SignAccuracy(0, 0)).value
-
-
-def sign_accuracy_by_layer(
-    recovered: Mapping[str, Completion] | Mapping[str, Tensor], original: Weights
-) -> pd.DataFrame:
-    """Return one row per layer: name, short, n, correct and accuracy; see `count_signs`."""
-    rows = [
-        {
-            "name": name,
-            "short": short_name(name),
-            "n": found.n,
-            "correct": found.correct,
-            "accuracy": found.value,
-        }
-        for name, found in count_signs(recovered, original).items()
-    ]
-    return pd.DataFrame(rows, columns=["name", "short", "n", "correct", "accuracy"])
 
 
 def cosine(a: Weights, b: Weights, places: Masks) -> float:

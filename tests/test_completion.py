@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from oracles import pruned, released_loop, spectrum_matrix, wanda_mask
 
 from rbtc.completion import Completion, complete, complete_all
-from rbtc.sign_accuracy import SignAccuracy, count_signs, sign_accuracy, sign_accuracy_by_layer
+from rbtc.sign_accuracy import SignAccuracy, count_signs, sign_accuracy
 
 
 @pytest.mark.parametrize("shape", [(24, 60), (60, 24), (30, 30)])
@@ -243,8 +243,6 @@ def test_sign_accuracy_counts():
     assert sign_accuracy(found, original) == 0.5
     signs = {"a": torch.tensor([[1, 1, 1], [0, 0, 1]], dtype=torch.int8)}
     assert count_signs(signs, original) == {"a": SignAccuracy(2, 3)}
-    table = sign_accuracy_by_layer(signs, original)
-    assert table.iloc[0].tolist() == ["a", "a", 3, 2, 2 / 3]
     assert SignAccuracy(1, 2) + SignAccuracy(2, 2) == SignAccuracy(3, 4)
     assert np.isnan(SignAccuracy(0, 0).value)
     with pytest.raises(ValueError, match="no layer 'a'"):

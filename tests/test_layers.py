@@ -112,17 +112,12 @@ def test_write_weights_checks_everything_before_writing(model):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_masks_density_and_table():
+def test_masks_and_density():
     weights = {NAMES[1]: torch.ones(2, 4), NAMES[0]: torch.tensor([[0.0, 1.0], [-0.0, 2.0]])}
     masks = layers.zero_masks(weights)
     assert list(masks) == NAMES[:2]
     assert masks[NAMES[0]].tolist() == [[True, False], [True, False]]
     assert layers.density(masks) == 2 / 12
-    table = layers.layer_table(weights)
-    assert list(table["short"]) == ["down0.1", "mid"]
-    assert list(table["zeros"]) == [2, 0]
-    assert list(table["density"]) == [0.5, 0.0]
-    assert table.loc[1, ["rows", "columns", "count"]].tolist() == [2, 4, 8]
     with pytest.raises(ValueError, match="at least one layer"):
         layers.density({})
 

@@ -12,11 +12,11 @@ import rbtc
 from rbtc.completion import complete_all
 from rbtc.lab import Lab, Variant
 from rbtc.lab.store import Store
-from rbtc.layers import layer_table, prune, read_weights, zero_masks
+from rbtc.layers import prune, read_weights, zero_masks
 from rbtc.models.generate import generate
 from rbtc.models.profiles import PruneSettings
 from rbtc.revive import revive
-from rbtc.sign_accuracy import sign_accuracy_by_layer
+from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Proportion
 
 
@@ -504,12 +504,16 @@ def test_judgements_that_cannot_be_made(lab, pipeline, folder):
 
 def test_sign_accuracy_and_density_agree_with_the_layers(lab):
     pooled = lab.sign_accuracy("church")
-    signs = sign_accuracy_by_layer(lab.completions("church"), lab.pretrained.weights)
-    table = layer_table(lab.owner.pruned("church").weights)
-    assert len(signs) == len(table) == 16
-    assert pooled == Proportion(int(signs["correct"].sum()), int(signs["n"].sum()))
+    signs = count_signs(lab.completions("church"), lab.pretrained.weights)
+    weights = lab.owner.pruned("church").weights
+    assert len(signs) == len(weights) == 16
+    assert pooled == Proportion(
+        sum(found.correct for found in signs.values()), sum(found.n for found in signs.values())
+    )
     assert pooled.n == sum(int(mask.sum()) for mask in lab.owner.masks("church").values())
-    assert table["zeros"].sum() / table["count"].sum() == pytest.approx(lab.density("church"))
+    zeros = sum(int((weight == 0).sum()) for weight in weights.values())
+    count = sum(weight.numel() for weight in weights.values())
+    assert zeros / count == pytest.approx(lab.density("church"))
 
 
 def test_info_and_report(lab):
