@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rbtc.emoji.report import BARS
 from rbtc.lab import Lab
 from rbtc.layers import find_layers, read_weights
 from rbtc.models.generate import generate
@@ -35,13 +36,13 @@ def test_the_model_fits_the_repository():
     assert not [f for f in folder.rglob("*") if f.suffix in {".bin", ".pt", ".ckpt", ".pkl"}]
 
 
-def test_the_model_draws_what_it_is_asked_for_above_chance(lab):
-    # Chance is one in the judge's classes. How good the model is stands in its card.
+def test_the_model_draws_what_it_is_asked_for(lab):
+    # The project's bar for the mean; how good each class is stands in the model's card.
     first, *others = (
         lab.measure.accuracy(lab.pretrained, c, 8) for c in lab.profile.classes.values()
     )
     found = sum(others, first)
-    assert found.low > 1 / len(lab.jury.get("object").names)
+    assert found.value >= BARS["mean_class_accuracy"]
 
 
 def test_pruning_and_revival_end_to_end(lab):
