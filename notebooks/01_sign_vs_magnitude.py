@@ -75,7 +75,13 @@ study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, dr
 # seeds that were counted.
 
 # %%
-plates.picture_grid(study.pictures, cell_width=1.1)
+plates.picture_grid(
+    {
+        label: {model.replace(" ", "\n"): found for model, found in line.items()}
+        for label, line in study.pictures.items()
+    },
+    cell_width=1.1,
+)
 
 # %% [markdown]
 # ## The paper's Fig. 2, with numbers
