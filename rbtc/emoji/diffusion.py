@@ -21,7 +21,7 @@ from torch import nn
 
 from rbtc.emoji.code import CODE_CHANNELS, SCALING_FACTOR, LatentCode
 from rbtc.emoji.loop import LoopConfig, train
-from rbtc.emoji.scenes import World
+from rbtc.emoji.scenes import STYLED, World
 from rbtc.layers import find_layers
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Levers:
             stages too.
         time_power: training times are the schedule's length times u ** time_power, u uniform;
             below one, more of them fall where the picture's content is decided.
+        styled: share of pictures whose caption names a style.
     """
 
     width: int = 96
@@ -64,6 +65,7 @@ class Levers:
     activation_sparsity: float = 0.0
     neuron_sparsity: float = 0.0
     time_power: float = 0.7
+    styled: float = STYLED
 
 
 def build_unet(levers: Levers) -> UNet2DConditionModel:

@@ -146,6 +146,7 @@ class World:
         seed: int = 0,
         placement: Placement = Placement(),
         house: str | None = None,
+        styled: float = STYLED,
     ) -> None:
         """Keep the icons of ``concepts`` by ``styles``, premultiplied and at 64 pixels.
 
@@ -156,10 +157,15 @@ class World:
             seed: source of all randomness.
             placement: ranges of scale and rotation.
             house: the style of every picture whose caption names none; ``None``: any of ``styles``.
+            styled: share of pictures whose caption names a style.
 
         Raises:
-            ValueError: no house draws a concept, or ``house`` does not draw it.
+            ValueError: no house draws a concept, ``house`` does not draw it, or ``styled`` is no
+                share.
         """
+        if not 0 <= styled <= 1:
+            raise ValueError(f"styled must be a share from 0 to 1, not {styled}")
+        self._styled = styled
         self.concepts, self.styles = list(concepts), list(styles)
         self.placement = placement
         self._random = np.random.default_rng(seed)
@@ -211,7 +217,7 @@ class World:
         icons, backgrounds, captions, concepts, styles = [], [], [], [], []
         for _ in range(size):
             concept = int(rng.integers(len(self.concepts)))
-            styled = rng.random() < STYLED
+            styled = rng.random() < self._styled
             usual = self._by_house if not styled and self._by_house else None
             icon = int(rng.choice((usual or self._of_concept)[concept]))
             style = self._style_of[icon]

@@ -36,7 +36,7 @@ from rbtc.emoji.diffusion import (
 )
 from rbtc.emoji.judge import train_clip_judge, train_resnet_judge
 from rbtc.emoji.loop import LoopConfig
-from rbtc.emoji.scenes import SCENES, World, article
+from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import load_tokenizer, write_tokenizer
 from rbtc.emoji.vae import fitted_vae, vae_scores
@@ -99,9 +99,9 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
 
 
-def training_world(sheet: Any, names: list[str], seed: int) -> World:
+def training_world(sheet: Any, names: list[str], seed: int, *, styled: float = STYLED) -> World:
     """What emoji-sd is taught: captions that name no style show one house."""
-    return World(sheet, names, sets.STYLES, seed=seed, house=sets.HOUSE)
+    return World(sheet, names, sets.STYLES, seed=seed, house=sets.HOUSE, styled=styled)
 
 
 def fit_code_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) -> Path:
@@ -153,7 +153,7 @@ def train_diffusion_stage(
     record["levers"] = dataclasses.asdict(levers)
     model = model.to(device)
     code = load_code(run / "code.safetensors")
-    world = training_world(sheet, names, config.seed + 2)
+    world = training_world(sheet, names, config.seed + 2, styled=levers.styled)
     pool = LatentPool(world, code, tokenizer, device=device, seed=config.seed)
 
     def sample(average: nn.Module, seen: int) -> None:
