@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 MODES = ("quick", "full")
+AFTER = "after"
+"""Setting of a chapter that reads what others write."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ class Book:
 
     def settings(self, name: str, mode: str) -> dict[str, Any]:
         """Parameters of `name` in `data/book.toml`, table `[NAME.quick]` or `[NAME.full]`."""
+        return dict(self._table(name).get(mode, {}))
+
+    def after(self, name: str) -> list[str]:
+        """Chapters whose results `name` reads: `after` of its table in `data/book.toml`.
+
+        "*" in it stands for all chapters that read nobody's results.
+        """
+        given = self._table(name).get(AFTER, [])
+        others = [other for other in self.names() if other != name]
+        if not isinstance(given, list) or not set(given) <= {*others, "*"}:
+            raise ValueError(
+                f'{self.root}/data/book.toml: [{name}] {AFTER} must list other notebooks or "*", '
+                f"not {given!r}"
+            )
+        makers = [other for other in others if AFTER not in self._table(other)]
+        return [*(makers if "*" in given else []), *(other for other in given if other != "*")]
+
+    def _table(self, name: str) -> dict[str, Any]:
         path = self.root / "data" / "book.toml"
         try:
             tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -56,9 +76,11 @@ class Book:
                 f"there are {', '.join(self.names())}"
             )
         chapter = tables.get(name, {})
-        if unknown := set(chapter) - set(MODES):
-            raise ValueError(f"{path}: [{name}] holds {sorted(unknown)}, expected only {MODES}")
-        return dict(chapter.get(mode, {}))
+        if unknown := set(chapter) - {*MODES, AFTER}:
+            raise ValueError(
+                f"{path}: [{name}] holds {sorted(unknown)}, expected only {(*MODES, AFTER)}"
+            )
+        return dict(chapter)
 
 
 def source_hash(path: Path) -> str:

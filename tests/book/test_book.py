@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rbtc.book import runner, stamp
+from rbtc.book import execute, runner, stamp
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
 from rbtc.book.origin import page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
@@ -397,7 +397,7 @@ def test_progress_bars_and_warnings_are_not_published():
         nbformat.v4.new_output("stream", name="stdout", text="50%| stays\n"),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=outputs)])
-    runner._tidy(notebook, "one")
+    execute._tidy(notebook, "one")
     assert [out.text.strip() for out in notebook.cells[0].outputs] == ["50%| stays"]
 
 
@@ -408,7 +408,7 @@ def test_repository_settings_name_known_chapters():
     toc = (REPOSITORY / "_toc.yml").read_text(encoding="utf-8").split()
     for name, chapter in tables.items():
         assert f"notebooks/{name}" in toc
-        assert set(chapter) <= {"quick", "full"}
+        assert set(chapter) <= {"quick", "full", "after"}
 
 
 def test_stamp_by_hand(monkeypatch, capsys):
@@ -472,13 +472,13 @@ def test_a_cold_run_has_one_empty_store_for_all_pages_and_says_so(tmp_path, monk
     made = make_book(tmp_path / "a", one=CHAPTER, two=CHAPTER)
     seen = []
 
-    def execute(book, plan):
+    def executed(book, plan):
         store = Path(os.environ["RBTC_CACHE"])
         seen.append((store, sorted(path.name for path in store.iterdir()), plan))
         (store / plan.name).touch()
 
-    monkeypatch.setattr(runner, "execute", execute)
-    assert runner.main(["run", "--cold", "--root", str(made.root)]) == 0
+    monkeypatch.setattr(runner, "execute", executed)
+    assert runner.main(["run", "--cold", "--jobs", "1", "--root", str(made.root)]) == 0
     (first, before, plan), (second, then, _) = seen
     assert first == second != tmp_path / "own" and (before, then) == ([], ["one"])
     assert plan.cold and plan.command.endswith("run one --cold")
