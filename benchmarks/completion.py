@@ -32,8 +32,8 @@ from tqdm import tqdm
 from rbtc import command
 from rbtc.book.stamp import duration
 from rbtc.completion import complete
-from rbtc.report.charts import house_style
 from rbtc.solvers.released import exchanged, largest_set, released_exact
+from rbtc.studies.completion_benchmark import race_figure
 
 Values = dict[str, torch.Tensor]
 
@@ -156,34 +156,6 @@ def benchmark(
     return frame
 
 
-def figure(table: pd.DataFrame):
-    """Draw the seconds of every contender, one panel per task, on a logarithmic axis."""
-    import matplotlib.pyplot as plt
-
-    tasks = list(dict.fromkeys(table["task"]))
-    with house_style():
-        fig, axes = plt.subplots(
-            1, len(tasks), figsize=(4.6 * len(tasks), 3.8), layout="constrained", squeeze=False
-        )
-        plt.close(fig)
-        for ax, task in zip(axes[0], tasks, strict=True):
-            own = pd.DataFrame(table[(table["task"] == task) & table["seconds"].notna()])
-            own = own.sort_values(by="seconds", ascending=False)
-            ours = own["contender"].str.startswith("rbtc")
-            bars = ax.barh(
-                own["contender"],
-                own["seconds"],
-                color=["#0173b2" if mine else "#949494" for mine in ours],
-            )
-            labels = [f" {value:.3g} s" for value in own["seconds"]]
-            ax.bar_label(bars, labels=labels, fontsize=8)
-            ax.set_xscale("log")
-            ax.margins(x=0.25)
-            ax.set(title=task, xlabel="seconds for all layers")
-            ax.tick_params("y", labelsize=8)
-    return fig
-
-
 def device_name(device: str) -> str:
     """Return the device with what tells two of a kind apart."""
     if device.startswith("cuda"):
@@ -217,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     table.insert(2, "device", device_name(chosen.device))
     table["matrices"] = ["as trained" if task == "emoji-sd" else SPECTRUM for task in table["task"]]
     table.to_csv(chosen.out / "completion_benchmark.csv", index=False)
-    figure(table).savefig(chosen.out / "completion_benchmark.png", dpi=150)
+    race_figure(table).savefig(chosen.out / "completion_benchmark.png", dpi=150)
 
     shape = (32, 128) if chosen.quick else (1280, 5120)
     limits = roofline(*shape, **options)

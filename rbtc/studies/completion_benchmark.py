@@ -1,0 +1,215 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""How fast the completion is: the tables that ``benchmarks/completion.py`` wrote, read for a page.
+
+The benchmark takes minutes on a machine that does nothing else, so a chapter does not run it: it
+reads the files, and each says on which device it was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from rbtc.report.charts import house_style
+from rbtc.report.outputs import used
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMAND = "python benchmarks/completion.py --growth"
+COLUMNS = {
+    "benchmark": {
+        "task", "layers", "device", "contender", "note", "seconds", "repeats", "iterations",
+        "peak_mb", "sign_accuracy", "sign_agreement", "top_agreement", "speedup", "matrices",
+    },
+    "roofline": {
+        "device", "shape", "part", "flops", "bytes", "seconds", "gflop_per_s", "least_seconds",
+        "share_of_limit", "product_gflop_per_s", "copy_gb_per_s",
+    },
+    "growth": {"device", "mode", "axis", "rows", "columns", "share", "seconds", "exponent"},
+}  # fmt: skip
+LOOP, FAITHFUL, FAST = (
+    "released loop (SVD, float64)",
+    "rbtc released",
+    "rbtc released, fast",
+)
+
+
+SD = "sd-v1.5"
+BARS = {FAITHFUL: (60.0, 12.0), FAST: (15.0, 50.0)}
+"""What the project asks at SD v1.5's shapes on two cores: seconds at most, times the loop."""
+MEMORY_BAR = 3.0
+"""GB of the process at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """The three tables of one run of the benchmark.
+
+    Attributes:
+        contenders: one row per task and way to complete: seconds for all layers (median), peak
+            memory in MiB, shares of right signs and of agreement with the converged released loop.
+        roofline: one row per part of an iteration: operations, bytes, seconds, the least seconds
+            that the product and copy rates of the same run allow.
+        growth: seconds along one axis at a time, with the fitted exponent of each axis.
+    """
+
+    contenders: pd.DataFrame
+    roofline: pd.DataFrame
+    growth: pd.DataFrame
+
+    @property
+    def device(self) -> str:
+        """What it ran on, in words."""
+        return str(self.contenders["device"].iloc[0])
+
+    def tasks(self) -> list[str]:
+        """The sets of matrices, in the order they were run."""
+        return list(dict.fromkeys(self.contenders["task"]))
+
+    def task(self, name: str) -> pd.DataFrame:
+        """Rows of one set of matrices that were measured, the slowest first.
+
+        Raises:
+            ValueError: there is no such set.
+        """
+        if name not in self.tasks():
+            raise ValueError(f"the benchmark has no task {name!r}, but {', '.join(self.tasks())}")
+        own = self.contenders[self.contenders["task"] == name]
+        return own.dropna(subset=["seconds"]).sort_values("seconds", ascending=False)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One set of matrices for a reader: by contender, in numbers of a sensible length."""
+        own = self.task(name)
+        shown = {
+            "seconds": own["seconds"].map(lambda s: f"{s:.3g}"),
+            "times faster": own["speedup"].map(lambda s: f"{s:.3g}"),
+            "iterations": own["iterations"].map(lambda s: f"{s:.0f}"),
+            "peak memory (GB)": (own["peak_mb"] / 1024).map(lambda s: f"{s:.2f}"),
+            "right signs": own["sign_accuracy"].map(lambda s: f"{s:.3f}"),
+            "signs as the loop": own["sign_agreement"].map(lambda s: f"{s:.2%}"),
+            "Top-0.6 as the loop": own["top_agreement"].map(lambda s: f"{s:.2%}"),
+        }
+        return pd.DataFrame(shown).set_index(own["contender"])
+
+    def of(self, task: str, contender: str) -> pd.Series:
+        """The measurements of one way on one set. ValueError if it was not measured."""
+        own = self.task(task)
+        own = own[own["contender"] == contender]
+        if own.empty:
+            raise ValueError(f"{contender!r} was not measured on {task!r}")
+        return own.iloc[0]
+
+    def answer(self) -> str:
+        """What the faithful and the fast completion take at SD v1.5's shapes, and the bars."""
+        found = []
+        for name, (most, times) in BARS.items():
+            row = self.of(SD, name)
+            memory = row["peak_mb"] / 1024
+            good = row["seconds"] < most and row["speedup"] >= times and memory < MEMORY_BAR
+            found.append(
+                f"*{name}*: {row['seconds']:.1f} s for all {int(row['layers'])} layers, "
+                f"{row['speedup']:.0f} times as fast as the loop, at most {memory:.1f} GB; "
+                f"{row['sign_agreement']:.2%} of the signs and {row['top_agreement']:.2%} of the "
+                f"Top-0.6 set are the loop's. The project asks for {most:.0f} s, {times:.0f} "
+                f"times and {MEMORY_BAR:.0f} GB: {'met' if good else '**missed**'}."
+            )
+        return f"On {self.device}. " + " ".join(found)
+
+    def limits(self) -> pd.DataFrame:
+        """The roofline for a reader, one row per part of an iteration."""
+        frame = self.roofline
+        shown = {
+            "Gflop": (frame["flops"] / 1e9).map(lambda x: f"{x:.2f}"),
+            "MB": (frame["bytes"] / 1e6).map(lambda x: f"{x:.0f}"),
+            "ms": (frame["seconds"] * 1e3).map(lambda x: f"{x:.1f}"),
+            "least ms": (frame["least_seconds"] * 1e3).map(lambda x: f"{x:.1f}"),
+            "share of the limit": frame["share_of_limit"].map(lambda x: f"{x:.0%}"),
+        }
+        return pd.DataFrame(shown).set_index(frame["part"])
+
+    def exponents(self) -> pd.DataFrame:
+        """Fitted exponent of the seconds: by mode, over rows, columns and missing share."""
+        once = self.growth.drop_duplicates(["mode", "axis"])
+        return once.pivot(index="mode", columns="axis", values="exponent").round(2)
+
+
+def read_benchmark(folder: str | Path = "results") -> Benchmark:
+    """The tables that the benchmark wrote into ``folder``.
+
+    Raises:
+        FileNotFoundError: it has not been run.
+        ValueError: a file is of another edition.
+    """
+    frames = {}
+    for name, columns in COLUMNS.items():
+        path = Path(folder) / f"completion_{name}.csv"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: run `{COMMAND}` in the repository's folder, on a machine "
+                "that does nothing else"
+            )
+        frames[name] = pd.read_csv(used(path))
+        if missing := sorted(columns - set(frames[name])):
+            raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
+    return Benchmark(frames["benchmark"], frames["roofline"], frames["growth"])
+
+
+def race_figure(contenders: pd.DataFrame) -> Figure:
+    """Seconds of every way for all layers, one panel per set of matrices, on a logarithmic axis.
+
+    Args:
+        contenders: of `Benchmark`; ways that were not measured are left out.
+    """
+    import matplotlib.pyplot as plt
+
+    measured = contenders.dropna(subset=["seconds"])
+    groups = [(name, own) for name, own in measured.groupby("task", sort=False)]
+    heights = [len(own) + 1.5 for _, own in groups]
+    with house_style():
+        figure, axes = plt.subplots(
+            len(groups), 1, figsize=(6.9, 0.3 * sum(heights) + 0.5), layout="constrained",
+            squeeze=False, height_ratios=heights,
+        )  # fmt: skip
+        plt.close(figure)
+        for ax, (name, own) in zip(axes[:, 0], groups, strict=True):
+            own = own.sort_values("seconds", ascending=False)
+            ours = own["contender"].str.startswith("rbtc")
+            colours = ["#0173b2" if mine else "#949494" for mine in ours]
+            bars = ax.barh(own["contender"], own["seconds"], color=colours)
+            ax.bar_label(bars, labels=[f" {value:.3g} s" for value in own["seconds"]], fontsize=8)
+            ax.set_xscale("log")
+            ax.margins(x=0.2)
+            ax.set_title(f"{name}, {int(own['layers'].iloc[0])} layers", loc="left")
+            ax.tick_params("y", labelsize=8)
+        axes[-1, 0].set_xlabel("seconds for all layers")
+    return figure
+
+
+def growth_figure(growth: pd.DataFrame) -> Figure:
+    """Seconds against rows, columns and missing share, one panel each, both axes logarithmic.
+
+    Args:
+        growth: of `Benchmark`.
+    """
+    import matplotlib.pyplot as plt
+
+    axes_of = list(dict.fromkeys(growth["axis"]))
+    with house_style():
+        figure, axes = plt.subplots(
+            1, len(axes_of), figsize=(6.9, 2.6), layout="constrained", sharey=True, squeeze=False
+        )
+        plt.close(figure)
+        for ax, axis in zip(axes[0], axes_of, strict=True):
+            for mode, own in growth[growth["axis"] == axis].groupby("mode", sort=False):
+                slope = own["exponent"].iloc[0]
+                ax.plot(own[axis], own["seconds"], "o-", label=f"{mode}: {slope:.2f}", ms=4)
+            ax.set(xscale="log", yscale="log", title=axis)
+            ax.legend(title="exponent", fontsize=8, title_fontsize=8)
+        axes[0, 0].set_ylabel("seconds")
+    return figure
