@@ -22,7 +22,9 @@
 # $$\frac{\lVert h \rVert_1}{\lVert h \rVert_2 \sqrt{n}},$$
 #
 # taken along the neurons of one token (*activation sparsity*) or along the pictures of a batch for
-# one neuron (*neuron sparsity*).
+# one neuron (*neuron sparsity*). In the last of them more captions name a style (*styled captions*
+# is their share): the more a network has to keep apart, the less of it is free for a concept that
+# was cut.
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -10,6 +10,8 @@ from typing import Any
 import nbformat
 
 from rbtc import command
+from rbtc.book.pages import Book
+from rbtc.book.record import run_sentence
 from rbtc.emoji.report import standing
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -26,7 +28,7 @@ def minutes_table(root: Path) -> str:
         where = facts.get("device") or "not recorded"
         store = "cold" if facts.get("cold") else "warm"
         lines.append(f"| {name} | {seconds / 60:.1f} | {store} | {images} | {where} |")
-    lines.append(f"| all | {total / 60:.1f} | | | |")
+    lines.append(f"| sum | {total / 60:.1f} | | | |")
     return "\n".join(lines)
 
 
@@ -36,7 +38,8 @@ def temperature(root: Path) -> str:
     if all(cold):
         return (
             "The committed pages took the minutes below, in a run that began with an empty store "
-            "(`python -m rbtc.book run --cold`): a first run takes about as long on such a machine."
+            "(`python -m rbtc.book run --cold`): a first run takes about as long on such a "
+            "machine. Pages that were made side by side had a core each."
         )
     which = "The pages marked warm" if any(cold) else "The committed pages"
     return (
@@ -69,7 +72,7 @@ def measured(root: Path) -> str:
             BEGIN,
             standing(found),
             "",
-            temperature(root),
+            " ".join(filter(None, [run_sentence(Book(root)), temperature(root)])),
             "",
             minutes_table(root),
             END,

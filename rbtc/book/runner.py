@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 from rbtc.book.execute import REPOSITORY, Plan, environment_of, execute, notebook_errors, sync
 from rbtc.book.gate import gate
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
+from rbtc.book.record import write_run
 from rbtc.book.schedule import Queue, default_jobs, minutes, run_one_by_one, run_side_by_side
 from rbtc.files import check_writable
 
@@ -70,10 +72,16 @@ def run(
     for folder in (book.page("x").parent, book.root / "results", book.root / "notebooks"):
         check_writable(folder)
     queue = Queue(plans, {name: book.after(name) for name in chosen}, minutes(book, chosen))
+    began = time.monotonic()
     with _empty_store() if cold else contextlib.nullcontext():
         if jobs == 1 or len(plans) == 1:
-            return run_one_by_one(queue, lambda plan: attempt(book, plan))
-        return run_side_by_side(queue, book, jobs)
+            failed = run_one_by_one(queue, lambda plan: attempt(book, plan))
+        else:
+            failed = run_side_by_side(queue, book, jobs)
+    if not failed and chosen == book.names() and not overrides:
+        seconds = round(time.monotonic() - began, 1)
+        write_run(book, mode=mode, cold=cold, jobs=jobs, seconds=seconds)
+    return failed
 
 
 def attempt(book: Book, plan: Plan) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 from rbtc import command
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import standing
+from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, data_folder
 from rbtc.emoji.start import training_chain
 from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, models_folder
@@ -120,20 +121,20 @@ def training_commands(models: Path, training: dict[str, Any]) -> str:
 def stages_table(training: dict[str, Any]) -> str:
     """Markdown table of the runs of the UNet and text encoder, the first run first."""
     lines = [
-        "| run | from | pictures | batch | rate | sparsity of activations | of neurons | minutes "
-        "| on |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| run | from | pictures | batch | rate | sparsity of activations | of neurons "
+        "| styled captions | minutes | on |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for number, done in enumerate(training_chain(training["diffusion"]), start=1):
         if not done:
-            lines.append(f"| {number} | no record | | | | | | | |")
+            lines.append(f"| {number} | no record | | | | | | | | |")
             continue
         origin = f"run {number - 1}" if number > 1 else "nothing"
         levers = done.get("levers", {})
         lines.append(
             f"| {number} | {origin} | {done['pictures']:,} | {done['batch_size']} | "
             f"{done['learning_rate']:g} | {levers.get('activation_sparsity', 0):g} | "
-            f"{levers.get('neuron_sparsity', 0):g} | "
+            f"{levers.get('neuron_sparsity', 0):g} | {levers.get('styled', STYLED):g} | "
             f"{done['seconds'] / 60:.0f} | {done['device']} |"
         )
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from rbtc import command
 from rbtc.emoji.report import without_ffn
+from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.start import training_chain
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
@@ -31,7 +32,8 @@ from rbtc.studies.operating_point import held_out_concepts, kept
 
 RATIOS = (0.05, 0.1, 0.15)
 KEEP_RATIOS = (0.4, 0.6)
-LEVERS = ("activation_sparsity", "neuron_sparsity")
+LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
+"""The levers that the variants differ in, and what a run that names none was trained with."""
 
 
 def trained(folder: Path) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def trained(folder: Path) -> dict[str, Any]:
     levers = chain[-1].get("levers", {})
     return {
         "pictures": sum(run.get("pictures", 0) for run in chain),
-        **{lever: levers.get(lever, 0.0) for lever in LEVERS},
+        **{lever: levers.get(lever, usual) for lever, usual in LEVERS.items()},
     }
 
 
@@ -134,6 +136,8 @@ def main(arguments: list[str] | None = None) -> None:
     profile = load_profile(options.profile)
     path = options.folder / "emoji_variants.csv"
     scores = pd.read_csv(path) if path.is_file() else None
+    if scores is not None:
+        scores = scores.assign(**{name: scores.get(name, usual) for name, usual in LEVERS.items()})
     for name, folder in folders.items():
         lab = Lab(dataclasses.replace(profile, model=str(folder.resolve())))
         concepts = held_out_concepts(lab, options.concepts)

@@ -16,9 +16,9 @@ from rbtc.report.outputs import used
 from rbtc.stats import Proportion
 
 COLUMNS = {
-    "variant", "pictures", "activation_sparsity", "neuron_sparsity", "model", "concept", "ratio",
-    "keep_ratio", "density", "sign_accuracy", "erased_hits", "erased_n", "preserved_hits",
-    "preserved_n",
+    "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "model", "concept",
+    "ratio", "keep_ratio", "density", "sign_accuracy", "erased_hits", "erased_n",
+    "preserved_hits", "preserved_n",
 }  # fmt: skip
 
 
@@ -100,6 +100,7 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
             "pictures": int(rows["pictures"].iloc[0]),
             "activation sparsity": float(rows["activation_sparsity"].iloc[0]),
             "neuron sparsity": float(rows["neuron_sparsity"].iloc[0]),
+            "styled captions": float(rows["styled"].iloc[0]),
             "pretrained": share(rows[rows["model"] == "pretrained"]),
             "no feed-forward": share(rows[rows["model"] == "no feed-forward"]),
             "density": float(pruned["density"].mean()),

@@ -1,5 +1,6 @@
 """Which chapter runs when, and chapters side by side, on tiny books in temporary folders."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from rbtc.book import runner, schedule
 from rbtc.book.execute import Plan
 from rbtc.book.pages import Book
+from rbtc.book.record import run_sentence
 from rbtc.book.schedule import Queue
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -104,6 +106,9 @@ def test_side_by_side(tmp_path):
         facts = nbformat.read(made.page(name), as_version=4).metadata["rbtc"]
         assert facts["name"] == name and facts["command"].endswith(f"run {name}")
     assert (tmp_path / "_build" / "logs" / "a.log").is_file()
+    record = json.loads((tmp_path / "results" / "book_run.json").read_text())
+    assert record["chapters"] == 3 and record["jobs"] == 2 and record["cold"] is False
+    assert "All 3 chapters in their quick form, 2 side by side" in run_sentence(made)
 
 
 def test_a_failure_beside_a_success(tmp_path, capfd):

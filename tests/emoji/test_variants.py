@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from rbtc.emoji import variants
+from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.variants import score_variant, trained, variants_table
 
 
@@ -15,7 +16,7 @@ def test_a_variant_is_counted_before_and_after_pruning_and_attack(lab):
     assert (scores["erased_n"] == 2).all() and (scores["preserved_n"] == 1).all()
     cut = scores[scores["ratio"] == 0.2]
     assert (cut["density"] > 0).all() and cut["sign_accuracy"].between(0, 1).all()
-    levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "pictures": 7}
+    levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "styled": 0.5, "pictures": 7}
     table = variants_table(scores.assign(variant="A", **levers))
     assert list(table["model"]) == ["pretrained", "no feed-forward", "pruned", "revived", "revived"]
     assert (table["erased_n"] == 4).all()
@@ -26,7 +27,7 @@ def test_training_is_summed_over_the_runs(tmp_path):
     last = {"pictures": 20, "levers": {"neuron_sparsity": 1.0}, "start": {"training": first}}
     (tmp_path / "training.json").write_text(json.dumps({"diffusion": last}))
     assert trained(tmp_path) == {
-        "pictures": 120, "activation_sparsity": 0.0, "neuron_sparsity": 1.0,
+        "pictures": 120, "activation_sparsity": 0.0, "neuron_sparsity": 1.0, "styled": STYLED,
     }  # fmt: skip
 
 
@@ -52,3 +53,4 @@ def test_rows_of_other_variants_stay(tmp_path, monkeypatch, lab):
     variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
     found = pd.read_csv(tmp_path / "emoji_variants.csv")
     assert sorted(zip(found["variant"], found["model"], strict=True)) == [("A", "new"), ("B", "x")]
+    assert (found["styled"] == STYLED).all()  # of a time when no run named it

@@ -10,8 +10,9 @@ def scores():
     rows = []
     for name, pruned in (("A", 9), ("B", 3)):
         for concept in ("church", "bus"):
-            common = {"variant": name, "concept": concept, "pictures": 7, "activation_sparsity": 0,
-                      "neuron_sparsity": 1, "erased_n": 10, "preserved_n": 5}  # fmt: skip
+            levers = {"activation_sparsity": 0, "neuron_sparsity": 1, "styled": 0.5}
+            common = {"variant": name, "concept": concept, "pictures": 7, **levers,
+                      "erased_n": 10, "preserved_n": 5}  # fmt: skip
             cut = {"ratio": 0.1, "density": 0.08, "sign_accuracy": 0.7}
             rows += [
                 {**common, "model": "pretrained", "erased_hits": 10, "preserved_hits": 5},
