@@ -119,7 +119,13 @@ class Benchmark:
                 f"Top-0.6 set are the loop's. The project asks for {most:.0f} s, {times:.0f} "
                 f"times and {MEMORY_BAR:.0f} GB: {'met' if good else '**missed**'}."
             )
-        return f"On {self.device}. " + " ".join(found)
+        whole = self.roofline.set_index("part").loc["whole iteration"]
+        limit = (
+            f"An iteration on the largest shape runs at {whole['share_of_limit']:.0%} of what the "
+            "rates of a matrix product and of a copy allow on this machine (see below), so what "
+            "is left to save is iterations, not time per iteration."
+        )
+        return f"On {self.device}. " + " ".join([*found, limit])
 
     def limits(self) -> pd.DataFrame:
         """The roofline for a reader, one row per part of an iteration."""

@@ -45,6 +45,7 @@ def test_the_answer_holds_the_bars_against_what_was_measured(folder):
     faithful, fast = answer.split("*rbtc released, fast*")
     assert "40.0 s" in faithful and "25 times" in faithful and faithful.rstrip().endswith("met.")
     assert "16.0 s" in fast and "**missed**" in fast
+    assert "runs at 40% of what" in fast
 
 
 def test_tables_are_short_and_leave_out_what_was_not_measured(folder):
