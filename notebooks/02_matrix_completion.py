@@ -269,6 +269,9 @@ speed.table("emoji-sd")
 # %%
 speed.table("small")
 
+# %%
+Markdown(speed.absent())
+
 # %% [markdown]
 # ### How near to the hardware's limit
 #

@@ -97,6 +97,12 @@ class Benchmark:
         }
         return pd.DataFrame(shown).set_index(own["contender"])
 
+    def absent(self) -> str:
+        """Which ways could not be run, and why; empty if all could."""
+        gone = self.contenders[self.contenders["seconds"].isna()]
+        lines = [f"*{row.contender}* did not run: `{row.note}`." for row in gone.itertuples()]
+        return " ".join(dict.fromkeys(lines))
+
     def of(self, task: str, contender: str) -> pd.Series:
         """The measurements of one way on one set. ValueError if it was not measured."""
         own = self.task(task)

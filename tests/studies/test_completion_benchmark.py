@@ -21,7 +21,7 @@ def folder(tmp_path):
         contender(speed.LOOP, 1000.0),
         contender(speed.FAITHFUL, 40.0),
         contender(speed.FAST, 16.0),
-        contender("sklearn KNNImputer", None, task="small"),
+        {**contender("sklearn KNNImputer", None, task="small"), "note": "ImportError: none"},
         contender(speed.FAITHFUL, 0.5, task="small"),
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "completion_benchmark.csv", index=False)
@@ -53,6 +53,7 @@ def test_tables_are_short_and_leave_out_what_was_not_measured(folder):
     assert made.tasks() == ["sd-v1.5", "small"]
     assert list(made.table("small").index) == [speed.FAITHFUL]
     assert made.table("sd-v1.5").loc[speed.FAITHFUL, "times faster"] == "25"
+    assert made.absent() == "*sklearn KNNImputer* did not run: `ImportError: none`."
     assert made.limits().loc["whole iteration", "share of the limit"] == "40%"
     assert made.exponents().loc["fast", "rows"] == 1.0
     with pytest.raises(ValueError, match="no task 'big'"):
