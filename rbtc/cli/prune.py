@@ -58,10 +58,12 @@ def prune(
     from rbtc.copies import check_target
     from rbtc.layers import density
     from rbtc.layers import prune as cut
+    from rbtc.models.folders import check_model_folder
     from rbtc.pruning.masks import save_masks
 
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)
+    check_model_folder(model)
     _check_masks_file(masks, model, out)
     settings = dataclasses.replace(_profile(profile, model), model=str(model.absolute()))
     found = _masks(settings, concept, kind, {"ratio": ratio, "calls": calls})

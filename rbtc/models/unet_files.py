@@ -13,6 +13,9 @@ _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 """How a pickle begins, or the zip archive in which torch keeps one."""
 
 
+_PICKLED = {".bin", *SINGLE} - {".safetensors"}
+
+
 def unet_files(path: Path) -> list[Path]:
     """The safetensors files that hold a UNet's weights.
 
@@ -42,12 +45,11 @@ def _check_file(file: Path) -> None:
     if not file.is_file():
         raise ValueError(f"{file} is not a regular file, expected a safetensors file")
     with file.open("rb") as stream:
-        start = stream.read(4)
+        start = stream.read(9)
     if not start:
         raise ValueError(f"{file} is empty: fetch or copy it again")
-    if start.startswith(_PICKLES) or (
-        file.suffix in {".bin", *SINGLE} and file.suffix != ".safetensors"
-    ):
+    safe = start[8:] == b"{"  # a safetensors file may begin like a pickle: with the header's length
+    if not safe and (start.startswith(_PICKLES) or file.suffix in _PICKLED):
         raise ValueError(
             f"{file} is not read, because loading a pickle runs whatever code it holds: convert it "
             "to safetensors where you trust it"
