@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -177,6 +177,8 @@ def audit(
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie in (0, 1), not {share}")
+    if choose not in get_args(Choice):
+        raise ValueError(f"choose must be one of {get_args(Choice)}, not {choose!r}")
     options = {"share": share, "choose": choose, "seed": seed, "complete": complete}
     layers = []
     for entry in watch(checkpoint.entries):

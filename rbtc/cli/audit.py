@@ -21,9 +21,13 @@ def audit(
     share: Annotated[
         float, typer.Option(help="Share of each row's weights to hide for the estimate.")
     ] = 0.02,
-    random: Annotated[
-        bool, typer.Option("--random", help="Hide any survivors, not each row's largest.")
-    ] = False,
+    choose: Annotated[
+        str,
+        typer.Option(
+            help="Which survivors to hide: the largest of each row, random ones, or alike: as the "
+            "zeros lie in the columns. Chapter 13 of the book compares them."
+        ),
+    ] = "largest",
     estimate: Annotated[
         bool, typer.Option(help="Estimate how many pruned signs would come back (most of the time)")
     ] = True,
@@ -48,7 +52,7 @@ def audit(
     found = examine(
         open_checkpoint(model),
         share=share,
-        choose="random" if random else "largest",
+        choose=choose,  # type: ignore[arg-type]
         estimate=estimate,
         complete=partial(complete, fast=not exact),
         watch=watch("auditing"),

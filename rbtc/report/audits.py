@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from rbtc.audit import Audit
+from rbtc.recoverability import Choice
+
+_CHOSEN: dict[Choice, str] = {
+    "largest": "the largest of their rows",
+    "random": "drawn at random",
+    "alike": "drawn as the zeros lie",
+}
 
 
 def verdict(found: Audit) -> str:
@@ -44,8 +51,7 @@ def _about_signs(found: Audit) -> list[str]:
     signs = found.signs
     if signs is None:
         return []
-    which = "largest" if found.choose == "largest" else "random"
-    hidden = f"Of {signs.n} surviving weights hidden for a test, the {which} ones of their rows,"
+    hidden = f"Of {signs.n} surviving weights hidden for a test, {_CHOSEN[found.choose]},"
     share = f"{signs.value:.2f} [{signs.low:.2f}, {signs.high:.2f}]"
     came = f"{share} came back with the right sign"
     if signs.low <= 0.5:

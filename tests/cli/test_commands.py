@@ -115,10 +115,11 @@ def test_the_embedded_model_in_every_form(call):
 
 
 def test_options_reach_the_estimate(call, pruned):
-    random = call("audit", pruned, "--json", "--random", "--share", "0.1").json
+    random = call("audit", pruned, "--json", "--choose", "random", "--share", "0.1").json
     exact = call("audit", pruned, "--json", "--exact").json
     assert random["choose"] == "random" and random["signs"]["n"] == 16 * 24 * 9
     assert exact["signs"]["n"] == 16 * 24
+    assert call("audit", pruned, "--json", "--choose", "alike").json["choose"] == "alike"
 
 
 def test_shards_and_a_lone_variant_are_read(call, tmp_path):

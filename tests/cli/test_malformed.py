@@ -489,6 +489,7 @@ WORDS = {
     "audit {pruned} --share -1": "share must lie in (0, 1)",
     "audit {pruned} --share nan": "share must lie in (0, 1)",
     "audit {pruned} --share inf": "share must lie in (0, 1)",
+    "audit {pruned} --choose smallest": "choose must be one of",
     "revive {pruned}": "Missing option",
     "revive {whole} --out {out}": "is this model pruned?",
     "revive {gone} --out {out}": "nothing is missing in any",
