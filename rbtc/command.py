@@ -34,6 +34,7 @@ def run(main: Callable[[], int | None]) -> None:
               file=sys.stderr)  # fmt: skip
         status = 2
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Libraries like to explain themselves over several lines.
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     raise SystemExit(status or 0)

@@ -83,6 +83,8 @@ def check_model_folder(folder: Path) -> Path:
 # A name in a checkpoint's single file that only one architecture has.
 _MARKS = {
     "conditioner.embedders.1.": "SDXL",
+    "label_emb.": "SDXL",  # its UNet alone, in either naming
+    "add_embedding.": "SDXL",
     "joint_blocks.": "Stable Diffusion 3",
     "double_blocks.": "Flux",
     "cond_stage_model.model.transformer.": "Stable Diffusion 2",

@@ -1,0 +1,215 @@
+"""Checkpoints on disk: their feed-forward output matrices, found and read one by one.
+
+The model is never loaded: of a safetensors file only the header and these matrices are read. Files
+with pickles are refused without being unpickled. Changed copies are written by `rbtc.copies`.
+
+Two namings are understood: that of diffusers, and that of Stable Diffusion 1.x in one file, whose
+sixteen matrices lie at fixed blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rbtc.layers import Weights, canonicalise_zeros, check_finite
+from rbtc.models.folders import architecture
+from rbtc.models.unet_files import unet_files
+
+DTYPES = {
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+"""What a matrix may be stored as, by safetensors' names."""
+
+_LAYER = re.compile(
+    r"(?:(?:down|up)_blocks\.\d+|mid_block)\.attentions\.\d+\.transformer_blocks\.\d+"
+    r"\.ff\.net\.2\.weight"
+)
+
+_ORIGINAL = re.compile(
+    r"(?:model\.diffusion_model\.)?(?:(?P<side>input|output)_blocks\.(?P<block>\d+)|middle_block)"
+    r"\.1\.transformer_blocks\.0\.ff\.net\.2\.weight"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One feed-forward output matrix of a checkpoint.
+
+    Attributes:
+        name: Its name in diffusers.
+        file: The safetensors file that holds it.
+        key: Its name there.
+        shape: (out_features, in_features).
+        dtype: How it is stored, one of `DTYPES`.
+    """
+
+    name: str
+    file: Path
+    key: str
+    shape: tuple[int, int]
+    dtype: str
+
+    def read(self) -> Tensor:
+        """The matrix as it is stored, signed zeros included.
+
+        Raises:
+            ValueError: it holds NaN or infinity.
+        """
+        from safetensors import safe_open
+
+        with safe_open(self.file, "pt") as stream:
+            weight = stream.get_tensor(self.key)
+        check_finite({self.name: weight})
+        return weight
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The feed-forward output matrices of a model on disk, sorted by name.
+
+    Attributes:
+        path: The file or folder that was given.
+        entries: One per matrix, none of them read yet.
+    """
+
+    path: Path
+    entries: tuple[Entry, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the matrices."""
+        return tuple(sorted({entry.file for entry in self.entries}))
+
+    def weights(self) -> Weights:
+        """All matrices in their stored dtype, every zero made +0.0.
+
+        Raises:
+            ValueError: one holds NaN or infinity.
+        """
+        return {entry.name: canonicalise_zeros(entry.read()) for entry in self.entries}
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Find the feed-forward output matrices of a Stable Diffusion UNet; reads headers only.
+
+    Args:
+        path: a model folder in the layout of diffusers, its `unet` folder, or one safetensors file.
+
+    Raises:
+        FileNotFoundError: nothing is there, or a folder without weights.
+        ValueError: a pickle, a damaged or empty file, another architecture, no such matrix, or one
+            that is no matrix of floating-point numbers.
+    """
+    path = Path(path)
+    files = unet_files(path)
+    return Checkpoint(path, tuple(sorted(_entries(path, files), key=lambda entry: entry.name)))
+
+
+def diffusers_name(key: str) -> str | None:
+    """The name in diffusers of a feed-forward output matrix of Stable Diffusion 1.x, else None.
+
+    In one file the blocks are numbered through: of the three blocks a resolution has, input blocks
+    begin with the convolution at 0 and end each resolution with a step down, which has no
+    attention; output blocks have three attentions from the second resolution on.
+
+    >>> key = "model.diffusion_model.input_blocks.5.1.transformer_blocks.0.ff.net.2.weight"
+    >>> diffusers_name(key)
+    'down_blocks.1.attentions.1.transformer_blocks.0.ff.net.2.weight'
+    """
+    if _LAYER.fullmatch(key):
+        return key
+    found = _ORIGINAL.fullmatch(key)
+    if not found:
+        return None
+    tail = "transformer_blocks.0.ff.net.2.weight"
+    if found["side"] is None:
+        return f"mid_block.attentions.0.{tail}"
+    number = int(found["block"])
+    if found["side"] == "input":
+        block, attention = divmod(number - 1, 3)
+        fits, side = 0 <= block < 3 and attention < 2, "down"
+    else:
+        block, attention = divmod(number, 3)
+        fits, side = 1 <= block < 4, "up"
+    return f"{side}_blocks.{block}.attentions.{attention}.{tail}" if fits else None
+
+
+def holds_layers(file: Path) -> bool:
+    """Whether a file may hold feed-forward output matrices; of other formats nobody can tell."""
+    if file.suffix != ".safetensors":
+        return True
+    try:
+        return any(diffusers_name(key) for key, _, _ in _headers(file))
+    except (ValueError, OSError):
+        return True
+
+
+def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
+    seen: set[str] = set()
+    total = original = 0
+    for file in files:
+        for key, shape, dtype in _headers(file):
+            total += 1
+            name = diffusers_name(key)
+            if name is None:
+                continue
+            if name in seen:
+                raise ValueError(f"{path} holds {name} more than once: keep one of the copies")
+            seen.add(name)
+            original += name != key
+            yield _entry(name, file, key, shape, dtype)
+    other = next((kind for kind in map(architecture, files) if kind), "")
+    if other and (not seen or other == "SDXL"):
+        raise ValueError(
+            f"{path} is of another architecture ({other}), and rbtc attacks Stable Diffusion 1.x"
+        )
+    if not seen:
+        raise ValueError(
+            f"{path} has no feed-forward output matrix: none of its {total} tensors is called "
+            "like ...attentions.0.transformer_blocks.0.ff.net.2.weight; give the UNet of a "
+            "Stable Diffusion model"
+        )
+    if original and len(seen) != _SIXTEEN:
+        raise ValueError(
+            f"{path} names its blocks like Stable Diffusion 1.x in one file, but has {len(seen)} "
+            f"of the {_SIXTEEN} feed-forward output matrices: the file is incomplete or of "
+            "another architecture"
+        )
+
+
+_SIXTEEN = 16  # paper Sec. 5.1
+
+
+def _entry(name: str, file: Path, key: str, shape: tuple[int, ...], dtype: str) -> Entry:
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"{key} in {file} has shape {shape}, expected (out_features, in_features)")
+    if dtype not in DTYPES:
+        raise ValueError(
+            f"{key} in {file} is stored as {dtype}, expected one of {', '.join(DTYPES)}: "
+            "export the model without quantisation"
+        )
+    return Entry(name, file, key, (shape[0], shape[1]), dtype)
+
+
+def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """(key, shape, dtype) of every tensor, without reading any."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as stream:
+            for key in stream.keys():
+                part = stream.get_slice(key)
+                yield key, tuple(part.get_shape()), str(part.get_dtype())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is no whole safetensors file ({error}): fetch or copy it again"
+        ) from error

@@ -1,0 +1,69 @@
+"""The commands of ``rbtc`` put together, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from rbtc import command
+from rbtc.cli.audit import audit
+from rbtc.cli.harden import harden
+from rbtc.cli.prune import prune
+from rbtc.cli.revive import revive
+
+EPILOG = (
+    "Status: 0 all is well; 1 an audit found something, or a page of the book failed; "
+    "2 something is wrong with what was given, said in one line; 130 or 143 stopped."
+)
+
+app = typer.Typer(
+    name="rbtc",
+    help="What was pruned out of a diffusion model can grow back. Check, prune, revive and harden "
+    "checkpoints of Stable Diffusion 1.x.",
+    epilog=EPILOG,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for each in (audit, prune, revive, harden):
+    app.command(epilog=EPILOG)(each)
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def book(context: typer.Context) -> int:
+    """Make the book: `rbtc book run`, `sync`, `gate`, `build`, like `python -m rbtc.book`."""
+    from rbtc.book.runner import main as make
+
+    return make(context.args)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line, None for the process's own, and leave the process with its status."""
+    command.run(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its status.
+
+    Raises:
+        ValueError: a command line that is no good, like any other mistake of the user's.
+        OSError: something could not be read or written.
+    """
+    try:
+        status = app(args=arguments, prog_name="rbtc", standalone_mode=False)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except Exception as error:
+        # typer brings its own copy of click or uses the installed one, depending on its version.
+        told = getattr(error, "format_message", None)
+        if told is None:
+            raise
+        raise ValueError(f"{told().rstrip('.')}: see rbtc --help") from error
+    return status or 0

@@ -1,0 +1,99 @@
+"""``rbtc audit``: what a checkpoint gives away about what was pruned from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbtc.cli.show import Json, Model, print_json, print_table, say, watch
+
+if TYPE_CHECKING:
+    from rbtc.audit import Audit
+    from rbtc.stats import Proportion
+    from rbtc.zeros import Scatter
+
+
+def audit(
+    model: Model,
+    share: Annotated[
+        float, typer.Option(help="Share of each row's weights to hide for the estimate.")
+    ] = 0.02,
+    choose: Annotated[
+        str,
+        typer.Option(
+            help="Which survivors to hide: the largest of each row, random ones, or alike: as the "
+            "zeros lie in the columns. Chapter 13 of the book compares them."
+        ),
+    ] = "largest",
+    estimate: Annotated[
+        bool, typer.Option(help="Estimate how many pruned signs would come back (most of the time)")
+    ] = True,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Follow the released attack step by step: several times slower."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Tell what a checkpoint gives away: exact zeros, signed zeros, and signs that would come back.
+
+    Nothing but the sixteen feed-forward output matrices is read, one after the other, and the
+    original is not needed. Status 1 means that something was found.
+    """
+    from rbtc.audit import audit as examine
+    from rbtc.checkpoints import open_checkpoint
+    from rbtc.completion import complete
+    from rbtc.report.audits import verdict
+
+    found = examine(
+        open_checkpoint(model),
+        share=share,
+        choose=choose,  # type: ignore[arg-type]
+        estimate=estimate,
+        complete=partial(complete, fast=not exact),
+        watch=watch("auditing"),
+    )
+    if as_json:
+        print_json(found.as_dict() | {"verdict": verdict(found)})
+    else:
+        _show(found)
+        say(verdict(found))
+    return 1 if found.findings else 0
+
+
+def _show(found: Audit) -> None:
+    from rbtc.layers import short_name
+
+    short = [short_name(layer.name) for layer in found.layers]
+    twice = {name for name, count in Counter(short).items() if count > 1}
+    columns = ("shape", "dtype", "zeros", "-0.0", "density", "rows", "columns", "signs back")
+    print_table(
+        found.path,
+        {"layer": "left", **dict.fromkeys(columns, "right")},
+        [
+            (
+                layer.name if name in twice else name,
+                "x".join(map(str, layer.shape)),
+                layer.dtype,
+                str(layer.zeros),
+                str(layer.negative_zeros),
+                f"{layer.density:.3%}",
+                _scatter(layer.rows),
+                _scatter(layer.columns),
+                _signs(layer.signs),
+            )
+            for name, layer in zip(short, found.layers, strict=True)
+        ],
+    )
+
+
+def _scatter(found: Scatter | None) -> str:
+    return "-" if found is None else f"{found.kind} {found.ratio:.2f}"
+
+
+def _signs(found: Proportion | None) -> str:
+    return "-" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"

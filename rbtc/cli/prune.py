@@ -1,0 +1,158 @@
+"""``rbtc prune``: ConceptPrune on a model of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbtc.cli.show import (
+    Folder,
+    Json,
+    Out,
+    print_json,
+    print_table,
+    say,
+    say_written,
+    waiting,
+    write,
+)
+
+if TYPE_CHECKING:
+    from rbtc.layers import Masks
+    from rbtc.models.profiles import Profile
+
+
+def prune(
+    model: Folder,
+    concept: Annotated[
+        list[str], typer.Option("--concept", "-c", help="What to erase; may be given repeatedly.")
+    ],
+    out: Out,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose prompts and settings to use: mini, sd15 or a .toml file. Left out: of the "
+            "profile that has this model, else sd15."
+        ),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="object, style or nudity.")] = "object",
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of each row that is a candidate at each call.")
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option(help="How many calls of the UNet are united, noisiest first.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Also write the masks to this file; keep it to yourself.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Erase concepts from a model with ConceptPrune and write a pruned copy.
+
+    The pruned weights are +0.0: none keeps the sign of what it was.
+    """
+    from rbtc.checkpoints import open_checkpoint
+    from rbtc.copies import check_target
+    from rbtc.layers import density
+    from rbtc.layers import prune as cut
+    from rbtc.models.folders import check_model_folder
+    from rbtc.pruning.masks import save_masks
+
+    checkpoint = open_checkpoint(model)
+    check_target(checkpoint.path, out)
+    check_model_folder(model)
+    _check_masks_file(masks, model, out)
+    settings = dataclasses.replace(_profile(profile, model), model=str(model.absolute()))
+    found = _masks(settings, concept, kind, {"ratio": ratio, "calls": calls})
+    weights = cut(checkpoint.weights(), found)
+    missed = write(checkpoint, out, weights)
+    if masks is not None:
+        save_masks(masks, found, {"concepts": concept, "kind": kind})
+    counts = {name: int(mask.sum()) for name, mask in found.items()}
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "left_out": missed,
+                "concepts": concept,
+                "kind": kind,
+                "profile": settings.name,
+                "pruned": sum(counts.values()),
+                "density": density(found),
+                "layers": counts,
+            }
+        )
+    else:
+        _show(found)
+        say(f"{sum(counts.values())} weights, {density(found):.2%}, are pruned.")
+        say_written(out, missed)
+    return 0
+
+
+def _masks(profile: Profile, concepts: list[str], kind: str, pruning: dict[str, Any]) -> Masks:
+    """The union of the concepts' masks; words and settings are checked before the model is read."""
+    from rbtc.lab import Lab
+    from rbtc.models.prompts import prompt_pairs, subject_of
+    from rbtc.pruning.masks import union
+
+    subjects = [subject_of(profile, name, kind) for name in concepts]  # type: ignore[arg-type]
+    for subject in subjects:
+        prompt_pairs(profile, subject.word, subject.kind)
+    lab = Lab(profile, progress=False)
+    lab.owner.settings(**pruning)
+    made = []
+    for subject in subjects:
+        with waiting(f"watching the model draw with and without {subject.word!r}"):
+            mask = lab.owner.masks(subject, **pruning)
+        made.append({name: each.cpu() for name, each in mask.items()})
+    return union(made)
+
+
+def _profile(name: str | None, model: Path) -> Profile:
+    from rbtc.models.profiles import available_profiles, load_profile
+
+    if name is not None:
+        return load_profile(name)
+    for each in available_profiles():
+        found = load_profile(each)
+        place = found.locate(found.model)
+        if isinstance(place, Path) and place.exists() and place.samefile(model):
+            return found
+    return load_profile("sd15")
+
+
+def _check_masks_file(masks: Path | None, model: Path, out: Path) -> None:
+    from rbtc.files import check_writable
+
+    if masks is None:
+        return
+    if masks.exists():
+        raise ValueError(f"{masks} exists already, and nothing is written over: give a new place")
+    for folder in (model, out):
+        if masks.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"the masks {masks} would lie inside {folder}, whose readers they would tell what "
+                "was pruned: give another place"
+            )
+    check_writable(masks.parent)
+
+
+def _show(found: Masks) -> None:
+    from rbtc.layers import short_name
+
+    print_table(
+        "pruned",
+        {"layer": "left", "weights": "right", "pruned": "right", "density": "right"},
+        [
+            (
+                short_name(name),
+                str(mask.numel()),
+                str(int(mask.sum())),
+                f"{float(mask.double().mean()):.2%}",
+            )
+            for name, mask in found.items()
+        ],
+    )

@@ -1,0 +1,78 @@
+"""``rbtc revive``: the paper's attack on a pruned checkpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rbtc.cli.show import Json, Model, Out, print_json, print_table, say, say_written, shown, write
+
+
+def revive(
+    model: Model,
+    out: Out,
+    keep_ratio: Annotated[
+        float, typer.Option(help="K of Top-K Sign Retention: share of recovered signs to keep.")
+    ] = 0.6,
+    strategy: Annotated[
+        str, typer.Option(help="Where the magnitudes come from; neuron_max is the paper's.")
+    ] = "neuron_max",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Go to the completion's limit in a few steps.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Attack a pruned checkpoint: complete its exact zeros and write a revived copy.
+
+    Needs neither the original weights nor a prompt. Rows that are zero as a whole stay as they are:
+    nothing is left to complete them from.
+    """
+    from rbtc.checkpoints import open_checkpoint
+    from rbtc.copies import check_target
+    from rbtc.detection import spare_whole_rows
+    from rbtc.layers import zero_masks
+    from rbtc.revive import revive as attack
+
+    checkpoint = open_checkpoint(model)
+    check_target(checkpoint.path, out)
+    weights = checkpoint.weights()
+    missing = spare_whole_rows(zero_masks(weights))
+    found = attack(
+        weights, keep_ratio=keep_ratio, strategy=strategy, missing=missing,  # type: ignore[arg-type]
+        fast=fast, progress=shown(),
+    )  # fmt: skip
+    missed = write(checkpoint, out, found.weights)
+    counts = {
+        name: {"missing": int(missing[name].sum()), "revived": int((signs != 0).sum())}
+        for name, signs in found.signs.items()
+    }
+    total = {key: sum(each[key] for each in counts.values()) for key in ("missing", "revived")}
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "left_out": missed,
+                **total,
+                "keep_ratio": keep_ratio,
+                "layers": counts,
+            }
+        )
+    else:
+        _show(counts)
+        say(f"{total['revived']} of {total['missing']} zeros have a weight again.")
+        say_written(out, missed)
+    return 0
+
+
+def _show(counts: dict[str, dict[str, int]]) -> None:
+    from rbtc.layers import short_name
+
+    print_table(
+        "revived",
+        {"layer": "left", "zeros": "right", "revived": "right"},
+        [
+            (short_name(name), str(each["missing"]), str(each["revived"]))
+            for name, each in counts.items()
+        ],
+    )
