@@ -29,22 +29,22 @@ from rbtc.layers import (
     zero_masks,
 )
 from rbtc.magnitudes import Strategy, assign_magnitudes, check_strategy
-
-LEAKING = 0.1
-"""From this share of negative zeros on, zeros tell signs.
-
-Weights are about as often negative as positive, so a file that was cut by multiplication has about
-one half. A half-precision file that was cut with +0.0 still holds a few -0.0, of trained weights
-too small for the format.
-"""
-
+from rbtc.zeros import rounded_zeros
 
 @dataclass(frozen=True)
 class ZeroSigns:
-    """How many zeros are +0.0 and how many -0.0; adding two pools them."""
+    """How many zeros are +0.0 and how many -0.0; adding two pools them.
+
+    Attributes:
+        positive: Zeros without the sign bit.
+        negative: Zeros with it.
+        rounded: How many zeros rounding to the stored format explains, at most: trained weights too
+            small for it, of either sign.
+    """
 
     positive: int
     negative: int
+    rounded: int = 0
 
     @property
     def n(self) -> int:
@@ -52,17 +52,16 @@ class ZeroSigns:
         return self.positive + self.negative
 
     @property
-    def negative_share(self) -> float:
-        """Share of -0.0 among the zeros, 0 where there is none."""
-        return self.negative / self.n if self.n else 0.0
-
-    @property
     def leaks(self) -> bool:
-        """Whether the zeros tell the signs of what was cut, see `LEAKING`."""
-        return self.negative_share >= LEAKING
+        """Whether more zeros are negative than rounding explains: then zeros tell signs."""
+        return self.negative > self.rounded
 
     def __add__(self, other: ZeroSigns) -> ZeroSigns:
-        return ZeroSigns(self.positive + other.positive, self.negative + other.negative)
+        return ZeroSigns(
+            self.positive + other.positive,
+            self.negative + other.negative,
+            self.rounded + other.rounded,
+        )
 
 
 def prune_by_multiplying(weights: Weights, masks: Masks) -> Weights:
@@ -118,7 +117,8 @@ def count_zeros(weights: Mapping[str, Tensor]) -> dict[str, ZeroSigns]:
     counts = {}
     for name in sorted(weights):
         signs = read_signs(weights[name])
-        counts[name] = ZeroSigns(int((signs == 1).sum()), int((signs == -1).sum()))
+        positive, negative = int((signs == 1).sum()), int((signs == -1).sum())
+        counts[name] = ZeroSigns(positive, negative, rounded_zeros(weights[name]))
     return counts
 
 
@@ -138,15 +138,16 @@ def revive_exactly(weights: Weights, *, strategy: Strategy = "neuron_max") -> We
         All layers, revived, in their dtypes and on their devices.
 
     Raises:
-        ValueError: No zero, or zeros without negative ones among them (see `LEAKING`): nothing can
-            be read from them. Also for weights that are not finite, or a strategy that is unknown.
+        ValueError: No layer holds more negative zeros than rounding explains: nothing can be read
+            from them. Also for weights that are not finite, or a strategy that is unknown.
     """
     check_strategy(strategy)
     if strategy == "completed":
         raise ValueError("strategy 'completed' needs a completion, and exact signs need none")
     check_weights(weights)
-    total = sum(count_zeros(weights).values(), ZeroSigns(0, 0))
-    if not total.leaks:
+    counts = count_zeros(weights)
+    if not any(layer.leaks for layer in counts.values()):
+        total = sum(counts.values(), ZeroSigns(0, 0))
         raise ValueError(
             f"{total.negative} of {total.n} zeros are negative: these zeros tell no signs (the "
             f"model was cut with +0.0, was cleaned, or is not pruned); attack it with `revive`"

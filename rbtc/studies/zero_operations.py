@@ -7,7 +7,7 @@ happens to a file afterwards is given a matrix that was cut by multiplication.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rbtc.layers import canonicalise_zeros, prune
+from rbtc.report.tables import listing
 from rbtc.signed_zeros import prune_by_multiplying, read_signs
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -155,10 +156,21 @@ def handling_table(weight: Tensor, mask: Tensor) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def fates(table: pd.DataFrame, fate: str) -> list[str]:
+def told(cutting: pd.DataFrame, handling: pd.DataFrame) -> str:
+    """What the two tables say, in words made from them."""
+    leaking, lost = _always(cutting, KEEPS), _always(handling, LOSES)
+    kept = _always(handling[handling["kind"] == "storing"], KEEPS)
+    stores = int((handling["kind"] == "storing").sum())
+    return (
+        f"{len(leaking)} of {len(cutting)} ways to cut leave the signs in the zeros "
+        f"({listing(leaking)}). {len(kept)} of {stores} ways to store a model keep them. What "
+        f"removes them: {listing(lost)}."
+    )
+
+
+def _always(table: pd.DataFrame, fate: str) -> list[str]:
     """Names of the lines that are ``fate`` in every number format."""
-    formats: Sequence[str] = [name for name in table.columns if name in FORMATS]
-    return [str(name) for name in table.index[(table[formats] == fate).all(axis=1)]]
+    return [f"`{name}`" for name in table.index if set(table.loc[name, list(FORMATS)]) == {fate}]
 
 
 def _fate(weight: Tensor, mask: Tensor, work: Callable[[Tensor], Tensor]) -> str:
