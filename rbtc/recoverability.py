@@ -23,7 +23,7 @@ from torch import Tensor
 from rbtc import completion
 from rbtc.stats import Proportion, pool
 
-Choice = Literal["largest", "random"]
+Choice = Literal["largest", "random", "alike"]
 
 Complete = Callable[[Tensor, Tensor], completion.Completion]
 """Completes (weight, missing), both (rows, columns), as `rbtc.completion.complete` does."""
@@ -60,7 +60,9 @@ def estimate_sign_accuracy(
         repeats: how often to hide and complete. No weight is hidden twice: each repeat hides the
             next ones in order, so that the pooled count has no weight twice either.
         seed: of the random order; `choose="largest"` has no use for it.
-        choose: "largest" hides each row's largest |w| first, as pruning does; "random" any.
+        choose: "largest" hides each row's largest |w| first, as pruning by magnitude does; "random"
+            any; "alike" draws in proportion to |w_ij| times the share pruned of column j, which is
+            what the pruned model shows of the score |w_ij| a_j that they were pruned by.
         complete: the attack's completion; `fast_complete`, or `rbtc.completion.complete` with
             options of your own bound to it.
 
@@ -102,10 +104,23 @@ def _hiding_order(
     else:
         generator = torch.Generator().manual_seed(seed)
         rank = torch.rand(weight.shape, generator=generator).to(weight.device)
+        if choose == "alike":
+            # Drawn without replacement in proportion to the odds: largest u^(1 / odds) first
+            # (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
+            rank = rank.double().clamp(min=1e-12).log() / _odds(weight, missing)
     signed = ~missing & (weight != 0)
-    rank = rank.masked_fill(~signed, -1.0)
+    rank = rank.masked_fill(~signed, -torch.inf)
     ready = signed.sum(dim=1) - 1  # the last one stays
     return rank.argsort(dim=1, descending=True, stable=True), ready
+
+
+def _odds(weight: Tensor, missing: Tensor) -> Tensor:
+    """|w_ij| times the share pruned of column j, (rows, columns) float64, above 0."""
+    crowded = missing.double().mean(dim=0)  # (columns,)
+    if not crowded.any():
+        crowded = torch.ones_like(crowded)
+    odds = weight.double().abs().masked_fill(missing, 0) * crowded
+    return (odds / odds.max().clamp(min=1e-300)).clamp(min=1e-9)
 
 
 def _slice(order: Tensor, ready: Tensor, start: int, count: int) -> Tensor:
