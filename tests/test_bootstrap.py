@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbtc.bootstrap import change_of, mean, mean_change
+from rbtc.bootstrap import change_of, crossed, mean, mean_change
 from rbtc.models.distances import frechet
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=30)
@@ -51,3 +51,25 @@ def test_frechet_follows_its_formula():
     assert frechet(a, a) == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="two pictures or more"):
         frechet(a[:1], b)
+
+
+def test_crossed_draws_both_kinds():
+    rng = np.random.default_rng(0)
+    first, second = np.repeat(np.arange(8), 10), np.tile(np.arange(10), 8)
+    # All that varies is the second kind: drawing only the first would see no spread at all.
+    values = rng.normal(size=10)[second]
+    found = crossed(lambda w: np.average(values, weights=w), first, second)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low < found.value < found.high
+    assert (found.n, found.clusters) == (80, 8)
+    half = 1.96 * values[:10].std() / np.sqrt(10)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.2)
+    same = crossed(lambda w: np.average(np.ones(80), weights=w), first, second)
+    assert same.low == same.high == 1
+
+
+def test_crossed_refuses_what_has_no_interval():
+    with pytest.raises(ValueError, match="two things of each kind"):
+        crossed(lambda w: 0.0, [1, 1, 1], [1, 2, 3])
+    with pytest.raises(ValueError, match="both kinds"):
+        crossed(lambda w: 0.0, [1, 2], [1, 2, 3])

@@ -1,0 +1,70 @@
+"""A piece of a matrix as its signs: what was cut, what somebody makes of it, and where he is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rbtc.report.charts import _figure, house_style
+from rbtc.report.panels import WIDTH
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLUS, MINUS, LEFT, WRONG = "#0173b2", "#de8f05", "#ececec", "#1b1b1b"
+
+
+def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str = "") -> Figure:
+    """Pieces of one matrix side by side, a square per weight.
+
+    The first panel is the truth: in the others a cross marks every square of another sign, and the
+    heading counts the right ones.
+
+    Args:
+        panels: title -> (rows, columns), the sign -1, 0 or 1 of every cut weight, NaN at those that
+            were not cut.
+        across: panels side by side.
+        title: over the figure.
+
+    Raises:
+        ValueError: no panel, or panels of different shapes or with other cut places.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    shapes = {np.asarray(panel).shape for panel in panels.values()}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
+        raise ValueError("sign maps need one or more panels (rows, columns) of one shape")
+    truth = next(iter(panels.values()))
+    cut = ~np.isnan(truth)
+    if any(not np.array_equal(~np.isnan(panel), cut) for panel in panels.values()):
+        raise ValueError("the panels of a sign map must have the same cut places")
+    colours = ListedColormap([MINUS, "white", PLUS])
+    colours.set_bad(LEFT)
+    down = -(-len(panels) // across)
+    height = WIDTH / across * shape[0] / shape[1] + 0.35
+    with house_style():
+        figure, axes = _figure(down, across, (WIDTH, down * height + 0.6), squeeze=False)
+        for ax, (name, panel) in zip(axes.flat, panels.items(), strict=False):
+            ax.imshow(np.ma.masked_invalid(panel), cmap=colours, vmin=-1, vmax=1, aspect="equal")
+            rows, columns = np.nonzero(cut & (panel != truth))
+            ax.plot(columns, rows, "x", color=WRONG, markersize=110 / shape[1], markeredgewidth=1.1)
+            right = int(cut.sum()) - len(rows)
+            told = "" if panel is truth else f": {right} of {cut.sum()} right"
+            ax.set_title(f"{name}{told}", fontsize=9)
+            ax.grid(False)
+            ax.set(xticks=[], yticks=[])
+        for ax in axes.flat[len(panels) :]:
+            ax.set_visible(False)
+        handles = [
+            Patch(facecolor=PLUS, label="+"), Patch(facecolor=MINUS, label="−"),
+            Patch(facecolor=LEFT, label="not cut"),
+            Line2D([], [], color=WRONG, marker="x", linestyle="", label="wrong sign"),
+        ]  # fmt: skip
+        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        if title:
+            figure.suptitle(title, weight="bold", fontsize="medium")
+    return figure

@@ -1,0 +1,301 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""How well the signs that come back can be foretold without the weights before pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rbtc.bootstrap import Mean, crossed, mean
+from rbtc.completion import Completion
+from rbtc.lab import Lab
+from rbtc.layers import short_name
+from rbtc.models.prompts import Subject
+from rbtc.recoverability import Choice, estimate_sign_accuracy, fast_complete
+from rbtc.sign_accuracy import count_signs
+from rbtc.studies.common import at_least_one, subjects
+
+CHOICES: dict[str, Choice] = {
+    "largest in the row": "largest",
+    "any": "random",
+    "like the cut": "alike",
+}
+"""Which survivors are hidden."""
+
+REASONS = {
+    "density": "share of the layer that was cut",
+    "crowding": "share cut in the columns of the cut weights",
+    "gap": "the same for the hidden ones, less that",
+    "size": "size of the hidden weights over that of the cut ones",
+}
+"""What may go along with an error, by its column."""
+
+
+@dataclass(frozen=True, eq=False)
+class AuditStudy:
+    """Estimated and true sign accuracy of layers.
+
+    Attributes:
+        subjects: The classes that were cut.
+        lines: One line per class, ratio, layer and choice: estimated, true, hidden, cut (counts
+            behind the two), error (estimated less true), and the columns of `REASONS`.
+    """
+
+    subjects: tuple[Subject, ...]
+    lines: pd.DataFrame
+
+    def own(self, choice: str) -> pd.DataFrame:
+        """The lines of one choice, a title of `CHOICES`."""
+        return self.lines[self.lines["choice"] == choice].reset_index(drop=True)
+
+    def panels(self) -> dict[str, pd.DataFrame]:
+        """Choice -> points, for `rbtc.report.calibration.calibration`."""
+        series = self.lines.assign(series=[f"{ratio:g}" for ratio in self.lines["ratio"]])
+        return {choice: series[series["choice"] == choice] for choice in CHOICES}
+
+    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], float]) -> Mean:
+        """A weighted statistic of the lines of a choice, over layers and classes anew."""
+        own = self.own(choice)
+        return crossed(lambda weights: what(own, weights), own["concept"], own["layer"])
+
+    def score_table(self) -> pd.DataFrame:
+        """Per choice: correlation with the truth, mean absolute error, mean error."""
+        return pd.DataFrame(
+            {
+                choice: {
+                    "correlation": _told(self.score(choice, correlation)),
+                    "mean absolute error": _told(self.score(choice, absolute_error)),
+                    "mean error": _told(self.score(choice, mean_error), signed=True),
+                    "layers": len(self.own(choice)),
+                }
+                for choice in CHOICES
+            }
+        ).T.rename_axis(index="hidden")
+
+    def improvement(self, before: str, after: str) -> Mean:
+        """How much smaller the absolute error is with another choice, on the same layers."""
+        first, second = self.own(before)["error"].abs(), self.own(after)["error"].abs()
+        lines = self.own(before).assign(error=first - second)
+        return crossed(lambda w: mean_error(lines, w), lines["concept"], lines["layer"])
+
+    def models(self, choice: str) -> pd.DataFrame:
+        """Whole models: per class and ratio estimated and true, layers by how much was cut."""
+        own = self.own(choice)
+        by = ["concept", "ratio"]
+        sums = own.assign(
+            estimated=own["estimated"] * own["cut"], true=own["true"] * own["cut"]
+        ).groupby(by, sort=False)[["estimated", "true", "cut"]].sum()  # fmt: skip
+        found = sums[["estimated", "true"]].div(sums["cut"], axis=0)
+        return found.assign(error=found["estimated"] - found["true"]).reset_index()
+
+    def model_table(self) -> pd.DataFrame:
+        """Per choice and ratio: truth and estimate of whole models, and how far off it is."""
+        lines = {}
+        for choice in CHOICES:
+            for ratio, own in self.models(choice).groupby("ratio"):
+                lines[choice, f"{ratio:g}"] = {
+                    "true, mean": f"{own['true'].mean():.2f}",
+                    "estimated, mean": f"{own['estimated'].mean():.2f}",
+                    "mean absolute error": f"{mean(own['error'].abs())}",
+                    "largest error": f"{own['error'].abs().max():.2f}",
+                }
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis(["hidden", "ratio"])
+
+    def by(self, column: str, choice: str) -> pd.DataFrame:
+        """Per layer, or per ratio: means of what was estimated, of the truth, and of the error."""
+        columns = ["density", "true", "estimated", "error"]
+        own = self.own(choice).assign(off=lambda frame: frame["error"].abs())
+        found = own.groupby(column, sort=False)[[*columns, "off"]].mean()
+        return found.rename(columns={"off": "absolute error"})
+
+    def reason_table(self) -> pd.DataFrame:
+        """Correlations of each choice's error with what could explain it."""
+        return pd.DataFrame(
+            {
+                choice: {
+                    told: _told(self.reason(choice, column), signed=True)
+                    for column, told in REASONS.items()
+                }
+                for choice in CHOICES
+            }
+        )
+
+    def reason(self, choice: str, column: str) -> Mean:
+        """Correlation of the error with a column of `REASONS`."""
+        return self.score(choice, lambda lines, w: _correlation(lines[column], lines["error"], w))
+
+    def best(self) -> str:
+        """The choice with the smallest mean absolute error."""
+        return min(CHOICES, key=lambda choice: self.own(choice)["error"].abs().mean())
+
+    def misleads(self, choice: str) -> str:
+        """Where the error is largest, in words made from the numbers."""
+        layers, ratios = self.by("layer", choice), self.by("ratio", choice)
+        worst, best = layers["absolute error"].idxmax(), layers["absolute error"].idxmin()
+        ratio = ratios["absolute error"].idxmax()
+        strengths = {column: self.reason(choice, column) for column in REASONS}
+        sure = {c: one for c, one in strengths.items() if one.low > 0 or one.high < 0}
+        cause = "None of the four goes along with the error for sure."
+        if sure:
+            column = max(sure, key=lambda c: abs(sure[c].value))
+            cause = (
+                f"What goes along with the error most is the {REASONS[column]}: correlation "
+                f"{_told(sure[column], True)}."
+            )
+        return (
+            f"Hiding {choice}: most wrong in layer {worst} (off by "
+            f"{layers['absolute error'][worst]:.2f} on average, {_way(layers['error'][worst])}), "
+            f"least in {best} ({layers['absolute error'][best]:.2f}); of the ratios, most at "
+            f"{ratio:g} ({ratios['absolute error'][ratio]:.2f}, {_way(ratios['error'][ratio])}). "
+            + cause
+        )
+
+    def answer(self) -> str:
+        """What came out, in words made from the numbers."""
+        best, naive = self.best(), next(iter(CHOICES))
+        off, linked = self.score(best, absolute_error), self.score(best, correlation)
+        bias = self.score(best, mean_error)
+        models = self.models(best)
+        if linked.low > 0.5:
+            verdict = "**Yes**, it tells layers that give much back from those that give little"
+        elif linked.low > 0:
+            verdict = "**In part**: it goes along with the truth, but loosely"
+        else:
+            verdict = "**No**: it does not go along with the truth for sure"
+        way = "" if bias.low <= 0 <= bias.high else f", {_way(bias.value)}"
+        text = (
+            f"{verdict}. Hiding {best}, the estimate of a layer is off by {_told(off)} on "
+            f"average{way}, and its correlation with the truth is {_told(linked)}, over "
+            f"{len(self.own(best))} layers ({len(self.subjects)} classes, "
+            f"{self.lines['ratio'].nunique()} ratios). For a whole model it is off by "
+            f"{models['error'].abs().mean():.2f} on average and {models['error'].abs().max():.2f} "
+            "at most."
+        )
+        if best == naive:
+            return text
+        gain, poor = self.improvement(naive, best), self.score(naive, mean_error)
+        sure = "" if gain.low > 0 else ", which these numbers cannot tell from none"
+        return text + (
+            f" Hiding the {naive}, as one would at first, is off by "
+            f"{_told(self.score(naive, absolute_error))}, {_way(poor.value)}; the other choice "
+            f"lowers the error by {_told(gain)}{sure}."
+        )
+
+
+def correlation(lines: pd.DataFrame, weights: np.ndarray) -> float:
+    """Pearson's correlation of estimate and truth."""
+    return _correlation(lines["estimated"], lines["true"], weights)
+
+
+def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+    """Mean absolute error of the estimate."""
+    return float(np.average(lines["error"].abs(), weights=weights))
+
+
+def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+    """Mean error of the estimate: above zero it promises the attacker too much."""
+    return float(np.average(lines["error"], weights=weights))
+
+
+def audit_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    factors: Sequence[float] = (0.5, 1.0, 2.0),
+    share: float = 0.02,
+    repeats: int = 1,
+    seed: int = 0,
+) -> AuditStudy:
+    """Cut classes at several ratios, estimate every layer's sign accuracy, and count the truth.
+
+    The truth is that of the released completion, as everywhere in the book. The estimates see the
+    pruned weights only.
+
+    Args:
+        lab: the models.
+        concepts: two or more, paper classes or words of the model.
+        factors: ratios of pruning, as multiples of the profile's.
+        share: see `rbtc.recoverability.estimate_sign_accuracy`, like repeats and seed.
+        repeats: how often to hide and complete.
+        seed: of the random choices.
+
+    Raises:
+        ValueError: fewer than two concepts, no factors or one twice, or a bad share.
+    """
+    at_least_one(repeats=repeats)
+    chosen = subjects(lab, concepts)
+    if len(chosen) < 2:
+        raise ValueError("intervals over classes need at least two concepts, got one")
+    if not factors or len({*factors}) < len(factors) or min(factors) <= 0:
+        raise ValueError(f"expected one or more factors above 0, each once, got {list(factors)}")
+    lines = []
+    for subject in chosen:
+        for factor in factors:
+            ratio = factor * lab.profile.conceptprune.ratio
+            pruned = lab.owner.pruned(subject, ratio=ratio).weights
+            found = lab.completions(subject, ratio=ratio)
+            for name, completion in found.items():
+                place = {"concept": subject.label, "ratio": ratio, "layer": short_name(name)}
+                original = lab.pretrained.weights[name]
+                for choice in CHOICES:
+                    line = _line(
+                        pruned[name], original, completion, choice,
+                        share=share, repeats=repeats, seed=seed,
+                    )  # fmt: skip
+                    lines.append({**place, "choice": choice, **line})
+    return AuditStudy(tuple(chosen), pd.DataFrame(lines))
+
+
+def _line(
+    pruned: Tensor, original: Tensor, completion: Completion, choice: str, **options: float
+) -> dict[str, float]:
+    """Estimate, truth and circumstances of one layer."""
+    missing = completion.missing
+    seen: list[Tensor] = []
+
+    def watched(weight: Tensor, gone: Tensor) -> Completion:
+        seen.append(gone)
+        return fast_complete(weight, gone)
+
+    estimate = estimate_sign_accuracy(
+        pruned, missing, choose=CHOICES[choice], complete=watched, **options
+    )
+    alive = ~missing.all(dim=1)
+    hidden = torch.zeros_like(missing)
+    hidden[alive] = torch.stack(seen).any(dim=0) & ~missing[alive]
+    truth = count_signs({"": completion}, {"": original})[""]
+    crowded = missing.float().mean(dim=0).expand_as(pruned)  # (rows, columns)
+    crowding = float(crowded[missing].mean())
+    return {
+        "estimated": estimate.value,
+        "true": truth.value,
+        "error": estimate.value - truth.value,
+        "hidden": estimate.n,
+        "cut": truth.n,
+        "density": float(missing.float().mean()),
+        "crowding": crowding,
+        "gap": float(crowded[hidden].mean()) - crowding,
+        "size": float(original[hidden].abs().mean() / original[missing].abs().mean()),
+    }
+
+
+def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> float:
+    x, y = (np.asarray(of, float) - np.average(of, weights=weights) for of in (first, second))
+    spread = np.average(x * x, weights=weights) * np.average(y * y, weights=weights)
+    return float(np.average(x * y, weights=weights) / np.sqrt(spread)) if spread > 0 else np.nan
+
+
+def _told(one: Mean, signed: bool = False) -> str:
+    spec = "+.2f" if signed else ".2f"
+    return f"{one.value:{spec}} [{one.low:{spec}}, {one.high:{spec}}]"
+
+
+def _way(error: float) -> str:
+    return "promising the attacker too much" if error > 0 else "promising the attacker too little"

@@ -1,0 +1,237 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""The leak of the signed zeros, end to end: cut, save, load, read the signs, revive; and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from rbtc.lab import Lab, Variant
+from rbtc.lab.variant import derived
+from rbtc.layers import short_name
+from rbtc.models.prompts import Subject
+from rbtc.report.spread import class_values
+from rbtc.report.tables import accuracies, effect, listing, percent
+from rbtc.signed_zeros import prune_by_multiplying, revive_exactly
+from rbtc.stats import Difference, Proportion, Share, pool
+from rbtc.studies.common import Pictures, at_least_one, judged, subjects
+from rbtc.studies.zero_files import (
+    CONTAINERS,
+    FILLED,
+    MULTIPLIED,
+    file_lines,
+    round_trip,
+    sign_patch,
+    stored_bytes,
+)
+from rbtc.studies.zero_operations import FORMATS
+
+PAPER, EXACT = "paper's attack", "exact signs"
+MODELS = ("pretrained", "pruned", PAPER, EXACT)
+
+CHANGES = {
+    f"pruned to {PAPER}": ("pruned", PAPER),
+    f"pruned to {EXACT}": ("pruned", EXACT),
+    f"{PAPER} to {EXACT}": (PAPER, EXACT),
+    f"{EXACT} to pretrained": (EXACT, "pretrained"),
+}
+"""Title -> models of a paired change."""
+
+
+@dataclass(frozen=True, eq=False)
+class SignedZeroStudy:
+    """What the zeros of a file tell, and what it is worth.
+
+    Attributes:
+        subjects: The concepts.
+        hits: One line per picture, see `rbtc.studies.common.judged`.
+        files: `rbtc.studies.zero_files.file_lines` of every concept.
+        guessed: Cut weights whose sign the paper's completion gets right.
+        patch: Panel -> signs of a piece of a matrix, for `rbtc.report.sign_maps.sign_maps`.
+        stored: What half-precision files hold at a few cut places.
+        layer: Where patch and stored come from.
+        pixel: Largest difference of a pixel between pictures of the two pruned models, 0 to 255.
+        pictures: The first ones that were counted.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    files: pd.DataFrame
+    guessed: Proportion
+    patch: dict[str, np.ndarray]
+    stored: pd.DataFrame
+    layer: str
+    pixel: int
+    pictures: Pictures
+
+    def means(self) -> dict[str, Share]:
+        """`{model: accuracy}` over all classes."""
+        return accuracies(self.hits, ["model"])
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """`{model: {class: accuracy}}`, for a thin line per class."""
+        return class_values(self.hits, "model")
+
+    def change(self, before: str, after: str) -> Difference:
+        """Paired change of the accuracy, picture by picture."""
+        return effect(self.hits, before, after)
+
+    def read(self, *, fixed: bool, column: str = "right") -> Proportion:
+        """Signs read right, over all leaking files or over all fixed ones.
+
+        With the column "plus" it is the signs that are positive, which is what somebody who reads
+        nothing and always says plus gets right.
+        """
+        own = self.files[(self.files["way"] != MULTIPLIED) == fixed]
+        return Proportion(int(own[column].sum()), int(own["places"].sum()))
+
+    def nothing_left(self) -> bool:
+        """Whether the fixed files hold no -0.0, so that all their zeros are the same bits."""
+        own = self.files[self.files["way"] != MULTIPLIED]
+        return not own["negative"].any()
+
+    def file_table(self) -> pd.DataFrame:
+        """Per way of cutting, number format and container: what was read, over all concepts."""
+        by = ["way", "format", "container"]
+        columns = ["places", "misplaced", "negative", "right", "plus"]
+        own = self.files.groupby(by, sort=False)[columns].sum()
+        table = own[["places", "misplaced", "negative"]].set_axis(
+            ["cut weights", "wrong places", "-0.0"], axis=1
+        )
+        table["signs right"] = [percent(share) for share in own["right"] / own["places"]]
+        table["always plus"] = [percent(share) for share in own["plus"] / own["places"]]
+        return table.reset_index()
+
+    def unnoticed(self) -> str:
+        """Whether the pictures tell how a model was cut, in words made from the numbers."""
+        if self.pixel:
+            return (
+                f"The two ways of cutting differ by up to {self.pixel} of 255 in a pixel of the "
+                "pictures that were looked at."
+            )
+        return (
+            "The two ways of cutting draw the same pictures to the last pixel: by its output, "
+            "nobody can tell a file that leaks from one that does not."
+        )
+
+    def answer(self) -> str:
+        """What came out, in words made from the numbers."""
+        leak, fixed = self.read(fixed=False), self.read(fixed=True)
+        own = self.files[self.files["way"] == MULTIPLIED]
+        wrong = int(own["misplaced"].sum())
+        change = self.change(PAPER, EXACT)
+        worth = {
+            "rises": "brings more pictures back than the paper's attack does",
+            "falls": "brings fewer pictures back than the paper's attack does",
+            "undecided": "brings back as many pictures as the paper's attack, or too few pictures "
+            "were drawn to tell",
+        }[change.direction]
+        after = (
+            f"the share of positive weights ({percent(self.read(fixed=True, column='plus').value)}"
+            "): all zeros are the same bits, and there is **nothing left to read**."
+            if self.nothing_left()
+            else "**and still holds negative zeros**."
+        )
+        return (
+            f"**{'No' if leak.value == 1 and not wrong else 'Not all of them'}**, the signs are "
+            "not gone from a file that was cut by multiplication: "
+            f"{percent(leak.value)} of them were read ({leak.hits:,} of {leak.n:,}, over "
+            f"{len(self.subjects)} classes, {listing(FORMATS)}, {listing(CONTAINERS)}), with "
+            f"{wrong or 'no'} wrong places. The paper's attack guesses "
+            f"{percent(self.guessed.value)} right. Reviving with the exact signs {worth}: {change} "
+            f"({change.n} pictures). After the fix the same reading gets {percent(fixed.value)} "
+            f"right, {after}"
+        )
+
+
+def signed_zero_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    pictures: int = 1,
+    first_seed: int = 0,
+    size: tuple[int, int] = (16, 32),
+) -> SignedZeroStudy:
+    """Cut every concept by multiplication, read the file, revive, and count; then the fix.
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model.
+        images: pictures per model and concept.
+        pictures: how many of each to show.
+        first_seed: of the pictures.
+        size: rows and columns of the piece of a matrix that is shown.
+
+    Raises:
+        ValueError: a count below one, or no or unknown concepts.
+    """
+    at_least_one(images=images, pictures=pictures, rows=size[0], columns=size[1])
+    chosen = subjects(lab, concepts)
+    lab.jury.require("object")
+    frames, files, guessed, shown = [], [], [], {}
+    for subject in chosen:
+        lines = file_lines(lab.pretrained.weights, lab.owner.masks(subject))
+        files.append(lines.assign(concept=subject.label))
+        guessed.append(lab.sign_accuracy(subject))
+        variants = _variants(lab, subject)
+        models = [({"model": name}, variant) for name, variant in variants.items()]
+        frames.append(judged(lab, subject, models, images, first_seed=first_seed))
+        shown[subject.label] = {
+            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in variants.items()
+        }
+    name, weight, mask = _fullest(lab, chosen[0])
+    return SignedZeroStudy(
+        subjects=tuple(chosen),
+        hits=pd.concat(frames, ignore_index=True),
+        files=pd.concat(files, ignore_index=True),
+        guessed=pool(guessed),
+        patch=sign_patch(weight, mask, lab.completions(chosen[0])[name], size),
+        stored=stored_bytes(weight, mask),
+        layer=short_name(name),
+        pixel=_pixel(lab, chosen[0], pictures, first_seed),
+        pictures=shown,
+    )
+
+
+def example(lab: Lab, concept: str) -> tuple[Tensor, Tensor]:
+    """Weight and mask of the matrix that the study of this first concept shows."""
+    return _fullest(lab, lab.subject(concept))[1:]
+
+
+def _fullest(lab: Lab, subject: Subject) -> tuple[str, Tensor, Tensor]:
+    """Name, weight and mask of the layer of which the largest share is cut."""
+    masks = lab.owner.masks(subject)
+    name = max(masks, key=lambda name: float(masks[name].float().mean()))
+    return name, lab.pretrained.weights[name].cpu(), masks[name].cpu()
+
+
+def _leaking(lab: Lab, subject: Subject) -> Variant:
+    """The pruned model as the reference recipe makes it."""
+    base, masks = lab.owner.pruned(subject), lab.owner.masks(subject)
+    weights = prune_by_multiplying(lab.pretrained.weights, masks)
+    return derived(base, "pruned by multiplying", weights, prune_by_multiplying, kind="multiplied")
+
+
+def _variants(lab: Lab, subject: Subject) -> dict[str, Variant]:
+    leaking = _leaking(lab, subject)
+    revived = revive_exactly(round_trip(leaking.weights))  # the attacker has the file, no more
+    exact = derived(leaking, EXACT, revived, revive_exactly, kind="exact signs")
+    made = (lab.pretrained, lab.owner.pruned(subject), lab.revived(subject), exact)
+    return dict(zip(MODELS, made, strict=True))
+
+
+def _pixel(lab: Lab, subject: Subject, images: int, first_seed: int) -> int:
+    """Largest difference between pictures of the two pruned models."""
+    pair = [
+        lab.measure.shown(variant, subject, images, first_seed).astype(int)
+        for variant in (_leaking(lab, subject), lab.owner.pruned(subject))
+    ]
+    return int(np.abs(pair[0] - pair[1]).max())

@@ -1,0 +1,104 @@
+"""The chapter on signed zeros, on a tiny pipeline with a judge that has no skill."""
+
+import numpy as np
+import pytest
+import torch
+
+from rbtc.layers import zero_masks
+from rbtc.report.sign_maps import sign_maps
+from rbtc.report.spread import changes_table
+from rbtc.signed_zeros import read_signs
+from rbtc.studies.signed_zeros import CHANGES, EXACT, MODELS, PAPER, example, signed_zero_study
+from rbtc.studies.zero_files import CLEANED, CONTAINERS, FILLED, MULTIPLIED, WAYS, round_trip
+from rbtc.studies.zero_operations import FORMATS, KEEPS, LOSES, cutting_table, handling_table, told
+
+
+@pytest.fixture(scope="module")
+def study(lab):
+    return signed_zero_study(lab, ["church", "golf ball"], 3, size=(4, 8))
+
+
+def test_every_file_is_read_exactly_and_fixed_ones_say_nothing(study):
+    assert len(study.files) == 2 * len(WAYS) * len(FORMATS) * len(CONTAINERS)
+    leaking = study.files[study.files["way"] == MULTIPLIED]
+    assert (leaking["right"] == leaking["places"]).all() and not leaking["misplaced"].any()
+    assert study.read(fixed=False).value == 1
+    for way in (FILLED, CLEANED):
+        own = study.files[study.files["way"] == way]
+        assert (own["right"] == own["plus"]).all() and not own["negative"].any()
+        assert own["places"].tolist() == leaking["places"].tolist()
+    assert study.nothing_left()
+    assert 0.3 < study.read(fixed=True).value < 0.7
+    assert list(study.file_table()["signs right"][:6]) == ["100 %"] * 6
+
+
+def test_exact_signs_are_an_attack_on_the_file(lab, study):
+    church = study.subjects[0]
+    ideal = lab.owner.idealised(church, "pretrained_sign_neuron_max")
+    expected = lab.measure.accuracy(ideal, church, 3).value
+    assert study.values()[EXACT]["church"] == expected
+    np.testing.assert_array_equal(
+        study.pictures["church"]["exact\nsigns"], lab.measure.shown(ideal, church, 1)
+    )
+    assert list(study.means()) == list(MODELS)
+    assert study.change(PAPER, EXACT).n == 6
+    assert study.guessed.n == sum(lab.sign_accuracy(one).n for one in study.subjects)
+    assert changes_table(study.hits, CHANGES).shape[0] == len(CHANGES)
+
+
+def test_the_answer_is_made_from_the_numbers(study):
+    assert study.answer().startswith("**No**") and "nothing left to read" in study.answer()
+    assert study.pixel == 0 and "same pictures" in study.unnoticed()
+    study.files.loc[study.files["way"] == FILLED, "negative"] = 1
+    study.files.loc[0, "right"] -= 1
+    assert not study.nothing_left()
+    assert study.answer().startswith("**Not all") and "still holds" in study.answer()
+
+
+def test_what_is_shown(lab, study):
+    truth, guess, leaking, fixed = study.patch.values()
+    cut = ~np.isnan(truth)
+    assert truth.shape == (4, 8) and cut.any()
+    np.testing.assert_array_equal(leaking, truth)
+    assert (fixed[cut] == 1).all() and (np.isnan(guess) == ~cut).all()
+    weight, mask = example(lab, "church")
+    first = study.stored.iloc[0]
+    assert mask[first["row"], first["column"]]
+    negative = study.stored["weight before"].str.startswith("-")
+    assert set(study.stored.loc[negative, MULTIPLIED]) <= {"8000"}
+    assert set(study.stored.loc[~negative, MULTIPLIED]) <= {"0000"}
+    assert set(study.stored[FILLED]) == {"0000"}
+    titles = [ax.get_title() for ax in sign_maps(study.patch).axes]
+    n = int(cut.sum())
+    assert titles[0] == "before the cut" and titles[2] == f"read from the file: {n} of {n} right"
+    with pytest.raises(ValueError, match="same cut places"):
+        sign_maps({"a": truth, "b": np.ones((4, 8))})
+    with pytest.raises(ValueError, match="one shape"):
+        sign_maps({"a": truth, "b": truth[:2]})
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_round_trip_keeps_bits(container):
+    weights = {"w": torch.tensor([[0.0, -0.0], [1.5, -0.0]], dtype=torch.float16).T}
+    found = round_trip(weights, container)
+    assert torch.equal(read_signs(found["w"]), read_signs(weights["w"]))
+    assert torch.equal(zero_masks(found)["w"], zero_masks(weights)["w"])
+
+
+def test_operations_are_tried():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(8, 40, generator=generator)
+    mask = torch.rand(8, 40, generator=generator) < 0.3
+    cutting, handling = cutting_table(weight, mask), handling_table(weight, mask)
+    assert set(cutting.loc["torch.nn.utils.prune"]) == {KEEPS}
+    assert set(cutting.loc["rbtc.layers.prune"]) == {LOSES}
+    assert set(handling.loc[handling["kind"] == "storing", list(FORMATS)].to_numpy().flat) == {KEEPS}
+    for name in ("plus 0.0", "rbtc.layers.read_weights", "8-bit whole numbers and a scale"):
+        assert set(handling.loc[name, list(FORMATS)]) == {LOSES}
+    assert "3 of 9 ways to cut" in told(cutting, handling)
+
+
+@pytest.mark.parametrize("options", [{"images": 0}, {"images": 1, "pictures": 0}])
+def test_bad_counts_are_refused_before_any_work(lab, options):
+    with pytest.raises(ValueError, match="at least 1"):
+        signed_zero_study(lab, ["church"], **options)
