@@ -1,10 +1,11 @@
 """Matrix completion: estimate pruned weights from the ones that survived (paper Sec. 4.1).
 
-Four algorithms share one interface. `released` is what the authors' release runs and what stands
+Five algorithms share one interface. `released` is what the authors' release runs and what stands
 behind the paper's tables (`rbtc.solvers.released`; its fast variant in `rbtc.solvers.reweighted`);
 `softimpute` is what the paper's text describes; `svt` is the plain iteration with one fixed lambda
 (both in `rbtc.solvers.softimpute`); `als` solves the same problem by alternating regressions
-(`rbtc.solvers.als`).
+(`rbtc.solvers.als`); `spectral` is the family that the released update belongs to
+(`rbtc.solvers.spectral`).
 
 The released update is z_ij <- z_ij - s_min(Z) * (U V')_ij on the missing entries of
 Z = U diag(s) V': a subgradient step on the nuclear norm of Z with the observed entries held fixed.
@@ -24,9 +25,10 @@ from rbtc.solvers.als import alternating
 from rbtc.solvers.released import released as released_loop
 from rbtc.solvers.reweighted import released_fast
 from rbtc.solvers.softimpute import soft_impute, svt
+from rbtc.solvers.spectral import spectral
 from rbtc.solvers.svd import Solution
 
-Algorithm = Literal["released", "softimpute", "svt", "als"]
+Algorithm = Literal["released", "softimpute", "svt", "als", "spectral"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +79,14 @@ def complete(
     missing: (rows, columns) bool; None takes the entries equal to zero, as the release does.
     algorithm: "released" (`released`, see the module), "softimpute" (decreasing lambdas with warm
         starts and truncated SVDs, `rbtc.solvers.softimpute.soft_impute`), "svt" (one lambda,
-        `rbtc.solvers.softimpute.svt`) or "als" (one lambda, factors of limited rank,
-        `rbtc.solvers.als.alternating`).
+        `rbtc.solvers.softimpute.svt`), "als" (one lambda, factors of limited rank,
+        `rbtc.solvers.als.alternating`) or "spectral" (`rbtc.solvers.spectral.spectral`).
     init: fill with the mean of the column's observed entries (0 where there is none) or with 0;
         "softimpute" and "als" always start from zero.
     options: the algorithm's own, which are described there: max_iterations and tolerance of all;
-        shrinkage (lambda) of all but "released"; path_length of "softimpute"; max_rank of
-        "softimpute" and "als"; fast and early_stop of "released".
+        shrinkage (lambda) of all but "released" and "spectral"; path_length of "softimpute";
+        max_rank of "softimpute" and "als"; fast of "released"; exponent of "spectral"; early_stop
+        of both.
 
     The result does not depend on the memory layout of `weight`. A matrix that is exactly rank
     deficient once filled has s_min = 0: nothing moves, and "released" returns the initial fill.
@@ -150,6 +153,7 @@ _SOLVERS: dict[str, Callable[..., Solution]] = {
     "softimpute": soft_impute,
     "svt": svt,
     "als": alternating,
+    "spectral": spectral,
 }
 
 

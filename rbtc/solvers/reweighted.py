@@ -27,7 +27,7 @@ from rbtc.solvers.released import (
 )
 from rbtc.solvers.svd import Solution, check_stop, relative_change
 
-_OVERRELAXATION = 4 / 3
+OVERRELAXATION = 4 / 3
 
 
 _ENTRIES = 1 << 20  # of the systems solved at once: bounds the memory, and stays in the cache
@@ -54,7 +54,7 @@ def released_fast(
     """
     check_stop(max_iterations, tolerance)
     matrix = PartlyKnown(filled, places)
-    systems = _Systems(matrix)
+    systems = ColumnSystems(matrix)
     values, gram = matrix.values, matrix.gram()
     top = largest_set(values)
     residuals: list[float] = []
@@ -74,7 +74,7 @@ def released_fast(
             crawl = values - smallest * polar
             if 2 * relative_change(crawl, values, matrix.energy) < tolerance:
                 return Solution(crawl, (), 1, True)
-        new = values + _OVERRELAXATION * systems.solve(w, -polar)
+        new = values + OVERRELAXATION * systems.solve(w, -polar)
         residuals.append(relative_change(new, values, matrix.energy))
         new_top = largest_set(new)
         calm = flipped(new, values) <= RESTING_FLIPS and exchanged(new_top, top) <= RESTING_MOVES
@@ -98,8 +98,11 @@ def _inverse_root(matrix: PartlyKnown, gram: Tensor) -> tuple[Tensor, float] | N
     return w.to(gram.dtype), float(squares[0].sqrt())
 
 
-class _Systems:
-    """The linear systems W[I, I] d = b of all columns, in groups of about the same size."""
+class ColumnSystems:
+    """The linear systems W[I, I] d = b of all columns, in groups of about the same size.
+
+    W (m, m) is symmetric and positive definite, I are the missing rows of a column.
+    """
 
     def __init__(self, matrix: PartlyKnown) -> None:
         m, n = matrix.shape

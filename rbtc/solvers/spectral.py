@@ -1,0 +1,104 @@
+"""The released attack as one member of a family: completions of least Schatten quasi-norm.
+
+The released iteration ends where the nuclear norm of Z, the sum of its singular values, is least.
+Nothing singles that norm out. Take any exponent p and make
+
+    tr (Z Z')^(p/2) = sum_i s_i^p
+
+least over the missing entries, with the observed ones held fixed. Its gradient is p G^(p/2-1) Z,
+G = Z Z', so the update reads as the released one with another power of the Gram matrix:
+
+    z_M <- z_M - omega (W Z)_M / W,   W = G^(p/2-1),
+
+where the division solves one small linear system per column, W[I, I] d = (W Z)_I for its missing
+rows I, as in `rbtc.solvers.reweighted`. p = 1 is the paper's attack; p = 2 leaves zeros; p = 0 is
+the limit sum_i log s_i, under which each column is completed by the linear regression of its
+missing rows on its observed ones, with Z's own covariance. The larger p, the less the small
+singular values count.
+
+For p <= 2 the quadratic form of W bounds the objective from above, up to a constant, so that any
+0 < omega < 2 decreases it (Mohan and Fazel, "Iterative Reweighted Algorithms for Matrix Rank
+Minimization", JMLR 2012). For p < 1 the problem is not convex and the start matters.
+"""
+
+import torch
+from torch import Tensor
+
+from rbtc.solvers.polar import PartlyKnown
+from rbtc.solvers.released import (
+    RESTING_FLIPS,
+    RESTING_MOVES,
+    exchanged,
+    flipped,
+    largest_set,
+)
+from rbtc.solvers.reweighted import OVERRELAXATION, ColumnSystems
+from rbtc.solvers.svd import Solution, check_stop, relative_change
+
+FLOOR = 1e-6
+"""Squared singular values below this share of their mean are raised by it: W stays finite."""
+
+
+def spectral(
+    filled: Tensor,
+    places: Tensor,
+    *,
+    exponent: float = 1.0,
+    max_iterations: int = 50,
+    tolerance: float = 1e-5,
+    early_stop: bool = True,
+) -> Solution:
+    """Complete a wide matrix with the least sum of the singular values' powers.
+
+    Args:
+        filled: (m, n), m <= n, with the initial values at its flat indices `places` (k,).
+        places: int64 (k,), where entries are missing.
+        exponent: p in [0, 2); 1 is the limit of the released iteration.
+        max_iterations: reweighted steps.
+        tolerance: compared with the change of the whole matrix in a step, relative Frobenius norm.
+        early_stop: also stop once hardly a sign flips and the Top-0.6 set stays, as in
+            `rbtc.solvers.reweighted`.
+
+    Raises:
+        ValueError: an exponent outside [0, 2), or a stopping rule that cannot be followed.
+    """
+    check_exponent(exponent)
+    check_stop(max_iterations, tolerance)
+    matrix = PartlyKnown(filled, places)
+    systems = ColumnSystems(matrix)
+    values, gram = matrix.values, matrix.gram(torch.float64)
+    top = largest_set(values)
+    residuals: list[float] = []
+    for iteration in range(1, max_iterations + 1):
+        weighting = gram_power(gram, exponent / 2 - 1).to(values.dtype)
+        step = systems.solve(weighting, -matrix.sample(weighting))
+        new = values + OVERRELAXATION * step
+        residuals.append(relative_change(new, values, matrix.energy))
+        new_top = largest_set(new)
+        calm = flipped(new, values) <= RESTING_FLIPS and exchanged(new_top, top) <= RESTING_MOVES
+        values, top = new, new_top
+        if residuals[-1] < tolerance or (early_stop and calm):
+            return Solution(values, tuple(residuals), iteration, True)
+        if iteration < max_iterations:
+            product = matrix.refill(values).double()
+            gram += product + product.mT
+    return Solution(values, tuple(residuals), max_iterations, False)
+
+
+def gram_power(gram: Tensor, power: float) -> Tensor:
+    """G^power of a Gram matrix (m, m), float64, scaled so that its mean diagonal entry is 1.
+
+    The scale cancels in the update. A negative power of a singular matrix is kept finite by
+    `FLOOR`.
+    """
+    squares, basis = torch.linalg.eigh(gram)
+    squares = squares.clamp(min=0)
+    squares = squares + FLOOR * squares.mean().clamp(min=torch.finfo(squares.dtype).tiny)
+    root = (basis * squares**power) @ basis.mT
+    return root / root.diagonal().mean()
+
+
+def check_exponent(exponent: float) -> None:
+    """Refuse a p outside [0, 2) with a ValueError."""
+    if not 0 <= exponent < 2:
+        raise ValueError(f"exponent is {exponent}, expected p in [0, 2); 1 is the paper's attack")
