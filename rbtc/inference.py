@@ -1,4 +1,4 @@
-"""Which weights of a defended model are modified? What its weights alone say (beyond paper Sec. 5.5).
+"""Which weights of a defended model are modified? What the weights alone say (beyond Sec. 5.5).
 
 Two attackers who know no parameter of the defence and no pruned place:
 
@@ -94,7 +94,6 @@ def _columns(weight: Tensor, fit: Mixture) -> Tensor:
 
 def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, float]:
     """Posterior (rows, columns), and the mean log-likelihood of a weight given its column."""
-    rows, columns = weight.shape
     p, level = believed, -math.inf
     mean, variance = torch.zeros_like(weight), weight.square().mean(dim=1)
     share = p.mean(dim=0)
@@ -109,7 +108,7 @@ def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, flo
         for _ in range(5):
             p = torch.sigmoid(modified - unmodified + torch.logit(share))
             prior = p.mean().clamp(1e-4, 0.5)
-            share = ((p.sum(dim=0) + prior * PSEUDO) / (rows + PSEUDO)).clamp(1e-4, 1 - 1e-4)
+            share = ((p.sum(dim=0) + prior * PSEUDO) / (len(p) + PSEUDO)).clamp(1e-4, 1 - 1e-4)
         both = torch.logaddexp(modified + share.log(), unmodified + torch.log1p(-share))
         level = float(both.mean())
         noise = math.sqrt(max(float((p * weight.square()).sum() / p.sum()), 1e-300))
@@ -126,7 +125,9 @@ def _conditional_mean(weight: Tensor, doubt: Tensor) -> Tensor:
     rows, columns = weight.shape
     covariance = (weight @ weight.T + torch.diag(doubt)) / columns
     ridge = RIDGE * covariance.diagonal().mean()
-    precision = torch.linalg.inv(covariance + ridge * torch.eye(rows, dtype=weight.dtype).to(weight))
+    precision = torch.linalg.inv(
+        covariance + ridge * torch.eye(rows, dtype=weight.dtype).to(weight)
+    )
     product = precision @ weight  # (rows, columns)
     left = 1 - ((weight * product).sum(dim=0) / columns).clamp(max=0.95)
     diagonal = precision.diagonal()[:, None] + product.square() / (columns * left)

@@ -28,7 +28,7 @@ def mixed(share, modified, unmodified, n=60_000, seed=0):
 
 
 def model(correlated, seed=0, rows=48, columns=192, cut=0.12):
-    """One layer whose columns share a covariance or not, of which whole columns and bits are cut."""
+    """One layer whose columns share a covariance or not; most of some columns is cut."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(rows, rows, generator=generator, dtype=torch.float64)
     mixing = mixing @ torch.diag(torch.linspace(1, 0.05, rows, dtype=torch.float64))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
 from rbtc.hiding import Hiding
@@ -147,11 +148,32 @@ class HonestStudy:
         by = ["defence", "false_positive"]
         return own.groupby(by, sort=False, as_index=False)["true_positive"].mean()
 
-    def mean_sweep(self, evidence: Evidence = HONEST) -> pd.DataFrame:
-        """Named, precision and recall by defence and threshold, mean over the concepts."""
+    def sweep_table(self, evidence: Evidence = HONEST) -> pd.DataFrame:
+        """Precision and recall by defence and threshold, mean over the concepts."""
         own = self.sweeps[self.sweeps["evidence"] == evidence]
-        columns = ["named", "precision", "recall"]
-        return own.groupby(["defence", "threshold"], sort=False)[columns].mean()
+        columns = ["precision", "recall"]
+        found = own.groupby(["defence", "threshold"], sort=False)[columns].mean()
+        return found.unstack("threshold").loc[list(self.defences)]
+
+    def plate(self) -> Pictures:
+        """The picture grid: a line per defence, its models of each concept side by side."""
+        lines: dict[str, dict[str, np.ndarray]] = {}
+        for subject in self.subjects[:3]:
+            own = self.images[subject.label]
+            pairs = {"none": ("pruned", "revived")}
+            pairs |= {defence: (defence, attacked(defence)) for defence in self.defences}
+            for line, models in pairs.items():
+                for column, model in zip(("defended", "attacked"), models, strict=True):
+                    cells = lines.setdefault(line, {})
+                    cells[f"{subject.word}\n{column}"] = own[model]
+        return lines
+
+    def levels(self) -> dict[str, float]:
+        """Erased accuracy without a defence: of the pruned model, and of the attack on it."""
+        return {
+            "pruned, no defence": self.accuracy("pruned").value,
+            "attacked, no defence": self.accuracy("revived").value,
+        }
 
     def fit(self) -> pd.DataFrame:
         """How near the fitted parameters are to the truth: median over layers and concepts.
@@ -230,7 +252,7 @@ def honest_study(
             judged(lab, one.subject, one.attacks(), images, first_seed=seed),
         ]  # fmt: skip
         grid[one.subject.label] = {
-            name.replace(", ", ",\n"): lab.measure.shown(variant, one.subject, shown, seed)
+            name: lab.measure.shown(variant, one.subject, shown, seed)
             for name, variant in one.row.items()
         }
     tables = {
