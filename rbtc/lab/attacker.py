@@ -15,6 +15,7 @@ import torch
 
 from rbtc.completion import Completion, complete_all
 from rbtc.detection import budget_attack, spare_whole_rows, threshold_attack
+from rbtc.inference import Evidence, modified_probability
 from rbtc.lab.digests import canonical, tensors_digest
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant, derived
@@ -149,6 +150,10 @@ class Attacker:
         if threshold is None:
             raise ValueError('attacker="threshold" needs a threshold, for example 5 * sigma')
         return threshold_attack(variant.weights, threshold=threshold)
+
+    def infer(self, variant: Variant, *, evidence: Evidence = "columns") -> dict[str, torch.Tensor]:
+        """The probability of each weight that it is a modified one, see `rbtc.inference`."""
+        return modified_probability(variant.weights, evidence=evidence)
 
     def attack_guessed(self, variant: Variant, places: Masks, **options: Any) -> Variant:
         """Set the guessed places to zero and attack there (paper Sec. 5.5).

@@ -15,6 +15,7 @@ import torch
 
 from rbtc import idealised as ideal
 from rbtc.defense import obfuscate
+from rbtc.hiding import Hiding, hide
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
 from rbtc.lab.salient import SaliencyCuts
@@ -188,6 +189,15 @@ class Owner:
         noise = f"sigma={sigma}" if sigma is not None else f"variance={variance}"
         settings = {"kind": "obfuscated", "sigma": sigma, "variance": variance, "seed": seed}
         return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
+
+    def hidden(
+        self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
+    ) -> Variant:
+        """The model whose cut weights resemble the survivors, see `rbtc.hiding`."""
+        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
+        weights = hide(base.weights, masks, how=how, seed=seed)
+        settings = {"kind": "hidden", "how": how, "seed": seed}
+        return derived(base, f"hidden ({how})", weights, hide, **settings)
 
     def settings(
         self, *, ratio: float | None = None, calls: int | None = None

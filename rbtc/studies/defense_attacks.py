@@ -17,6 +17,7 @@ import pandas as pd
 
 from rbtc.detection import detection, spare_whole_rows
 from rbtc.lab import Lab, Variant
+from rbtc.layers import Masks
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import load_table
 from rbtc.report.tables import Row, power
@@ -59,8 +60,15 @@ def attack(
         named (share of all weights), precision, recall, possible; and None for the model where the
         attacker named more than `MOST_NAMED`, or nothing but whole rows.
     """
-    masks = lab.owner.masks(subject)
     guess = lab.attacker.guess(variant, attacker=attacker, share=share, threshold=threshold)
+    return attack_places(lab, subject, variant, guess)
+
+
+def attack_places(
+    lab: Lab, subject: Subject, variant: Variant, guess: Masks
+) -> tuple[dict[str, Any], Variant | None]:
+    """The attack on guessed places; returns what `attack` does."""
+    masks = lab.owner.masks(subject)
     found = detection(guess, masks)
     named = found.guessed / sum(mask.numel() for mask in masks.values())
     usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())

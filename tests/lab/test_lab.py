@@ -220,7 +220,7 @@ def test_the_attackers_side_imports_nothing_of_the_owners():
     """What the attack is made of, module by module, as its source says."""
     allowed = {
         "lab.attacker", "lab.digests", "lab.store", "lab.variant", "revive", "completion", "topk",
-        "magnitudes", "detection", "layers", "files",
+        "magnitudes", "detection", "inference", "mixture", "layers", "files",
     }  # fmt: skip
     package = Path(rbtc.__file__).parent
     waiting, seen = ["lab.attacker"], set()

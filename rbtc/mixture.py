@@ -1,0 +1,145 @@
+"""Two kinds of weights in one matrix, told apart from the matrix alone: a mixture fit (Eq. 7's).
+
+Eq. 7 of the paper takes its three parameters as known: the share alpha of modified weights, the
+standard deviation sigma_M of their noise and that of the survivors, sigma_U. An attacker has none
+of them, only the defended model. They are what maximises the likelihood of its weights under
+
+    f(w) = alpha N(w; 0, sigma_M^2) + (1 - alpha) N(w; 0, sigma_U^2),
+
+found by expectation maximisation from several starts. Of the two components the rarer one is taken
+for the modified weights, whichever of them is the wider: nobody cuts most of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rbtc.layers import check_weights
+
+BINS = 512
+"""Magnitudes are counted in so many logarithmic bins; the fit then costs the same at any size."""
+
+STARTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.4, 2.5, 10.0, 100.0)
+"""Where the fits start: sigma_M as a multiple of the typical magnitude."""
+
+MOST = 0.5
+"""The modified component never has more than this share."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two centred Gaussians fitted to the weights of one matrix.
+
+    Attributes:
+        share: alpha, the share of modified weights, in (0, 0.5].
+        sigma_modified: sigma_M.
+        sigma_unmodified: sigma_U.
+        gain: How much more likely the weights are than under a single Gaussian, in nats a weight.
+    """
+
+    share: float
+    sigma_modified: float
+    sigma_unmodified: float
+    gain: float
+
+    def probability(self, values: Tensor) -> Tensor:
+        """p(modified | w) of each value under the fit: `rbtc.defense.posterior`, in float64."""
+        values = values.detach().double()
+        narrow, wide = 1 / self.sigma_modified, 1 / self.sigma_unmodified
+        # Factored, so that nearly equal sigmas do not cancel.
+        exponent = values * (narrow - wide) * (values * (narrow + wide)) / 2
+        odds = math.log(self.share / (1 - self.share)) + math.log(narrow / wide)
+        return torch.sigmoid(odds - exponent)
+
+
+def fit_mixture(values: Tensor, *, iterations: int = 200) -> Mixture:
+    """Fit the two components to the weights of one matrix.
+
+    A weight that is exactly zero counts as one of the smallest magnitude that is not zero.
+
+    Args:
+        values: weights, any shape and float dtype.
+        iterations: at most so many steps of each of the `STARTS`.
+
+    Raises:
+        ValueError: fewer than two values, values that are not finite, or all of them zero.
+    """
+    count, square = _binned(values)
+    total = count.sum()
+    single = float((count * square).sum() / total)
+    middle = np.sqrt(np.interp(0.5, np.cumsum(count) / total, square))
+    plain = float((count * _log_density(square, single)).sum() / total)
+    best: tuple[float, float, float, float] | None = None
+    for start in STARTS:
+        found = _maximise(count / total, square, (start * middle) ** 2, middle**2, iterations)
+        if best is None or found[0] > best[0] + 1e-12:
+            best = found
+    assert best is not None
+    level, share, modified, unmodified = best
+    if share > MOST:
+        share, modified, unmodified = 1 - share, unmodified, modified
+    return Mixture(share, modified**0.5, unmodified**0.5, max(level - plain, 0.0))
+
+
+def fit_layers(weights: Mapping[str, Tensor], *, iterations: int = 200) -> dict[str, Mixture]:
+    """`fit_mixture` of every layer, sorted by name.
+
+    Raises:
+        ValueError: no layer, or one that `fit_mixture` refuses.
+    """
+    check_weights(weights)
+    found = {}
+    for name in sorted(weights):
+        try:
+            found[name] = fit_mixture(weights[name], iterations=iterations)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return found
+
+
+def _binned(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """How many weights lie in each bin of log |w|, and their mean square; empty bins left out."""
+    if values.numel() < 2:
+        raise ValueError(f"a mixture needs at least two weights, got {values.numel()}")
+    magnitude = values.detach().double().abs().flatten().cpu()
+    if not torch.isfinite(magnitude).all():
+        raise ValueError("a mixture needs finite weights, and some are NaN or infinite")
+    if not magnitude.any():
+        raise ValueError("every weight is zero: there are no magnitudes to tell apart")
+    magnitude = magnitude.clamp(min=float(magnitude[magnitude > 0].min())).numpy()
+    logs = np.log(magnitude)
+    width = (np.ptp(logs) or 1.0) / BINS
+    place = np.minimum(((logs - logs.min()) / width).astype(int), BINS - 1)
+    count = np.bincount(place, minlength=BINS).astype(float)
+    square = np.bincount(place, magnitude**2, minlength=BINS)
+    return count[count > 0], square[count > 0] / count[count > 0]
+
+
+def _log_density(square: np.ndarray, variance: float) -> np.ndarray:
+    return -0.5 * (square / variance + np.log(2 * np.pi * variance))
+
+
+def _maximise(
+    share_of: np.ndarray, square: np.ndarray, modified: float, unmodified: float, iterations: int
+) -> tuple[float, float, float, float]:
+    """Expectation maximisation on bins: (log-likelihood a weight, alpha, sigma_M^2, sigma_U^2)."""
+    # A component that narrows on a handful of equal magnitudes has unbounded likelihood.
+    floor, alpha, level = float(square.min()), 0.1, -np.inf
+    for _ in range(iterations):
+        one = np.log(alpha) + _log_density(square, modified)
+        other = np.log1p(-alpha) + _log_density(square, unmodified)
+        both = np.logaddexp(one, other)
+        before, level = level, float(share_of @ both)
+        if level - before < 1e-10:
+            break
+        own = share_of * np.exp(one - both)
+        alpha = float(np.clip(own.sum(), 1e-6, 1 - 1e-6))
+        modified = max(float(own @ square) / alpha, floor)
+        unmodified = max(float((share_of - own) @ square) / (1 - alpha), floor)
+    return level, alpha, modified, unmodified

@@ -1,0 +1,161 @@
+"""Which defence to recommend: a rule on the measurements, tried on concepts it was not made on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rbtc.models.prompts import Subject
+from rbtc.report.tables import cell, listing
+from rbtc.stats import Difference
+from rbtc.studies.honest_attacker import HonestStudy
+from rbtc.studies.inferred_masks import HONEST, attacked
+
+MARGIN = 0.05
+"""A defence may cost this much: erased accuracy gained, or preserved accuracy lost."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of the rule in `choose`.
+
+    Attributes:
+        name: The recommended defence; None where none keeps within the margin.
+        tied: All defences whose revival cannot be told from the least one's, by rising AUC.
+        costly: Defences that the margin excludes.
+        chosen_on: Concepts whose numbers decided.
+        tried_on: The others; empty for a single concept.
+    """
+
+    name: str | None
+    tied: tuple[str, ...]
+    costly: tuple[str, ...]
+    chosen_on: tuple[Subject, ...]
+    tried_on: tuple[Subject, ...]
+
+
+def choose(study: HonestStudy, *, margin: float = MARGIN) -> Choice:
+    """Recommend a defence, from every other concept of the study.
+
+    Admitted are the defences that keep the erasure and the other classes: pruned to defended, the
+    erased accuracy rises by at most the margin and the preserved one falls by at most the margin.
+    Of these the one that revives least under the inferring attacker is *least*; those from which
+    its paired change holds zero are tied with it, and of the tied the least detectable wins, by
+    AUC.
+
+    Args:
+        study: the measurements.
+        margin: of accuracy, in (0, 1).
+
+    Raises:
+        ValueError: a margin outside (0, 1).
+    """
+    if not 0 < margin < 1:
+        raise ValueError(f"margin is an accuracy and must lie in (0, 1), not {margin}")
+    chosen, rest = study.subjects[::2], study.subjects[1::2]
+    admitted = [
+        name
+        for name in study.defences
+        if study.change("pruned", name, "erased", chosen).value <= margin
+        and study.change("pruned", name, "preserved", chosen).value >= -margin
+    ]
+    costly = tuple(name for name in study.defences if name not in admitted)
+    if not admitted:
+        return Choice(None, (), costly, chosen, rest)
+    least = min(admitted, key=lambda name: study.accuracy(attacked(name), chosen=chosen).value)
+    tied = [
+        name
+        for name in admitted
+        if name == least
+        or study.change(attacked(least), attacked(name), chosen=chosen).direction == "undecided"
+    ]
+    tied.sort(key=lambda name: study.auc(name, HONEST, chosen))
+    return Choice(tied[0], tuple(tied), costly, chosen, rest)
+
+
+def front(study: HonestStudy, chosen: Sequence[Subject] | None = None) -> pd.DataFrame:
+    """One line per defence: what it costs, how visible it is, what comes back; numbers unrounded.
+
+    Returns:
+        defence, auc, auc_magnitudes, and of erased, preserved and revived accuracy the value with
+        its 95 % interval and n; revived is the erased accuracy after the inferring attack.
+    """
+    lines = []
+    for name in study.defences:
+        line = {
+            "defence": name,
+            "auc": study.auc(name, HONEST, chosen),
+            "auc_magnitudes": study.auc(name, "magnitudes", chosen),
+        }
+        for title, model, classes in (
+            ("erased", name, "erased"),
+            ("preserved", name, "preserved"),
+            ("revived", attacked(name), "erased"),
+        ):
+            found = study.accuracy(model, classes, chosen)
+            line |= {title: found.value, f"{title}_low": found.low, f"{title}_high": found.high,
+                     f"{title}_n": found.n}  # fmt: skip
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def front_table(study: HonestStudy) -> pd.DataFrame:
+    """The front as a chapter shows it: accuracies with intervals, and the paired changes."""
+    lines = {}
+    for name in study.defences:
+        after = attacked(name)
+        lines[name] = {
+            "AUC": f"{study.auc(name):.3f}",
+            "erased": cell(study.accuracy(name), counts=False),
+            "preserved": cell(study.accuracy(name, "preserved"), counts=False),
+            "preserved, change": f"{study.change('pruned', name, 'preserved')}",
+            "erased, attacked": cell(study.accuracy(after), counts=False),
+            "attack's change": f"{study.change(name, after)}",
+        }
+    return pd.DataFrame(lines).T.rename_axis(index="defence")
+
+
+def choice_told(study: HonestStudy, choice: Choice) -> str:
+    """The recommendation in words, with what it does on the concepts it was not chosen on."""
+    on = listing(subject.label for subject in choice.chosen_on)
+    excluded = f" Excluded by their cost: {listing(choice.costly)}." if choice.costly else ""
+    if choice.name is None:
+        return f"**None of the defences can be recommended** on {on}.{excluded}"
+    text = f"**Recommended, on {on}: {choice.name}.**{excluded}"
+    if others := [name for name in choice.tied if name != choice.name]:
+        text += f" Its revival cannot be told from that under {listing(others)}; its AUC is lower."
+    if not choice.tried_on:
+        return f"{text} With one concept there is no other to try it on."
+    after, tried = attacked(choice.name), choice.tried_on
+    kept = study.change("pruned", choice.name, "preserved", tried)
+    return (
+        f"{text} On {listing(subject.label for subject in tried)}, which had no part in the "
+        f"choice: AUC {study.auc(choice.name, HONEST, tried):.3f}, erased class after the attack "
+        f"{study.accuracy(after, chosen=tried)}, changed by the defence on the attack's side by "
+        f"{_against(study, after, tried)}, other classes changed by {kept}."
+    )
+
+
+def answer(study: HonestStudy, choice: Choice) -> str:
+    """Does the paper's defence stand up to this attacker, and does a better one? In words."""
+    lines = []
+    for defence in dict.fromkeys([*study.defences[: len(study.sigmas)], *choice.tied[:1]]):
+        gain = study.change(defence, attacked(defence))
+        verdict = {
+            "rises": "the concept comes back",
+            "falls": "the attack does harm only",
+            "undecided": f"undecided; below {gain.detectable:.2f} these pictures see nothing",
+        }[gain.direction]
+        lines.append(
+            f"- **{defence}**: AUC {study.auc(defence, 'magnitudes'):.3f} from magnitudes, "
+            f"{study.auc(defence):.3f} from columns; the attack changes the erased class by "
+            f"{gain}: {verdict}."
+        )
+    return "\n".join(lines)
+
+
+def _against(study: HonestStudy, after: str, chosen: Sequence[Subject]) -> Difference:
+    """Change from the attack on the pruned model to the attack on the defended one."""
+    return study.change("revived", after, chosen=chosen)

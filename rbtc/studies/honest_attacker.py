@@ -1,0 +1,270 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Defences judged by an attacker who infers the cut places from the defended weights alone.
+
+What the attacker infers is in `rbtc.inference`, what the defences copy of the survivors in
+`rbtc.hiding`. Which defence to recommend is decided in `rbtc.studies.defense_choice`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from rbtc.hiding import Hiding
+from rbtc.inference import Evidence
+from rbtc.lab import Lab
+from rbtc.models.prompts import Subject
+from rbtc.report.tables import Row, accuracies, effect
+from rbtc.stats import Difference, Share
+from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.defense_attacks import ATTACKERS, table_12_column
+from rbtc.studies.inferred_masks import HONEST, DefendedConcept, attacked, noise
+from rbtc.studies.objects import following
+
+TOLD = {
+    "budget": "fixed budget", "threshold": "knows sigma_M",
+    "magnitudes": "infers, magnitudes", "columns": "infers, columns",
+}  # fmt: skip
+"""Attackers as tables call them."""
+
+PARAMETERS = {"share": "share", "sigma_modified": "sigma_M", "sigma_unmodified": "sigma_U"}
+
+
+@dataclass(frozen=True, eq=False)
+class HonestStudy:
+    """Defences, what three attackers see of them, and what they make of it.
+
+    Attributes:
+        subjects: The erased concepts.
+        defences: Their names: the paper's noise by level, then the fills of `rbtc.hiding`.
+        sigmas: Noise levels of the paper's defence, as standard deviations.
+        hits: One line per picture; besides `rbtc.studies.common.judged`, defence and attacker
+            (empty where there is none). Models are "pretrained", "pruned", "revived" (the attack on
+            the pruned one), a defence, and "noise 1e-6, budget" and the like.
+        guesses: One line per attack: concept, defence, attacker, named (share of all weights),
+            precision, recall, possible (where not, the defended model stands for the attacked one).
+        seen: One line per concept, defence and evidence: auc, and what it names at even odds.
+        sweeps: One line per concept, defence, evidence and threshold: named, precision, recall.
+        curves: One line per concept, defence, evidence and false positive rate: true_positive.
+        estimates: One line per concept, defence and layer: what the mixture fit says of share,
+            sigma_modified and sigma_unmodified, and the truth.
+        images: Concept -> model -> pictures.
+    """
+
+    subjects: tuple[Subject, ...]
+    defences: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    hits: pd.DataFrame
+    guesses: pd.DataFrame
+    seen: pd.DataFrame
+    sweeps: pd.DataFrame
+    curves: pd.DataFrame
+    estimates: pd.DataFrame
+    images: Pictures
+
+    def only(self, chosen: Sequence[Subject]) -> pd.DataFrame:
+        """The pictures of some erased concepts."""
+        return self.hits[self.hits["concept"].isin([subject.label for subject in chosen])]
+
+    def accuracy(
+        self, model: str, classes: str = "erased", chosen: Sequence[Subject] | None = None
+    ) -> Share:
+        """Accuracy of a model over some of the concepts, all by default."""
+        own = self.only(chosen or self.subjects)
+        return accuracies(own[own["classes"] == classes], ["model"])[model]
+
+    def change(
+        self,
+        before: str,
+        after: str,
+        classes: str = "erased",
+        chosen: Sequence[Subject] | None = None,
+    ) -> Difference:
+        """Paired change from one model to another."""
+        own = self.only(chosen or self.subjects)
+        return effect(own[own["classes"] == classes], before, after)
+
+    def auc(
+        self, defence: str, evidence: str = HONEST, chosen: Sequence[Subject] | None = None
+    ) -> float:
+        """Area under the ROC curve, mean over the concepts."""
+        labels = [subject.label for subject in chosen or self.subjects]
+        own = self.seen[(self.seen["defence"] == defence) & (self.seen["evidence"] == evidence)]
+        return float(own.loc[own["concept"].isin(labels), "auc"].mean())
+
+    def table_12(self) -> list[Row]:
+        """Table 12's right half by attacker: the paper's noise levels across.
+
+        The change is that of the attack, from the defended model on. The paper's attacker is the
+        one with a fixed budget.
+        """
+        rows = []
+        for attacker in (*ATTACKERS, HONEST):
+            for sigma in self.sigmas:
+                column = table_12_column("attacked", sigma) if attacker == "budget" else None
+                before = table_12_column("defended", sigma) if attacker == "budget" else None
+                paper, start = (
+                    None if name is None else average_printed(12, self.subjects, name)
+                    for name in (column, before)
+                )
+                model = attacked(noise(sigma), attacker)
+                change, pictures = self.change(noise(sigma), model), 500 * len(self.subjects)
+                rows.append(
+                    Row(TOLD[attacker], noise(sigma), paper, self.accuracy(model), change, start,
+                        pictures)
+                )  # fmt: skip
+        return rows
+
+    def gains(self) -> dict[str, Difference]:
+        """What inference gives the attacker over each of chapter 05's two, at each noise level."""
+        return {
+            f"{noise(sigma)}: {TOLD[attacker]} to {TOLD[HONEST]}": self.change(
+                attacked(noise(sigma), attacker), attacked(noise(sigma))
+            )
+            for sigma in self.sigmas
+            for attacker in ATTACKERS
+        }
+
+    def visibility(self) -> pd.DataFrame:
+        """AUC of both evidences per defence: mean over the concepts, lowest to highest."""
+        lines: dict[str, dict[str, str]] = {}
+        for (defence, evidence), own in self.seen.groupby(["defence", "evidence"], sort=False):
+            low, high = own["auc"].min(), own["auc"].max()
+            lines.setdefault(defence, {})[f"AUC, {evidence}"] = (
+                f"{own['auc'].mean():.3f} ({low:.3f} to {high:.3f})"
+            )
+        return pd.DataFrame(lines).T.rename_axis(index="defence")
+
+    def mean_curves(self, evidence: Evidence) -> pd.DataFrame:
+        """The ROC curves of one evidence, mean over the concepts at each false positive rate."""
+        own = self.curves[self.curves["evidence"] == evidence]
+        by = ["defence", "false_positive"]
+        return own.groupby(by, sort=False, as_index=False)["true_positive"].mean()
+
+    def sweep_table(self, evidence: Evidence = HONEST) -> pd.DataFrame:
+        """Precision and recall by defence and threshold, mean over the concepts."""
+        own = self.sweeps[self.sweeps["evidence"] == evidence]
+        columns = ["precision", "recall"]
+        found = own.groupby(["defence", "threshold"], sort=False)[columns].mean()
+        return found.unstack("threshold").loc[list(self.defences)]
+
+    def plate(self) -> Pictures:
+        """The picture grid: a line per defence, its models of each concept side by side."""
+        lines: dict[str, dict[str, np.ndarray]] = {}
+        for subject in self.subjects[:3]:
+            own = self.images[subject.label]
+            pairs = {"none": ("pruned", "revived")}
+            pairs |= {defence: (defence, attacked(defence)) for defence in self.defences}
+            for line, models in pairs.items():
+                for column, model in zip(("defended", "attacked"), models, strict=True):
+                    cells = lines.setdefault(line, {})
+                    cells[f"{subject.word}\n{column}"] = own[model]
+        return lines
+
+    def levels(self) -> dict[str, float]:
+        """Erased accuracy without a defence: of the pruned model, and of the attack on it."""
+        return {
+            "pruned, no defence": self.accuracy("pruned").value,
+            "attacked, no defence": self.accuracy("revived").value,
+        }
+
+    def fit(self) -> pd.DataFrame:
+        """How near the fitted parameters are to the truth: median over layers and concepts.
+
+        One line per defence: estimate over truth of share, sigma_M and sigma_U, with quartiles.
+        """
+        lines: dict[str, dict[str, str]] = {}
+        for defence, own in self.estimates.groupby("defence", sort=False):
+            for name, title in PARAMETERS.items():
+                ratio = own[name] / own[f"true_{name}"]
+                low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
+                lines.setdefault(defence, {})[title] = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        return pd.DataFrame(lines).T.rename_axis(index="defence")
+
+
+def honest_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    *,
+    sigmas: Sequence[float] = (1e-6, 1e-2),
+    hidings: Sequence[Hiding] = get_args(Hiding),
+    share: float = 0.02,
+    threshold_sigmas: float = 5.0,
+    cutoff: float = 0.5,
+    images: int = 100,
+    other_images: int = 1,
+    other_classes: int = 0,
+    shown: int = 1,
+    seed: int = 0,
+    noise_seed: int = 0,
+) -> HonestStudy:
+    """Defend several pruned models in several ways, and attack each with an inferred mask.
+
+    Args:
+        lab: where models come from.
+        concepts: paper classes or words of the model.
+        sigmas: noise levels of the paper's defence, standard deviations; chapter 05's two attackers
+            attack these too.
+        hidings: further defences, see `rbtc.hiding`.
+        share: budget of the first attacker: the smallest weights, this share of all.
+        threshold_sigmas: the second attacker takes all weights below this many sigma_M.
+        cutoff: the inferring attacker completes the places of at least this probability.
+        images: pictures of the erased concept per model.
+        other_images: pictures of each other class per defended model.
+        other_classes: how many other classes, see `rbtc.studies.objects.following`; 0 takes all.
+        shown: pictures per model in the picture grid.
+        seed: first seed of the pictures.
+        noise_seed: of the fills.
+
+    Raises:
+        ValueError: no concept, an unknown one, no defence, a level that is not positive, a count
+            below one, or a share or probability outside (0, 1].
+    """
+    if wrong := [sigma for sigma in (*sigmas, threshold_sigmas) if not 0 < sigma < math.inf]:
+        raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
+    if not 0 < share < 1 or not 0 < cutoff <= 1:
+        raise ValueError(f"share and cutoff must lie in (0, 1), not {share} and {cutoff}")
+    if not sigmas or (unknown := sorted({*hidings} - {*get_args(Hiding)})):
+        raise ValueError(
+            f"expected noise levels and hidings among {get_args(Hiding)}, not {sigmas}, {unknown}"
+        )
+    at_least_one(images=images, other_images=other_images, shown=shown)
+    chosen = subjects(lab, concepts)
+    lab.jury.require("object")
+    made = [
+        DefendedConcept(lab, subject, sigmas, hidings, noise_seed=noise_seed, share=share,
+                        threshold_sigmas=threshold_sigmas, cutoff=cutoff)
+        for subject in chosen
+    ]  # fmt: skip
+    frames, grid = [], {}
+    for one in made:
+        others = following(lab, one.subject, other_classes)
+        frames += [
+            judged(lab, one.subject, one.defended(), images, other_images=other_images,
+                   others=others, first_seed=seed),
+            judged(lab, one.subject, one.attacks(), images, first_seed=seed),
+        ]  # fmt: skip
+        grid[one.subject.label] = {
+            name: lab.measure.shown(variant, one.subject, shown, seed)
+            for name, variant in one.row.items()
+        }
+    tables = {
+        name: pd.DataFrame([line for one in made for line in getattr(one, name)])
+        for name in ("guesses", "seen", "estimates")
+    }
+    sweeps, curves = (
+        pd.concat([frame for one in made for frame in getattr(one, name)], ignore_index=True)
+        for name in ("sweeps", "curves")
+    )
+    names = (*map(noise, sigmas), *hidings)
+    return HonestStudy(
+        tuple(chosen), names, tuple(map(float, sigmas)), pd.concat(frames, ignore_index=True),
+        tables["guesses"], tables["seen"], sweeps, curves, tables["estimates"], grid,
+    )  # fmt: skip
