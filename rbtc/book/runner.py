@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.book import stamp
+from rbtc.book import stamp, status
 from rbtc.book.gate import gate
 from rbtc.book.origin import origin, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults, source_hash
@@ -101,9 +101,9 @@ def run(
     """Execute chapters (all by default) one after the other; return the names that failed.
 
     The page of a chapter that fails stays as it was. With ``cold`` all chapters share one store
-    that is empty at first and removed at the end. Raises ValueError, before any notebook is
-    started, for an unknown chapter, an unknown parameter or a value of the wrong type, and OSError
-    for a book that cannot be written to.
+    that is empty at first and removed at the end. The status page is made anew at the end. Raises
+    ValueError, before any notebook is started, for an unknown chapter, an unknown parameter or a
+    value of the wrong type, and OSError for a book that cannot be written to.
     """
     overrides = dict(overrides or {})
     chosen = _choose(book, names)
@@ -126,6 +126,7 @@ def run(
             except _notebook_errors() as error:
                 print(f"{name} failed: {error}", file=sys.stderr)
                 failed.append(name)
+    status.renew(book.root)
     return failed
 
 
