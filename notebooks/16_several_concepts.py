@@ -133,7 +133,7 @@ returned(study)
 
 # %% [markdown]
 # What company changes, from the fewest to the most concepts, all else equal: the first concept of
-# each set and the classes that stay preserved, picture by picture; the signs matrix by matrix.
+# each set, and the classes that are never erased in it, picture by picture.
 
 # %%
 changes = tables.effects_table(study.changes(), f"{study.counts[0]} to {study.counts[-1]} concepts")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rbtc.studies.several_concepts import SIGNS, SeveralStudy
+from rbtc.stats import Difference
+from rbtc.studies.several_concepts import SeveralStudy
 from rbtc.studies.unknown_concept import ALONE, TOPS, UnknownStudy
 
 _HEIGHT = {
@@ -15,9 +16,13 @@ _HEIGHT = {
 _KEPT = {
     "rises": "are recognised **more often**",
     "falls": "are recognised **less often**",
-    "undecided": "are recognised about as often, as far as these pictures can tell",
+    "undecided": "are not recognised clearly more or less often",
 }
-_FOUND = {"rises": "**more**", "falls": "**fewer**", "undecided": "no clearly different share"}
+_FOUND = {
+    "rises": "a **larger** share in company",
+    "falls": "a **smaller** share in company",
+    "undecided": "no clearly different share in company",
+}
 
 
 def returned(study: SeveralStudy) -> pd.DataFrame:
@@ -41,18 +46,25 @@ def several_answer(study: SeveralStudy) -> str:
     back = returned(study).loc[most]
     step = study.steps("erased", "pruned", "revived")[most]
     first, kept = changes["the first concept, revived"], changes["preserved classes, revived"]
-    pruned, signs = changes["preserved classes, pruned"], changes[SIGNS]
+    pruned, signs = changes["preserved classes, pruned"], study.sign_change()
+    total = back["erased concepts, over all sets"]
     return (
-        f"**Does one attack revive all of them?** Of the concepts erased {most} at a time, "
-        f"{back['come back']} of {back['erased concepts, over all sets']} come back by their own "
-        f"interval, {back['undecided']} are undecided and {back['fall further']} fall further; "
-        f"over all of them the attack changes the accuracy by {step}. The first concept of "
-        f"a set {_HEIGHT[first.direction]}: {first} from {few} to {most}. The price is paid "
-        f"by the others: from {few} to {most} the preserved classes {_KEPT[pruned.direction]} "
-        f"after pruning ({pruned}), and {_KEPT[kept.direction]} after the attack "
-        f"({kept}). The completion finds {_FOUND[signs.direction]} of the signs "
-        f"({signs})."
+        f"**Does one attack revive all of them?** {_verdict(step, back['come back'] == total)} "
+        f"Of the concepts erased {most} at a time, {back['come back']} of {total} come back by "
+        f"their own interval, {back['undecided']} are undecided and {back['fall further']} fall "
+        f"further; over all of them the attack changes the accuracy by {step}. The first concept "
+        f"of a set {_HEIGHT[first.direction]}: {first} from {few} to {most}. The classes that "
+        f"nobody erased {_KEPT[pruned.direction]} after pruning {most} concepts than after pruning "
+        f"{few} ({pruned}), and {_KEPT[kept.direction]} after the attacks on these models "
+        f"({kept}). Of the signs, the completion finds {_FOUND[signs.direction]} ({signs})."
     )
+
+
+def _verdict(step: Difference, every: bool) -> str:
+    """The answer in a few words, from the change over all concepts and whether each came back."""
+    if step.direction == "rises":
+        return "Yes, every one." if every else "On the whole yes; not each of them shows it."
+    return {"falls": "No: it makes them worse.", "undecided": "Undecided."}[step.direction]
 
 
 def hit_table(study: UnknownStudy) -> pd.DataFrame:

@@ -3,9 +3,7 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """Several concepts erased together, and whether one attack brings all of them back (BEYOND 6).
 
-Concepts stand on a circle, in an order drawn once by a seed. A set starts somewhere on it; erasing
-k concepts of a set cuts the union of the masks of its first k. So the sets of growing k are nested,
-and the first concept of each is erased alone, then in ever larger company.
+Which concepts are erased together is settled in `rbtc.studies.concept_sets`.
 """
 
 from __future__ import annotations
@@ -24,33 +22,11 @@ from rbtc.report.charts import Values
 from rbtc.report.tables import effect, nested
 from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Difference, paired_means
-from rbtc.studies.common import Pictures, at_least_one, subjects
+from rbtc.studies.common import Pictures, at_least_one
+from rbtc.studies.concept_sets import Together, drawn_order, nested_sets
 
 MODELS = ("pretrained", "pruned", "revived")
 CUT, UNRELATED, SIGNS = "share cut", "share cut, were the masks unrelated", "signs found"
-
-
-@dataclass(frozen=True)
-class Together:
-    """Concepts that one model has lost.
-
-    Attributes:
-        name: Label of the set's first concept.
-        concepts: The erased ones, first to last.
-    """
-
-    name: str
-    concepts: tuple[Subject, ...]
-
-    @property
-    def count(self) -> int:
-        """How many were erased."""
-        return len(self.concepts)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What the model calls them."""
-        return tuple(one.word for one in self.concepts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +78,9 @@ class SeveralStudy:
         }
 
     def changes(self) -> dict[str, Difference]:
-        """From the fewest to the most concepts, everything else equal.
+        """From the fewest to the most concepts, all else equal, picture by picture.
 
-        The first concept of each set and the classes that are never erased in it, picture by
-        picture; the signs matrix by matrix.
+        On the first concept of each set, and on the classes that are never erased in it.
         """
         few, most = self.counts[0], self.counts[-1]
         first = self.hits[self.hits["position"] == 1]
@@ -115,9 +90,11 @@ class SeveralStudy:
             for model in ("pruned", "revived"):
                 frame = own[own["model"] == model]
                 made[f"{name}, {model}"] = effect(frame, few, most, column="count")
-        return made | {SIGNS: self._sign_change(few, most)}
+        return made
 
-    def _sign_change(self, few: int, most: int) -> Difference:
+    def sign_change(self) -> Difference:
+        """Of the share of signs found, from the fewest to the most concepts, matrix by matrix."""
+        few, most = self.counts[0], self.counts[-1]
         shares = self.matrices.assign(signs=self.matrices["correct"] / self.matrices["n"])
         wide = shares.pivot(index=["concept", "matrix"], columns="count", values="signs").dropna()
         return paired_means(wide[few], wide[most])
@@ -147,36 +124,6 @@ def row_title(count: int) -> str:
 def column_title(subject: Subject) -> str:
     """A concept's label on two lines, for a narrow column."""
     return subject.label.replace(" (", "\n(")
-
-
-def drawn_order(lab: Lab, concepts: Sequence[str], seed: int) -> list[Subject]:
-    """The concepts in an order drawn by the seed; their own order does not matter."""
-    known = sorted(subjects(lab, concepts), key=lambda one: one.word)
-    return [known[place] for place in np.random.default_rng(seed).permutation(len(known))]
-
-
-def nested_sets(order: Sequence[Subject], counts: Sequence[int], sets: int) -> list[Together]:
-    """Sets that start evenly spaced on the circle of concepts, each in every count.
-
-    Raises:
-        ValueError: counts that do not grow from 1 on or exceed the concepts that leave one to
-            preserve, or more sets than concepts.
-    """
-    at_least_one(sets=sets, **{f"counts[{i}]": count for i, count in enumerate(counts)})
-    counts, size = list(counts), len(order)
-    if not counts or sorted(set(counts)) != counts or counts[-1] >= size:
-        raise ValueError(
-            f"counts must grow and stay below the {size} concepts, so that one is preserved, "
-            f"not {counts}"
-        )
-    if sets > size:
-        raise ValueError(f"{size} concepts make at most {size} sets, not {sets}")
-    made = []
-    for number in range(sets):
-        start = number * size // sets
-        turned = [*order[start:], *order[:start]]
-        made += [Together(turned[0].label, tuple(turned[:count])) for count in counts]
-    return made
 
 
 def several_study(

@@ -19,7 +19,8 @@ from rbtc.models.evaluate import clip_similarity
 from rbtc.models.prompts import Subject, evaluation_prompt, vocabulary
 from rbtc.stats import Difference, Proportion, Share, clustered, paired
 from rbtc.studies.common import at_least_one
-from rbtc.studies.several_concepts import Together, attacked
+from rbtc.studies.concept_sets import Together
+from rbtc.studies.several_concepts import attacked
 from rbtc.unknown import change, coin_signs, found, rank
 
 CHANGE = "change, CLIP features"
