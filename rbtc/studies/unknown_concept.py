@@ -130,11 +130,14 @@ def guessed_cases(
 def drawn_words(lab: Lab, order: Sequence[Subject], others: int, seed: int) -> tuple[str, ...]:
     """The attacker's vocabulary: the concepts' words, and ``others`` that the model knows besides.
 
+    Of a model without a list of its words, the others are things of the profile.
+
     Raises:
         ValueError: the model does not list so many words.
     """
     own = tuple(one.word for one in order)
-    spare = sorted(set(vocabulary(lab.profile)) - set(own))
+    known = vocabulary(lab.profile) or lab.profile.prompts.things
+    spare = sorted(set(known) - set(own))
     if not 0 <= others <= len(spare):
         raise ValueError(f"the model lists {len(spare)} other words, so not {others} of them")
     places = np.random.default_rng(seed).permutation(len(spare))[:others]
