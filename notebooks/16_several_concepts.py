@@ -59,7 +59,7 @@ from IPython.display import Markdown, display
 
 import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.report import charts, panels, tables
+from rbtc.report import panels, tables
 from rbtc.report import guesses as maps
 from rbtc.report import pictures as plates
 from rbtc.studies.common import counts
@@ -118,8 +118,8 @@ panels.small_multiples(
 
 # %%
 tables.save_csv(study.matrices, "16_matrices")
-charts.lines_with_intervals(
-    study.weights(), xlabel="concepts erased together", ylabel="share", limits=(-0.02, 1.02)
+panels.small_multiples(
+    {"cut weights": study.weights()}, xlabel="concepts erased together", ylabel="share"
 )
 
 # %% [markdown]

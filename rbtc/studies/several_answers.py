@@ -11,7 +11,7 @@ from rbtc.studies.unknown_concept import ALONE, TOPS, UnknownStudy
 _HEIGHT = {
     "rises": "is **revived better** in company than alone",
     "falls": "is **revived less well** in company than alone",
-    "undecided": "is revived in company about as often as alone, as far as these pictures can tell",
+    "undecided": "is not clearly revived better or less well in company than alone",
 }
 _KEPT = {
     "rises": "are recognised **more often**",

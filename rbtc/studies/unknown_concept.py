@@ -86,15 +86,16 @@ class UnknownStudy:
     def map(self, measure: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
         """Cases by words, each line from 0 (least suspect) to 1; and the cells that are the truth.
 
-        Models that lost one concept only.
+        Models that lost one concept only, in the order of the words.
         """
         lines, truth = {}, []
-        for case, count, scores, lost in self._cases(measure):
-            if count == 1:
-                values = pd.Series(scores)
-                width = values.max() - values.min()
-                lines[case] = (values - values.min()) / (width if width > 0 else 1.0)
-                truth += [(case, word) for word in lost]
+        cases = self._cases(measure)
+        singles = [(lost[0], case, scores) for case, n, scores, lost in cases if n == 1]
+        for word, case, scores in sorted(singles, key=lambda one: self.words.index(one[0])):
+            values = pd.Series(scores)
+            width = values.max() - values.min()
+            lines[case] = (values - values.min()) / (width if width > 0 else 1.0)
+            truth.append((case, word))
         return pd.DataFrame(lines).T[list(self.words)], truth
 
     def _cases(self, measure: str) -> list[tuple[str, int, Mapping[str, float], list[str]]]:
