@@ -9,6 +9,7 @@ from typing import Any
 from rbtc.book.origin import INJECTED, changed, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 from rbtc.book.stamp import duration
+from rbtc.book.status import outdated
 
 SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
 
@@ -112,4 +113,7 @@ def gate(book: Book) -> bool:
         print(f"ok    {name}  {size}  {when}, commit {facts['commit']}")
     if not good:
         print("remake a page with: python -m rbtc.book run NAME")
+    elif outdated(book.root):
+        print("FAIL  the status page is out of date: python -m rbtc.book.status")
+        return False
     return good

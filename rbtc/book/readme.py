@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
-
-import nbformat
 
 from rbtc import command
 from rbtc.book.pages import Book
 from rbtc.book.record import run_sentence
+from rbtc.book.status import page_facts
 from rbtc.emoji.report import standing
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -21,7 +19,7 @@ def minutes_table(root: Path) -> str:
     """Markdown table of the committed pages: minutes, store, picture count, device."""
     lines = ["| page | minutes | store | pictures a class | on |", "|---|---|---|---|---|"]
     total = 0.0
-    for name, facts in _facts(root).items():
+    for name, facts in page_facts(root).items():
         seconds = float(facts["wall_seconds"])
         total += seconds
         images = facts.get("parameters", {}).get("images", "-")
@@ -34,7 +32,7 @@ def minutes_table(root: Path) -> str:
 
 def temperature(root: Path) -> str:
     """What the minutes of the committed pages are worth: of a first run, or of one that reads."""
-    cold = [bool(facts.get("cold")) for facts in _facts(root).values()]
+    cold = [bool(facts.get("cold")) for facts in page_facts(root).values()]
     if all(cold):
         return (
             "The committed pages took the minutes below, in a run that began with an empty store "
@@ -47,14 +45,6 @@ def temperature(root: Path) -> str:
         "before from the store, and a first run can take many times as long; each page's stamp "
         "says how much was read. `python -m rbtc.book run --cold` measures a first run."
     )
-
-
-def _facts(root: Path) -> dict[str, dict[str, Any]]:
-    """What the runner recorded in each committed page, by name."""
-    pages = sorted((root / "book" / "notebooks").glob("[0-9]*.ipynb"))
-    if not pages:
-        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
-    return {path.stem: nbformat.read(path, as_version=4).metadata["rbtc"] for path in pages}
 
 
 def measured(root: Path) -> str:

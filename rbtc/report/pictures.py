@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rbtc.files import write_whole
-from rbtc.report.charts import _figure, house_style
+from rbtc.report.charts import COLOURS, _figure, house_style
 from rbtc.report.outputs import output_path
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ def picture_grid(
     *,
     title: str | None = None,
     cell_width: float | None = None,
+    framed: Collection[tuple[str, str]] = (),
 ) -> Figure:
     """Rows of concepts, columns of models: `images[row][column]` is (n, h, w, 3) uint8.
 
     The n pictures of a cell stand side by side, at most four to a line. Columns keep the order of
     their first appearance; a cell that is not there stays empty. `cell_width` in inches, by
-    default as wide as the pictures of a line need.
+    default as wide as the pictures of a line need. Cells named in `framed`, (row, column), get a
+    frame in the colour of pruning.
     """
     rows = list(images)
     columns = list(dict.fromkeys(column for row in images.values() for column in row))
@@ -59,7 +61,8 @@ def picture_grid(
                 ax.grid(False)
                 ax.set(xticks=[], yticks=[])
                 for spine in ax.spines.values():
-                    spine.set_visible(False)
+                    spine.set(visible=(row, column) in framed, linewidth=3)
+                    spine.set_edgecolor(COLOURS["pruned"])
                 if (row, column) in tiles:
                     ax.imshow(tiles[row, column])
                 if number == 0:

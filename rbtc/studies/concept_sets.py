@@ -1,0 +1,70 @@
+"""Which concepts are erased together.
+
+Concepts stand on a circle, in an order drawn once by a seed. A set starts somewhere on it; erasing
+k concepts of a set cuts the union of the masks of its first k. So the sets of growing k are nested,
+and the first concept of each is erased alone, then in ever larger company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rbtc.lab import Lab
+from rbtc.models.prompts import Subject
+from rbtc.studies.common import at_least_one, subjects
+
+
+@dataclass(frozen=True)
+class Together:
+    """Concepts that one model has lost.
+
+    Attributes:
+        name: Label of the set's first concept.
+        concepts: The erased ones, first to last.
+    """
+
+    name: str
+    concepts: tuple[Subject, ...]
+
+    @property
+    def count(self) -> int:
+        """How many were erased."""
+        return len(self.concepts)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the model calls them."""
+        return tuple(one.word for one in self.concepts)
+
+
+def drawn_order(lab: Lab, concepts: Sequence[str], seed: int) -> list[Subject]:
+    """The concepts in an order drawn by the seed; their own order does not matter."""
+    known = sorted(subjects(lab, concepts), key=lambda one: one.word)
+    return [known[place] for place in np.random.default_rng(seed).permutation(len(known))]
+
+
+def nested_sets(order: Sequence[Subject], counts: Sequence[int], sets: int) -> list[Together]:
+    """Sets that start evenly spaced on the circle of concepts, each in every count.
+
+    Raises:
+        ValueError: counts that do not grow, or that leave no concept to preserve; more sets than
+            concepts.
+    """
+    at_least_one(sets=sets, **{f"counts[{i}]": count for i, count in enumerate(counts)})
+    counts, size = list(counts), len(order)
+    if not counts or sorted(set(counts)) != counts or counts[-1] >= size:
+        raise ValueError(
+            f"counts must grow and stay below the {size} concepts, so that one is preserved, "
+            f"not {counts}"
+        )
+    if sets > size:
+        raise ValueError(f"{size} concepts make at most {size} sets, not {sets}")
+    made = []
+    for number in range(sets):
+        start = number * size // sets
+        turned = [*order[start:], *order[:start]]
+        made += [Together(turned[0].label, tuple(turned[:count])) for count in counts]
+    return made

@@ -1,0 +1,235 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Several concepts erased together, and whether one attack brings all of them back (BEYOND 6).
+
+Which concepts are erased together is settled in `rbtc.studies.concept_sets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rbtc import bootstrap
+from rbtc.lab import Lab, Variant
+from rbtc.layers import density, short_name, zero_masks
+from rbtc.models.prompts import Subject
+from rbtc.report.charts import Values
+from rbtc.report.tables import effect, nested
+from rbtc.sign_accuracy import count_signs
+from rbtc.stats import Difference, paired_means
+from rbtc.studies.common import Pictures, at_least_one
+from rbtc.studies.concept_sets import Together, drawn_order, nested_sets
+
+MODELS = ("pretrained", "pruned", "revived")
+CUT, UNRELATED, SIGNS = "share cut", "share cut, were the masks unrelated", "signs found"
+
+
+@dataclass(frozen=True, eq=False)
+class SeveralStudy:
+    """Models that have lost one, two, ... concepts, and what the attack makes of them.
+
+    Attributes:
+        order: The concepts in the drawn order.
+        cases: Every model: each set, and in it each count.
+        hits: One line per picture: concept (name of the set), count, model, classes ("erased" or
+            "preserved"), position (1 = the set's first concept; 0 for preserved classes), asked,
+            prompt, seed, seen, hit.
+        matrices: One line per set, count and matrix: cut (share of its weights), unrelated (what
+            that share would be were the single masks unrelated), correct and n (signs).
+        pictures: Of the first set: pretrained, then a line per count: concept -> the pruned and
+            the revived picture.
+    """
+
+    order: tuple[Subject, ...]
+    cases: tuple[Together, ...]
+    hits: pd.DataFrame
+    matrices: pd.DataFrame
+    pictures: Pictures
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers of concepts erased together."""
+        return tuple(dict.fromkeys(case.count for case in self.cases))
+
+    @property
+    def lost(self) -> list[tuple[str, str]]:
+        """The cells of ``pictures`` whose concept was erased."""
+        first = [case for case in self.cases if case.name == self.cases[0].name]
+        return [(row_title(c.count), column_title(one)) for c in first for one in c.concepts]
+
+    def accuracy(self, classes: str) -> Values:
+        """`{model: {count: accuracy}}` on the "erased" or on the "preserved" classes."""
+        own = nested(self.hits[self.hits["classes"] == classes], "model", "count")
+        return {model: own[model] for model in MODELS if model in own}
+
+    def weights(self) -> Values:
+        """`{what: {count: mean over the matrices of all sets}}`, intervals over matrices."""
+        shares = self.matrices.assign(signs=self.matrices["correct"] / self.matrices["n"])
+        columns = {CUT: "cut", UNRELATED: "unrelated", SIGNS: "signs"}
+        groups = {int(count): own for count, own in shares.groupby("count", sort=False)}
+        return {
+            name: {count: bootstrap.mean(own[column].dropna()) for count, own in groups.items()}
+            for name, column in columns.items()
+        }
+
+    def changes(self) -> dict[str, Difference]:
+        """From the fewest to the most concepts, all else equal, picture by picture.
+
+        On the first concept of each set, and on the classes that are never erased in it.
+        """
+        few, most = self.counts[0], self.counts[-1]
+        first = self.hits[self.hits["position"] == 1]
+        others = self.hits[self.hits["classes"] == "preserved"]
+        made = {}
+        for name, own in {"the first concept": first, "preserved classes": others}.items():
+            for model in ("pruned", "revived"):
+                frame = own[own["model"] == model]
+                made[f"{name}, {model}"] = effect(frame, few, most, column="count")
+        return made
+
+    def sign_change(self) -> Difference:
+        """Of the share of signs found, from the fewest to the most concepts, matrix by matrix."""
+        few, most = self.counts[0], self.counts[-1]
+        shares = self.matrices.assign(signs=self.matrices["correct"] / self.matrices["n"])
+        wide = shares.pivot(index=["concept", "matrix"], columns="count", values="signs").dropna()
+        return paired_means(wide[few], wide[most])
+
+    def steps(self, classes: str, before: str, after: str) -> dict[int, Difference]:
+        """The change from one model to another, for each count."""
+        own = self.hits[self.hits["classes"] == classes]
+        return {
+            int(count): effect(part, before, after)
+            for count, part in own.groupby("count", sort=False)
+        }
+
+    def each(self) -> dict[int, list[Difference]]:
+        """For each count, what the attack does to each erased concept of each set by itself."""
+        own = self.hits[self.hits["classes"] == "erased"]
+        made: dict[int, list[Difference]] = {count: [] for count in self.counts}
+        for (count, _, _), part in own.groupby(["count", "concept", "asked"], sort=False):
+            made[int(count)].append(effect(part, "pruned", "revived"))
+        return made
+
+
+def row_title(count: int) -> str:
+    """How the plate names the models that lost so many concepts."""
+    return f"{count} erased" if count else "pretrained"
+
+
+def column_title(subject: Subject) -> str:
+    """A concept's label on two lines, for a narrow column."""
+    return subject.label.replace(" (", "\n(")
+
+
+def several_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    counts: Sequence[int] = (1, 2, 3, 5),
+    sets: int = 2,
+    other_images: int = 1,
+    order_seed: int = 0,
+    first_seed: int = 0,
+) -> SeveralStudy:
+    """Erase growing sets of concepts, attack each model, and count on all concepts.
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model; those outside a set are its preserved ones.
+        images: pictures of each erased concept per model.
+        counts: how many concepts to erase together, growing.
+        sets: how many sets.
+        other_images: pictures of each preserved concept per model.
+        order_seed: of the order of the concepts on the circle.
+        first_seed: the pictures have this seed and the following ones.
+
+    Raises:
+        ValueError: see `nested_sets`; a count of pictures below one, or an unknown concept.
+    """
+    at_least_one(images=images, other_images=other_images)
+    order = drawn_order(lab, concepts, order_seed)
+    cases = nested_sets(order, counts, sets)
+    lab.jury.require("object")
+    frames, matrices = [], []
+    plate = cases[len(counts) - 1]  # the first set, with all its concepts
+    shown: dict[str, dict[str, np.ndarray]] = {}
+    for case in cases:
+        variants = attacked(lab, case)
+        preserved = [one for one in order if one not in case.concepts]
+        asked = [(one, images) for one in case.concepts] + [(o, other_images) for o in preserved]
+        frames += [
+            _placed(lab.measure.hits(variant, asked, first_seed), case, model)
+            for model, variant in variants.items()
+        ]
+        matrices.append(_matrices(lab, case, variants["pruned"]))
+        if case.name == plate.name:
+            shown |= _shown(lab, case, plate.concepts, variants, first_seed, first=not shown)
+    frame = pd.concat(frames, ignore_index=True)
+    found = pd.concat(matrices, ignore_index=True)
+    return SeveralStudy(tuple(order), tuple(cases), frame, found, shown)
+
+
+def attacked(lab: Lab, case: Together) -> dict[str, Variant]:
+    """The three models of a case; the attacker gets the pruned weights and nothing else."""
+    pruned = lab.owner.pruned_together(case.concepts)
+    return dict(zip(MODELS, (lab.pretrained, pruned, lab.attacker.attack(pruned)), strict=True))
+
+
+def _shown(
+    lab: Lab,
+    case: Together,
+    columns: Sequence[Subject],
+    variants: Mapping[str, Variant],
+    seed: int,
+    *,
+    first: bool,
+) -> dict[str, dict[str, np.ndarray]]:
+    """A line of the plate: pruned and revived; before the first one, a line of the pretrained."""
+    lines: dict[str, dict[str, np.ndarray]] = {}
+    for one in columns:
+        before, pruned, revived = (lab.measure.shown(variants[m], one, 1, seed) for m in MODELS)
+        if first:
+            pair = np.concatenate([before, np.full_like(before, 255)])
+            lines.setdefault(row_title(0), {})[column_title(one)] = pair
+        lines.setdefault(row_title(case.count), {})[column_title(one)] = np.concatenate(
+            [pruned, revived]
+        )
+    return lines
+
+
+def _placed(hits: pd.DataFrame, case: Together, model: str) -> pd.DataFrame:
+    place = {word: number for number, word in enumerate(case.words, start=1)}
+    position = hits["asked"].map(place).fillna(0).astype(int)
+    classes = np.where(position > 0, "erased", "preserved")
+    columns = {"concept": case.name, "count": case.count, "model": model}
+    frame = hits.assign(**columns, classes=classes, position=position)
+    first = [*columns, "classes", "position"]
+    return frame[[*first, *hits.columns]]
+
+
+def _matrices(lab: Lab, case: Together, pruned: Variant) -> pd.DataFrame:
+    """Density and signs of one pruned model, matrix by matrix."""
+    signs = count_signs(lab.attacker.complete(pruned), lab.pretrained.weights)
+    single = [lab.owner.masks(one) for one in case.concepts]
+    rows = []
+    for name, zeros in zero_masks(pruned.weights).items():
+        left = np.prod([1 - density({name: masks[name]}) for masks in single])
+        counted = signs.get(name)
+        rows.append(
+            {
+                "concept": case.name,
+                "count": case.count,
+                "matrix": short_name(name),
+                "cut": density({name: zeros}),
+                "unrelated": float(1 - left),
+                "correct": counted.correct if counted else 0,
+                "n": counted.n if counted and counted.n else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,225 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""An attacker who does not know what was erased, and how often the guess is right (BEYOND 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbtc.lab import Lab, Variant
+from rbtc.lab.variant import derived
+from rbtc.layers import zero_masks
+from rbtc.models.evaluate import clip_similarity
+from rbtc.models.prompts import Subject, evaluation_prompt, vocabulary
+from rbtc.stats import Difference, Proportion, Share, clustered, paired
+from rbtc.studies.common import at_least_one
+from rbtc.studies.concept_sets import Together
+from rbtc.studies.several_concepts import attacked
+from rbtc.unknown import change, coin_signs, found, rank
+
+CHANGE = "change, CLIP features"
+JUDGED = "change, judge features"
+GAIN = "better fit to the word (CLIP)"
+ALONE = "no attack: worst fit of the pruned model (CLIP)"
+STEADY = "change, CLIP features, less that of coin signs"
+
+TOPS = (1, 3)
+"""The lengths of the attacker's short list."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownStudy:
+    """What an attacker makes of models that have lost something.
+
+    Attributes:
+        words: The attacker's vocabulary.
+        scores: One line per model, measure and word: case (label), count (concepts erased),
+            measure, word, score, erased (whether the model lost this word).
+    """
+
+    words: tuple[str, ...]
+    scores: pd.DataFrame
+
+    @property
+    def measures(self) -> list[str]:
+        """By what the attacker ranks, the one decided on beforehand first."""
+        return list(dict.fromkeys(self.scores["measure"]))
+
+    def ranks(self, measure: str) -> dict[str, int]:
+        """`{case: rank of its concept}` where one concept was erased."""
+        return {
+            case: rank(scores, lost[0])
+            for case, count, scores, lost in self._cases(measure)
+            if count == 1
+        }
+
+    def hit(self, measure: str, top: int) -> Proportion:
+        """Share of the models that lost one concept whose concept is among the ``top`` words."""
+        return Proportion.of(place <= top for place in self.ranks(measure).values())
+
+    def chance(self, top: int) -> float:
+        """The same share for an attacker who draws words blindly."""
+        return min(top / len(self.words), 1.0)
+
+    def recall(self, measure: str) -> dict[int, Share]:
+        """`{count: share of the erased concepts among as many words}`; a model is a cluster."""
+        hits: dict[int, list[tuple[bool, str]]] = {}
+        for case, count, scores, lost in self._cases(measure):
+            hits.setdefault(count, []).extend((hit, case) for hit in found(scores, lost))
+        return {
+            count: clustered([hit for hit, _ in of], [case for _, case in of])
+            for count, of in sorted(hits.items())
+        }
+
+    def against(self, measure: str, other: str, top: int) -> Difference:
+        """Paired over models with one lost concept: from another measure's hits to this one's."""
+        ours, theirs = self.ranks(measure), self.ranks(other)
+        pairs = [(theirs[case] <= top, ours[case] <= top) for case in ours]
+        return paired(*zip(*pairs, strict=True))
+
+    def map(self, measure: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+        """Cases by words, each line from 0 (least suspect) to 1; and the cells that are the truth.
+
+        Models that lost one concept only, in the order of the words.
+        """
+        lines, truth = {}, []
+        cases = self._cases(measure)
+        singles = [(lost[0], case, scores) for case, n, scores, lost in cases if n == 1]
+        for word, case, scores in sorted(singles, key=lambda one: self.words.index(one[0])):
+            values = pd.Series(scores)
+            width = values.max() - values.min()
+            lines[case] = (values - values.min()) / (width if width > 0 else 1.0)
+            truth.append((case, word))
+        return pd.DataFrame(lines).T[list(self.words)], truth
+
+    def _cases(self, measure: str) -> list[tuple[str, int, Mapping[str, float], list[str]]]:
+        own = self.scores[self.scores["measure"] == measure]
+        return [
+            (
+                str(case),
+                int(part["count"].iloc[0]),
+                dict(zip(part["word"], part["score"], strict=True)),
+                list(part.loc[part["erased"], "word"]),
+            )
+            for case, part in own.groupby("case", sort=False)
+        ]
+
+
+def guessed_cases(
+    cases: Sequence[Together], order: Sequence[Subject], guesses: int
+) -> list[Together]:
+    """The cases given, and single concepts, the nearest on the circle, until there are so many.
+
+    Raises:
+        ValueError: more singles than concepts.
+    """
+    if not 1 <= guesses <= len(order):
+        raise ValueError(f"guesses must lie from 1 to the {len(order)} concepts, not {guesses}")
+    wanted = list(dict.fromkeys(one for case in cases for one in case.concepts))
+    wanted += [one for one in order if one not in wanted]
+    have = [case.concepts[0] for case in cases if case.count == 1]
+    more = [one for one in wanted if one not in have][: max(guesses - len(have), 0)]
+    return [*cases, *(Together(one.label, (one,)) for one in more)]
+
+
+def drawn_words(lab: Lab, order: Sequence[Subject], others: int, seed: int) -> tuple[str, ...]:
+    """The attacker's vocabulary: the concepts' words, and ``others`` that the model knows besides.
+
+    Of a model without a list of its words, the others are things of the profile.
+
+    Raises:
+        ValueError: the model does not list so many words.
+    """
+    own = tuple(one.word for one in order)
+    known = vocabulary(lab.profile) or lab.profile.prompts.things
+    spare = sorted(set(known) - set(own))
+    if not 0 <= others <= len(spare):
+        raise ValueError(f"the model lists {len(spare)} other words, so not {others} of them")
+    places = np.random.default_rng(seed).permutation(len(spare))[:others]
+    return (*own, *(spare[place] for place in places))
+
+
+def unknown_study(
+    lab: Lab,
+    cases: Sequence[Together],
+    words: Sequence[str],
+    word_images: int,
+    *,
+    coins: bool = False,
+    first_seed: int = 0,
+) -> UnknownStudy:
+    """Let an attacker rank a vocabulary for each model, knowing only pruned and revived pictures.
+
+    Args:
+        lab: the models.
+        cases: what was erased; the attacker is not told.
+        words: the vocabulary, with every erased word in it.
+        word_images: pictures of each word and model; a word's score is the mean over them.
+        coins: also draw with coin signs, to subtract how fragile a word's pictures are.
+        first_seed: of each word.
+
+    Raises:
+        ValueError: no cases, a case given twice, or a word that is missing or given twice.
+    """
+    at_least_one(word_images=word_images)
+    names = [case_name(case) for case in cases]
+    lost = {word for case in cases for word in case.words}
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"expected one or more cases, each once, got {names}")
+    if len(set(words)) < len(words) or not lost <= set(words):
+        raise ValueError("the vocabulary must hold every erased word, and each word once")
+    lab.jury.require("object", "clip")
+    frames = []
+    for name, case in zip(names, cases, strict=True):
+        measured = _measured(lab, case, words, word_images, coins, first_seed)
+        for measure, values in measured.items():
+            scores = np.asarray(values).reshape(len(words), word_images).mean(axis=1)
+            columns: dict[str, Any] = {"case": name, "count": case.count, "measure": measure}
+            columns |= {"word": list(words), "score": scores}
+            frames.append(pd.DataFrame(columns))
+            frames[-1]["erased"] = frames[-1]["word"].isin(case.words)
+    return UnknownStudy(tuple(words), pd.concat(frames, ignore_index=True))
+
+
+def case_name(case: Together) -> str:
+    """How a table names a model."""
+    return case.name if case.count == 1 else f"{case.name} + {case.count - 1}"
+
+
+def _measured(
+    lab: Lab, case: Together, words: Sequence[str], word_images: int, coins: bool, first_seed: int
+) -> dict[str, np.ndarray]:
+    """Per measure, how suspect each picture is: words by seeds, flat."""
+    prompts = [evaluation_prompt(lab.profile, word) for word in words for _ in range(word_images)]
+    seeds = [first_seed + number for _ in words for number in range(word_images)]
+
+    def drawn(variant: Variant) -> np.ndarray:
+        return lab.measure.images(variant, prompts, seeds)
+
+    clip, judge = lab.jury.get("clip"), lab.jury.get("object")
+    variants = attacked(lab, case)
+    pruned, revived = drawn(variants["pruned"]), drawn(variants["revived"])
+    embedded = clip.image_features(pruned)
+    moved = change(embedded, clip.image_features(revived))
+    fit = clip_similarity(pruned, prompts, clip)
+    made = {
+        CHANGE: moved,
+        JUDGED: change(judge.features(pruned), judge.features(revived)),
+        GAIN: clip_similarity(revived, prompts, clip) - fit,
+        ALONE: -fit,
+    }
+    if coins:
+        tossed = drawn(_tossed(variants["pruned"], variants["revived"]))
+        made[STEADY] = moved - change(embedded, clip.image_features(tossed))
+    return made
+
+
+def _tossed(pruned: Variant, revived: Variant) -> Variant:
+    weights = coin_signs(revived.weights, zero_masks(pruned.weights))
+    return derived(revived, "coin signs", weights, coin_signs, kind="coin signs", seed=0)
