@@ -21,6 +21,7 @@ from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
 from rbtc.models.generate import generate
 from rbtc.models.profiles import Profile
+from rbtc.models.prompt_files import asked_rows
 from rbtc.models.prompts import (
     Kind,
     Subject,
@@ -146,7 +147,8 @@ class Measure:
         """One line per picture: asked (the concept's word), prompt, seed, seen, hit.
 
         Objects are asked for in one sentence with seeds ``first_seed`` and up (paper Sec. 5.1);
-        styles with every thing of the profile in turn. All pictures are drawn together.
+        styles with every thing of the profile in turn. Where the profile names a prompt file, its
+        rows from ``first_seed`` on are asked for instead. All pictures are drawn together.
 
         Args:
             variant: whose pictures.
@@ -243,6 +245,8 @@ class Measure:
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
         (first,) = whole_seeds([first_seed])
+        if (rows := asked_rows(self.profile, subject, images, first)) is not None:
+            return [row.prompt for row in rows], [row.seed for row in rows]
         seeds = list(range(first, first + images))
         if subject.kind == "style":
             prompts = style_prompts(self.profile, subject.word)
