@@ -252,15 +252,25 @@ def _local(source: Source, path: Path) -> Iterable[Any]:
     return read_prompts(path)
 
 
+def known_records(file: Path | None = None) -> dict[str, Any]:
+    """What was loaded before: key -> `PromptSet.record`.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    file = file or cache_root() / "prompt-sets.json"
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it, it is written anew") from error
+
+
 def _record(found: PromptSet, file: Path) -> None:
     """Remember what a set was, and refuse another of the same name, source and commit."""
     key = f"{found.name} {found.source} {found.revision}".strip()
-    known: dict[str, Any] = {}
-    if file.is_file():
-        try:
-            known = json.loads(file.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{file} is damaged ({error}): delete it, it is written anew") from error
+    known = known_records(file)
     before = known.get(key)
     if before is not None and before != found.record:
         raise ValueError(
