@@ -161,7 +161,9 @@ def save_single_file(pipe: Any, path: str | Path, *, random: bool = False) -> Pa
     return write_whole(path, write)
 
 
-def as_folder(path: str | Path, parts: dict[str, Any] | None = None) -> Path:
+def as_folder(
+    path: str | Path, parts: dict[str, Any] | None = None, *, cache: str | Path | None = None
+) -> Path:
     """The model folder made from a single file, in the cache; made once per content.
 
     It takes as much disk as the file. Whether a tensor of the file was lost is checked here, what
@@ -170,6 +172,7 @@ def as_folder(path: str | Path, parts: dict[str, Any] | None = None) -> Path:
     Args:
         path: a ``.safetensors`` file of Stable Diffusion 1.x.
         parts: its configuration if it is not the published one, see `rbtc.models.sd15`.
+        cache: where to make the folder; None takes our cache.
 
     Raises:
         FileNotFoundError: no such file.
@@ -184,7 +187,8 @@ def as_folder(path: str | Path, parts: dict[str, Any] | None = None) -> Path:
 
     path = Path(path).expanduser()
     dtype, random = _look_into(path)
-    place = cache_root() / "models" / file_digest(path)[:16]
+    root = cache_root() / "models" if cache is None else Path(cache)
+    place = root / file_digest(path)[:16]
     if (place / "model_index.json").is_file():  # moved there as a whole
         return place
     check_writable(place.parent)
