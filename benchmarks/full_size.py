@@ -90,7 +90,7 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     limits = {"max_iterations": options.iterations}
     revival = clock("complete and revive", lambda: revive(pipe.unet, **limits))
     write_weights(pipe.unet, revival.weights)
-    digest = tensors_digest(read_weights(pipe.unet))
+    digest = tensors_digest(_stored(pipe, dtype))
     iterations = {name: done.iterations for name, done in revival.completions.items()}
     facts = {
         "unet_parameters": sum(p.numel() for p in pipe.unet.parameters()),
@@ -109,7 +109,7 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     def same(model: Path) -> bool:
         back = load_pipeline(replace(profile, model=str(model), dtype=options.dtype), device)
-        return tensors_digest(read_weights(back.unet)) == digest
+        return tensors_digest(_stored(back, dtype)) == digest
 
     facts["same_from_folder"] = clock("load folder", lambda: same(at_hand))
     facts["same_from_single_file"] = clock(
@@ -117,6 +117,11 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     )
     facts["gigabytes_single_file"] = file.stat().st_size / 1e9
     return {"facts": facts, "steps": clock.lines}
+
+
+def _stored(pipe: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The attacked matrices as they were stored: a CPU computes in float32 whatever that was."""
+    return {name: weight.to(dtype) for name, weight in read_weights(pipe.unet).items()}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
+from rbtc.lab.ray_engine import RayEngine, drawn
 from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
@@ -45,6 +46,7 @@ class Measure:
         profile: prompts and sampler settings.
         store: where pictures and judgements are kept.
         progress: show bars.
+        engine: draws what the store lacks, instead of this process.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Measure:
         store: Store,
         *,
         progress: bool = False,
+        engine: RayEngine | None = None,
     ) -> None:
         self._bench, self.jury, self.profile = bench, jury, profile
-        self.store, self.progress = store, progress
+        self.store, self.progress, self.engine = store, progress, engine
 
     # ---- pictures ---------------------------------------------------------------------------
 
@@ -72,16 +75,11 @@ class Measure:
             seeds: n seeds.
         """
         prompts, seeds = _one_each(prompts, seeds)
+        if self.engine is not None:
+            self.engine.fill(self, variant, prompts, seeds)
 
         def make(prompts: list[str], seeds: list[int]) -> np.ndarray:
-            return generate(
-                self._bench().apply(variant),
-                prompts,
-                seeds,
-                batch_size=self.profile.batch_size,
-                steps=self.profile.steps,
-                guidance=self.profile.guidance,
-            )
+            return drawn(self._bench(), variant, self.profile, prompts, seeds)
 
         images, _ = self.store.images(
             self._of(variant),
@@ -94,6 +92,20 @@ class Measure:
             label=variant.label,
         )
         return images
+
+    def missing(
+        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[tuple[str, int]]:
+        """Which of these pictures the store lacks: (prompt, seed), each once."""
+        return self.store.missing(self._of(variant), prompts, seeds, code=DRAWING)
+
+    def file(
+        self, variant: Variant, prompts: list[str], seeds: list[int], images: np.ndarray
+    ) -> None:
+        """Put pictures that were drawn elsewhere into the store, uint8 (n, h, w, 3)."""
+        self.store.images(
+            self._of(variant), prompts, seeds, lambda *_: images, len(prompts), code=DRAWING
+        )
 
     def shown(
         self, variant: Variant, concept: str | Subject, images: int, first_seed: int = 0
