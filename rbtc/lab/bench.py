@@ -35,7 +35,8 @@ class Bench:
     def __init__(self, pipe: Any, digest: str) -> None:
         self.pipe = pipe
         self.digest = digest
-        self.random = is_random(str(getattr(pipe, "name_or_path", "") or ""))
+        folder = str(getattr(pipe, "name_or_path", "") or "")
+        self.random = bool(folder) and is_random(folder)
         self.weights: Weights = read_weights(pipe.unet)
         self._others: Weights = {}  # further pretrained matrices, as far as anyone asked
         self._applied: str | None = None
