@@ -47,7 +47,7 @@ def test_the_full_build_has_the_published_number_of_weights():
     assert sum(p.numel() for p in unet.parameters()) == 859_520_964  # METHOD 2.1
     layers = find_layers(unet)
     assert len(layers) == 16
-    assert sum(layer.weight.numel() for layer in layers.values()) == 49_561_600
+    assert sum(weight.numel() for weight in layers.values()) == 49_561_600
 
 
 def test_fifty_steps_of_the_profile_are_51_calls_of_the_unet(small):
