@@ -28,7 +28,7 @@ from rbtc.files import write_whole
 from rbtc.lab.digests import library_versions, tensors_digest
 from rbtc.layers import density, prune, read_weights, write_weights
 from rbtc.models.pipelines import default_device, load_pipeline
-from rbtc.models.profiles import load_profile
+from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.prompts import prompt_pairs
 from rbtc.models.sd15 import configuration, mark_random, random_pipeline
 from rbtc.models.single_file import as_folder, save_single_file
@@ -64,16 +64,34 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Every step, in a folder that needs room for the model three times."""
     device = options.device or default_device()
     clock = Clock(device)
-    parts = configuration(small=options.small, sample_size=options.latent)
     profile = load_profile("sd15")
     dtype = getattr(torch, options.dtype)
-    at_hand = folder / "model"
+    facts, digest, file = attack_and_save(options, clock, folder, profile)
+
+    def same(model: Path) -> bool:
+        back = load_pipeline(replace(profile, model=str(model), dtype=options.dtype), device)
+        return tensors_digest(_stored(back, dtype)) == digest
+
+    facts["same_from_folder"] = clock("load folder", lambda: same(folder / "model"))
+    parts = configuration(small=options.small, sample_size=options.latent)
+    facts["same_from_single_file"] = clock(
+        "load single file", lambda: same(as_folder(file, parts, cache=folder / "made"))
+    )
+    facts["gigabytes_single_file"] = file.stat().st_size / 1e9
+    return {"facts": facts, "steps": clock.lines}
+
+
+def attack_and_save(
+    options: argparse.Namespace, clock: Clock, folder: Path, profile: Profile
+) -> tuple[dict[str, Any], str, Path]:
+    """Build, prune, complete, revive and save; the facts, the weights' digest, the single file."""
+    dtype = getattr(torch, options.dtype)
 
     def build() -> Any:
         pipe = random_pipeline(
             folder / "configuration", small=options.small, sample_size=options.latent
         )
-        return pipe.to(device, dtype)
+        return pipe.to(clock.device, dtype)
 
     pipe = clock("build", build)
     target, reference = prompt_pairs(profile, options.concept)
@@ -90,33 +108,19 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     limits = {"max_iterations": options.iterations}
     revival = clock("complete and revive", lambda: revive(pipe.unet, **limits))
     write_weights(pipe.unet, revival.weights)
-    digest = tensors_digest(_stored(pipe, dtype))
-    iterations = {name: done.iterations for name, done in revival.completions.items()}
     facts = {
         "unet_parameters": sum(p.numel() for p in pipe.unet.parameters()),
         "matrices": len(revival.weights),
         "share_pruned": density(masks),
-        "iterations": sum(iterations.values()),
+        "iterations": sum(done.iterations for done in revival.completions.values()),
         "converged": sum(done.converged for done in revival.completions.values()),
     }
-    del revival, masks
-    clock("save folder", lambda: pipe.save_pretrained(str(at_hand)))
-    mark_random(at_hand)
+    clock("save folder", lambda: pipe.save_pretrained(str(folder / "model")))
+    mark_random(folder / "model")
     file = clock(
         "save single file", lambda: save_single_file(pipe, folder / "one.safetensors", random=True)
     )
-    del pipe
-
-    def same(model: Path) -> bool:
-        back = load_pipeline(replace(profile, model=str(model), dtype=options.dtype), device)
-        return tensors_digest(_stored(back, dtype)) == digest
-
-    facts["same_from_folder"] = clock("load folder", lambda: same(at_hand))
-    facts["same_from_single_file"] = clock(
-        "load single file", lambda: same(as_folder(file, parts, cache=folder / "made"))
-    )
-    facts["gigabytes_single_file"] = file.stat().st_size / 1e9
-    return {"facts": facts, "steps": clock.lines}
+    return facts, tensors_digest(_stored(pipe, dtype)), file
 
 
 def _stored(pipe: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -154,7 +158,9 @@ def main() -> None:
     }
     text = json.dumps(found, indent=1) + "\n"
     write_whole(options.out, lambda target: target.write_text(text, encoding="utf-8"))
-    print(f"{options.out}: {found['minutes']:.1f} minutes, {found['peak_gigabytes']:.1f} GB at most")
+    print(
+        f"{options.out}: {found['minutes']:.1f} minutes, {found['peak_gigabytes']:.1f} GB at most"
+    )
 
 
 if __name__ == "__main__":

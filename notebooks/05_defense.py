@@ -185,9 +185,7 @@ tables.save_csv(tables.records(study.rows()), "05_table_12")
 tables.save_csv(tables.records(study.rows("variance")), "05_table_12_variance")
 display(
     beside(tables.comparison(study.rows()), "05_table_12", profile=profile),
-    beside(
-        tables.comparison(study.rows("variance")), "05_table_12_variance", profile=profile
-    ),
+    beside(tables.comparison(study.rows("variance")), "05_table_12_variance", profile=profile),
 )
 
 # %% [markdown]

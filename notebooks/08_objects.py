@@ -126,9 +126,7 @@ Markdown(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "08_totals")
-beside(
-    tables.comparison(study.rows(), verdicts=True, counts=False), "08_totals", profile=profile
-)
+beside(tables.comparison(study.rows(), verdicts=True, counts=False), "08_totals", profile=profile)
 
 # %% [markdown]
 # ## How far the classes lie apart

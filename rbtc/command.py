@@ -11,8 +11,8 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command and leave the process with its status.
 
     A user's error (ValueError, OSError, a package that is not installed, too little memory) becomes
-    one line and status 2. Ctrl-C leaves with 130; a terminated command cleans up like an interrupted one and
-    leaves with 143. Anything else is a fault of ours and keeps its traceback.
+    one line and status 2. Ctrl-C leaves with 130; a terminated command cleans up like an
+    interrupted one and leaves with 143. Anything else is a fault of ours and keeps its traceback.
 
     Args:
         main: the command; returns its status, None for 0.

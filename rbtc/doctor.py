@@ -194,6 +194,7 @@ def _judge(kind: str, name: str, place: Path | str) -> Finding:
         return Finding(topic, "missing", f"{name}: there is no {path}", remedy)
     if name == CLIP_NAME:
         import open_clip
+
         from rbtc.models.open_clips import ARCHITECTURE, WEIGHTS
 
         hub = open_clip.get_pretrained_cfg(ARCHITECTURE, WEIGHTS).get("hf_hub", "").strip("/")
@@ -305,9 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         seconds = measure(load_pipeline(profile, options.device), profile)
         print(f"measured: {seconds:.3g} seconds per picture")
-    findings = check(
-        profile, options.chapter, seconds_per_picture=seconds, device=options.device
-    )
+    findings = check(profile, options.chapter, seconds_per_picture=seconds, device=options.device)
     print("\n".join(map(str, findings)))
     missing = sum(finding.state == "missing" for finding in findings)
     print(f"{missing} missing" if missing else "nothing is missing")

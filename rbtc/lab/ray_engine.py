@@ -179,8 +179,8 @@ class RayEngine:
         if tried >= TRIES:
             raise RuntimeError(
                 f"{TRIES} workers were lost over the same {len(batch[0])} pictures, the first of "
-                f"{batch[0][0]!r} with seed {batch[1][0]}; what was drawn before is filed. The last "
-                f"one: {str(error).strip().splitlines()[-1]}"
+                f"{batch[0][0]!r} with seed {batch[1][0]}; what was drawn before is filed. "
+                f"The last one: {str(error).strip().splitlines()[-1]}"
             ) from error
         warnings.warn(
             f"a worker was lost ({type(error).__name__}): another one draws its "

@@ -247,9 +247,7 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
     return ResNetJudge(model.to(device), card)
 
 
-def load_clip(
-    folder: str | Path, device: torch.device | str = "cpu"
-) -> ClipJudge | OpenClipJudge:
+def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge | OpenClipJudge:
     """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``), or the paper's by name.
 
     The latter, "openai/clip-vit-base-patch32", is fetched and cached by open_clip.

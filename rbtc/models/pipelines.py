@@ -56,9 +56,10 @@ def model_folder(profile: Profile) -> Path:
             # The hub's clients raise a dozen kinds of errors for "not there" and "no network".
             raise FileNotFoundError(
                 f"the model {profile.model!r} of profile {profile.name!r} is no folder under "
-                f"{data_root()} and could not be fetched from the hub ({error}). {offline_hint()}Check the "
-                "name, the revision, the network and the free space (what was fetched is kept, and "
-                "another try goes on from there), or set `model` to a folder or a .safetensors file"
+                f"{data_root()} and could not be fetched from the hub ({error}). "
+                f"{offline_hint()}Check the name, the revision, the network and the space (what "
+                "was fetched is kept, and another try goes on from there), or set `model` to a "
+                "folder or a .safetensors file"
             ) from error
     return check_model_folder(place)
 

@@ -161,7 +161,7 @@ def coco_captions(
     if not 0 < count <= len(captions):
         raise ValueError(f"there are {len(captions)} COCO captions, not {count}")
     # The generator of the published protocol, kept apart from the global one.
-    order = np.random.RandomState(0).permutation(len(captions))  # noqa: NPY002
+    order = np.random.RandomState(0).permutation(len(captions))
     return [captions[place] for place in order[:count]]
 
 

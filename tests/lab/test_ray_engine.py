@@ -107,7 +107,9 @@ def test_what_drawing_raises_is_raised(profile, cluster, tmp_path):
     engine, lab = together(profile, tmp_path, load=broken)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(RuntimeError, match=r"(?s)3 workers were lost over the same 3 pictures.*no such model"):
+        with pytest.raises(
+            RuntimeError, match=r"(?s)3 workers were lost over the same 3 pictures.*no such model"
+        ):
             draw(lab, lab.pretrained)
     engine.close()
 

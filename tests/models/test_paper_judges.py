@@ -81,7 +81,7 @@ def test_the_papers_clip_is_asked_for_by_name(monkeypatch):
         raise RuntimeError("no route to host")
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
-    with pytest.raises(FileNotFoundError, match="could not be fetched by open_clip.*no route"):
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched by open_clip.*no route"):
         load_clip(NAME)
     assert asked == [("ViT-B-32-quickgelu", "openai")]
     assert load_profile("sd15").evaluation.clip == NAME
@@ -100,7 +100,7 @@ def test_painters_are_told_apart_by_clip(clip):
     assert shares.shape == (3, 2)
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
     assert judge.predict(PICTURES) == [judge.names[i] for i in shares.argmax(1)]
-    with pytest.raises(ValueError, match="at least one style"):
+    with pytest.raises(ValueError, match=r"at least one style"):
         ZeroShotStyles(clip, [])
 
 
@@ -137,9 +137,9 @@ def test_fid_says_all_it_depends_on():
     assert (far.layer, far.n, far.n_reference, far.biased) == (3, 3, 3, True)
     assert far.row["library"].startswith("torchmetrics ") and "Channels" in far.row["library"]
     assert set(far.row) == {"FID", "layer", "n", "n_reference", "library", "biased"}
-    with pytest.raises(ValueError, match="two pictures or more"):
+    with pytest.raises(ValueError, match=r"two pictures or more"):
         fid([PICTURES[:1]], [PICTURES], extractor=Channels())
-    with pytest.raises(ValueError, match="uint8"):
+    with pytest.raises(ValueError, match=r"uint8"):
         fid([PICTURES.astype(float)], [PICTURES], extractor=Channels())
 
 
@@ -153,7 +153,7 @@ def test_real_pictures_are_squares_in_order(tmp_path):
     (tmp_path / "c.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"c.png is no picture"):
         list(pictures_in(tmp_path, size=16))
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"does not exist"):
         next(pictures_in(tmp_path / "none"))
 
 

@@ -145,7 +145,9 @@ def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched.*no route to host") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=r"could not be fetched.*no route to host"
+    ) as caught:
         load_pipeline(sd15, device="cpu")
     assert "Offline mode" not in str(caught.value)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

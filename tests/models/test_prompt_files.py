@@ -58,7 +58,7 @@ def test_the_lab_asks_what_the_files_say(sd15, pipeline, tmp_path):
     assert (prompts, seeds) == ([row.prompt for row in rows], [row.seed for row in rows])
     prompts, seeds = lab.measure._asked(subject_of(sd15, "Monet", "style"), 50, 0)
     assert seeds == [0] * 50 and prompts[0].endswith("by Monet")
-    with pytest.raises(ValueError, match="50 rows for 'Monet'.*ask for fewer"):
+    with pytest.raises(ValueError, match=r"50 rows for 'Monet'.*ask for fewer"):
         lab.measure._asked(subject_of(sd15, "Monet", "style"), 51, 0)
 
 
@@ -83,5 +83,5 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, monkeypatch, text, message)
     with pytest.raises(ValueError, match=message):
         rows_of(profile, Subject("church"))
     (tmp_path / "own.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="restore it"):
+    with pytest.raises(FileNotFoundError, match=r"restore it"):
         rows_of(profile, Subject("church"))

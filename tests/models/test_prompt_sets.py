@@ -96,7 +96,7 @@ def test_captions_are_shuffled_by_the_rule(tmp_path, records):
     file.write_text(json.dumps(captions(600)))
     found = coco_captions(480, file, records=records)
     order = np.arange(600)
-    np.random.RandomState(0).shuffle(order)  # noqa: NPY002
+    np.random.RandomState(0).shuffle(order)
     assert found == [f"picture {i}" for i in order[:480]]
     with pytest.raises(ValueError, match="600 COCO captions, not 601"):
         coco_captions(601, file, records=records)

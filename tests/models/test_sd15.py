@@ -76,7 +76,7 @@ def test_the_tokenizer_is_clips(small, tmp_path):
 def test_pictures_are_of_the_published_size():
     assert configuration()["unet"]["sample_size"] * 8 == 512
     assert configuration(sample_size=16)["vae"]["sample_size"] == 128
-    with pytest.raises(ValueError, match="multiple of 8, not 12"):
+    with pytest.raises(ValueError, match=r"multiple of 8, not 12"):
         configuration(sample_size=12)
 
 
@@ -111,7 +111,7 @@ def test_a_single_file_has_the_published_names(small):
         "cond_stage_model.transformer.text_model.final_layer_norm.weight",
     }
     assert expected <= names
-    with pytest.raises(ValueError, match="'attic.weight' is none of Stable Diffusion 1"):
+    with pytest.raises(ValueError, match=r"'attic.weight' is none of Stable Diffusion 1"):
         unet_name("attic.weight")
 
 
@@ -128,16 +128,16 @@ def test_half_precision_stays_half(small, tmp_path, cache):
 def test_wrong_single_files_are_one_clear_error(small, tmp_path, cache):
     file = save_single_file(small, tmp_path / "model.safetensors")
     whole = file.read_bytes()
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"does not exist"):
         as_folder(tmp_path / "absent.safetensors")
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="damaged or was cut short"):
+    with pytest.raises(ValueError, match=r"damaged or was cut short"):
         load_pipeline(at(file), device="cpu")
     save_file({"conditioner.embedders.1.x": torch.zeros(1)}, file)
     with pytest.raises(ValueError, match=r"another architecture \(SDXL\)"):
         load_pipeline(at(file), device="cpu")
     save_file({"unet.weight": torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match=r"no whole checkpoint"):
         load_pipeline(at(file), device="cpu")
     file.write_bytes(whole)
     state = load_file(file)
@@ -155,7 +155,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(small, tmp_path, cache, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(small), "save_pretrained", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left"):
         as_folder(file, configuration(small=True))
     assert not list((cache / "models").glob("*"))
 

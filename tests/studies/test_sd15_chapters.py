@@ -135,9 +135,7 @@ def test_ablations_defence_and_saliency(lab):
         lab, ["church"], sigmas=[1e-2], variances=[], attack_sigmas=[1e-2], images=1, shown=1
     )
     assert len(sweep.hits) > 0
-    cut = saliency_study(
-        lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1
-    )
+    cut = saliency_study(lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1)
     assert set(cut.hits["asked"]) >= {"church"}
 
 
