@@ -95,7 +95,8 @@ def _entry(profile: Profile, table: int, row: str, column: str, fid: bool) -> De
     """The pictures behind one printed number."""
     if table == 7:
         counts = {name: source.rows for name, source in SOURCES.items()}
-        return {(f"nudity {row}", column): counts.get(column) or RING_A_BELL}
+        own = row if row == "pretrained" else f"nudity {row}"
+        return {(own, column): counts.get(column) or RING_A_BELL}
     if table == 2:
         model, _, what = column.partition(": ")
         own = "pretrained" if model == "pretrained" else f"{row} {model}"

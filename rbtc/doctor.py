@@ -234,17 +234,21 @@ def _packages(profile: Profile, chapter: str | None) -> list[Finding]:
     if chapter in (None, "06_art", "07_nsfw") and profile.evaluation.detector == "nudenet":
         wanted += [("datasets", "the published prompt sets", "sd15")]
     found = [_package(*each) for each in wanted]
-    if importlib.util.find_spec("ray") is None:
+    if not _installed("ray"):
         remedy = "pip install 'rbtc[ray]' to draw with several GPUs or machines"
         found.append(Finding("package", "note", "ray is not installed", remedy))
     return found
 
 
 def _package(name: str, what: str, extra: str) -> Finding:
-    if importlib.util.find_spec(name) is not None:
+    if _installed(name):
         return Finding("package", "ok", f"{name}, for {what}")
     remedy = f"pip install 'rbtc[{extra}]'"
     return Finding("package", "missing", f"{name}, for {what}", remedy)
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def _licences(profile: Profile) -> list[Finding]:

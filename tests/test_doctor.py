@@ -78,7 +78,7 @@ def test_hours_come_from_a_measured_rate(sd15):
 
 
 def test_what_sd15_lacks_is_named_with_the_way_to_get_it(sd15, nowhere, monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "_installed", lambda name: False)
     findings = check(sd15, seconds_per_picture=2.0)
     (weights,) = of(findings, "weights")
     assert weights.state == "missing" and "hf download" in weights.remedy

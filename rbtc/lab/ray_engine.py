@@ -74,7 +74,8 @@ class RayEngine:
     """Workers that draw what a store lacks.
 
     They start when they are first needed. A cluster that is already running (``RAY_ADDRESS``) is
-    used; otherwise one begins on this machine. The model has to be readable wherever a worker runs.
+    used; otherwise one begins on this machine. The model has to be readable wherever a worker runs,
+    and the one who asks needs a device of the workers' kind: a picture's key names its precision.
 
     Args:
         profile: the model and its settings.
