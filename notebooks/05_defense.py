@@ -78,6 +78,7 @@ import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.report.beside import beside
 from rbtc.studies.common import counts
 from rbtc.studies.defense import defense_study
 from rbtc.studies.defense_attacks import attack_rows, guess_table, resistance
@@ -182,7 +183,10 @@ display(
 # %%
 tables.save_csv(tables.records(study.rows()), "05_table_12")
 tables.save_csv(tables.records(study.rows("variance")), "05_table_12_variance")
-display(tables.comparison(study.rows()), tables.comparison(study.rows("variance")))
+display(
+    beside(tables.comparison(study.rows()), "05_table_12", profile=profile),
+    beside(tables.comparison(study.rows("variance")), "05_table_12_variance", profile=profile),
+)
 
 # %% [markdown]
 # How much the classes differ: mean, standard deviation and extremes over the classes, ours and the

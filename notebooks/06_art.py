@@ -19,6 +19,7 @@ concepts = ["openmoji", "fluent", "fxemoji", "notov1", "twemoji"]
 images = 16
 other_images = 1
 neutral_images = 30
+neutral_prompts = "emoji/neutral_prompts.txt"
 pictures = 2
 seed = 0
 
@@ -37,6 +38,7 @@ from rbtc.lab import Lab
 from rbtc.models.distances import NAME
 from rbtc.report import charts, claims, tables
 from rbtc.report import pictures as plates
+from rbtc.report.beside import beside
 from rbtc.studies import art_effects as effects
 from rbtc.studies.art import art_study
 from rbtc.studies.common import counts
@@ -48,6 +50,7 @@ study = art_study(
     images,
     other_images=other_images,
     neutral_images=neutral_images,
+    neutral_prompts=neutral_prompts,
     pictures=pictures,
     first_seed=seed,
 )
@@ -148,7 +151,7 @@ effects.distance_table(study)
 # %%
 rows = effects.rows(study)
 tables.save_csv(tables.records(rows), "06_effects")
-tables.comparison(rows, verdicts=True)
+beside(tables.comparison(rows, verdicts=True), "06_effects", profile=profile)
 
 # %% [markdown]
 # How much one style differs from the next is hidden by an average:

@@ -62,7 +62,8 @@ prompt_files = []
 # looks for the prompt nearest to $E(p) + \eta\,c$.
 #
 # Both searches are ours, written from these descriptions; the authors' own lists are for Stable
-# Diffusion, and `prompt_files` takes them there (`"MMA=list.csv"`).
+# Diffusion, and `prompt_files` takes them there, from a file (`"MMA=list.csv"`) or from where their
+# owners publish them (`"MMA=published"`).
 #
 # **The owner** prunes all concepts together: one model, in which a weight is cut if ConceptPrune
 # cuts it for any of them. The attacker gets that model's weights.
@@ -74,6 +75,7 @@ import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.report.beside import beside
 from rbtc.studies.common import counts
 from rbtc.studies.nsfw import nudenet_check, restricted_study
 
@@ -137,7 +139,7 @@ charts.bars_with_intervals(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "07_table_7")
-tables.comparison(study.rows(), verdicts=True)
+beside(tables.comparison(study.rows(), verdicts=True), "07_table_7", profile=profile)
 
 # %% [markdown]
 # Intervals are about pictures of these prompts; a prompt is drawn with several seeds, and other

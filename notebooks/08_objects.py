@@ -60,6 +60,7 @@ import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import panels, spread, tables
 from rbtc.report import pictures as plates
+from rbtc.report.beside import beside
 from rbtc.studies.common import counts
 from rbtc.studies.objects import object_study
 
@@ -125,7 +126,7 @@ Markdown(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "08_totals")
-tables.comparison(study.rows(), verdicts=True, counts=False)
+beside(tables.comparison(study.rows(), verdicts=True, counts=False), "08_totals", profile=profile)
 
 # %% [markdown]
 # ## How far the classes lie apart
@@ -170,14 +171,22 @@ spread.changes_table(preserved, rivals, "to NMS")
 
 # %%
 tables.save_csv(tables.records(study.class_rows("erased")), "08_table_1_erased")
-tables.comparison(study.class_rows("erased"), counts=False)
+beside(
+    tables.comparison(study.class_rows("erased"), counts=False),
+    "08_table_1_erased",
+    profile=profile,
+)
 
 # %% [markdown]
 # The preserved classes, one line per class that was erased.
 
 # %%
 tables.save_csv(tables.records(study.class_rows("preserved")), "08_table_1_preserved")
-tables.comparison(study.class_rows("preserved"), counts=False)
+beside(
+    tables.comparison(study.class_rows("preserved"), counts=False),
+    "08_table_1_preserved",
+    profile=profile,
+)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the

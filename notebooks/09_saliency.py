@@ -80,6 +80,7 @@ import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.report.beside import beside
 from rbtc.studies.common import counts
 from rbtc.studies.saliency import saliency_study
 from rbtc.studies.saliency_cuts import METHODS
@@ -149,7 +150,7 @@ display(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "09_table_11")
-tables.comparison(study.rows(), verdicts=True)
+beside(tables.comparison(study.rows(), verdicts=True), "09_table_11", profile=profile)
 
 # %% [markdown]
 # ## Ranked together, and other layers

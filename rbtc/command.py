@@ -10,9 +10,9 @@ from collections.abc import Callable
 def run(main: Callable[[], int | None]) -> None:
     """Run a command and leave the process with its status.
 
-    A user's error (ValueError, OSError, a package that is not installed) becomes one line and
-    status 2. Ctrl-C leaves with 130; a terminated command cleans up like an interrupted one and
-    leaves with 143. Anything else is a fault of ours and keeps its traceback.
+    A user's error (ValueError, OSError, a package that is not installed, too little memory) becomes
+    one line and status 2. Ctrl-C leaves with 130; a terminated command cleans up like an
+    interrupted one and leaves with 143. Anything else is a fault of ours and keeps its traceback.
 
     Args:
         main: the command; returns its status, None for 0.
@@ -33,7 +33,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}; install what is missing: pip install -e '.[book,train]'",
               file=sys.stderr)  # fmt: skip
         status = 2
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         # Libraries like to explain themselves over several lines.
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2

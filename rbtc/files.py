@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_YES = {"1", "on", "yes", "true"}  # what the hub's clients take for a yes
+
 
 def data_root() -> Path:
     """Folder of profiles, models and the paper's tables: ``RBTC_DATA``, else the repository's."""
@@ -23,6 +25,22 @@ def cache_root() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("rbtc", appauthor=False))
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids the hub's clients the network."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").strip().casefold() in _YES for name in names)
+
+
+def offline_hint() -> str:
+    """One sentence for an error message where offline mode is on, else nothing."""
+    if not is_offline():
+        return ""
+    return (
+        "Offline mode is on (HF_HUB_OFFLINE or one of its kind is set), so only what is in the "
+        "hub's cache can be had: unset it once, or fill the cache on another machine. "
+    )
 
 
 def check_writable(folder: str | Path) -> Path:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -38,3 +39,28 @@ def test_the_quick_benchmark_writes_its_tables(tmp_path):
     assert set(exponents["axis"]) == {"rows", "columns", "share"}
     assert exponents.groupby(["mode", "axis"])["exponent"].nunique().eq(1).all()
     assert (tmp_path / "completion_benchmark.png").stat().st_size > 1000
+
+
+def test_the_proof_at_full_size_on_a_model_of_the_same_build(tmp_path):
+    out = tmp_path / "full_size.json"
+    # A ratio that cuts something out of rows of a few dozen weights.
+    options = ["--small", "--ratio", "0.1", "--iterations", "5", "--work", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/full_size.py", *options, "--out", str(out)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert "random" in found["weights"]
+    assert [line["step"] for line in found["steps"]] == [
+        "build", "prune", "complete and revive", "save folder", "save single file",
+        "load folder", "load single file",
+    ]  # fmt: skip
+    facts = found["facts"]
+    assert facts["matrices"] == 16 and 0 < facts["share_pruned"] < 0.1
+    assert facts["same_from_folder"] is True and facts["same_from_single_file"] is True
+    assert all(line["minutes"] > 0 and line["peak_gigabytes"] > 0 for line in found["steps"])
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]  # it cleans up

@@ -82,14 +82,22 @@ def stamp(info: Any = None, parameters: Mapping[str, Any] | None = None) -> Stam
     `info` is a `Lab` (its profile, device and store are read), a mapping with any of the keys
     `profile`, `device` and `reuse`, or None. `parameters` defaults to the values that the runner
     used; a notebook executed by hand may pass its own.
+
+    Raises ValueError where a page of the book would be made from a model of random weights.
     """
     if parameters is None:
         parameters = json.loads(os.environ.get(PARAMETERS, "{}"))
     look: Any = info.get if isinstance(info, Mapping) else lambda name: getattr(info, name, None)
     profile, store = look("profile"), look("store")
+    if look("random_weights") and os.environ.get(STARTED):
+        raise ValueError(
+            "the model's folder says that its weights are random numbers, so this page would show "
+            "results of nothing: it is not made; execute the notebook by hand to try the plumbing"
+        )
     reuse = look("reuse") or (store.report() if store is not None else "")
     return Stamp(
-        profile=str(getattr(profile, "name", profile) or ""),
+        profile=str(getattr(profile, "name", profile) or "")
+        + (", random weights: no result" if look("random_weights") else ""),
         parameters=parameters or {},
         commit=commit(),
         device=describe_device(look("device")),

@@ -15,6 +15,7 @@ from rbtc.matrices import LayerKind, find_matrices, read_matrices, write_matrice
 from rbtc.models.generate import latent_shape
 from rbtc.models.pipelines import check_unet, load_pipeline
 from rbtc.models.profiles import Profile
+from rbtc.models.sd15 import is_random
 
 
 class Bench:
@@ -27,12 +28,15 @@ class Bench:
     Attributes:
         pipe: The pipeline, with the weights of the variant that was applied last.
         digest: Sha256 of the model.
+        random: Whether its folder says that its weights are random numbers.
         weights: The pretrained feed-forward output matrices.
     """
 
     def __init__(self, pipe: Any, digest: str) -> None:
         self.pipe = pipe
         self.digest = digest
+        folder = str(getattr(pipe, "name_or_path", "") or "")
+        self.random = bool(folder) and is_random(folder)
         self.weights: Weights = read_weights(pipe.unet)
         self._others: Weights = {}  # further pretrained matrices, as far as anyone asked
         self._applied: str | None = None

@@ -13,6 +13,7 @@ from rbtc.models.detectors import ConceptDetector, NudeNet
 from rbtc.models.evaluate import clip_similarity
 from rbtc.models.folders import check_tokenizer_folder
 from rbtc.models.judges import load_clip, load_judge, read_card
+from rbtc.models.open_clips import ZERO_SHOT, ZeroShotStyles
 from rbtc.models.profiles import Profile
 
 
@@ -48,10 +49,16 @@ class Jury:
         """
         if kind not in self._judges and kind == "detector":
             self._judges[kind] = self._detector()
+        elif kind not in self._judges and self._zero_shot(kind):
+            self._judges[kind] = ZeroShotStyles(self.get("clip"), self.profile.styles)
         elif kind not in self._judges:
             load = load_clip if kind == "clip" else load_judge
             self._judges[kind] = load(self._place(kind), self.device)
         return self._judges[kind]
+
+    def _zero_shot(self, kind: str) -> bool:
+        ours = self.profile.evaluation.style_classifier
+        return kind == "style" and kind not in self.given and ours == ZERO_SHOT
 
     def _detector(self) -> ConceptDetector | NudeNet:
         if self.profile.evaluation.detector == "nudenet":
@@ -75,6 +82,9 @@ class Jury:
                 continue
             if kind == "detector":
                 self.get(kind)  # counts by itself, or asks the judge of objects
+                continue
+            if self._zero_shot(kind):
+                self.require("clip")
                 continue
             place = self._place(kind)
             if not isinstance(place, Path):
@@ -100,6 +110,8 @@ class Jury:
         if kind in self.given:
             names = getattr(self._judges[kind], "names", None)
             return None if names is None else tuple(names)
+        if self._zero_shot(kind):
+            return self.profile.styles
         place = self._place(kind)
         if kind == "clip" or not isinstance(place, Path):
             return None  # a CLIP has no classes; a built-in judge's come with its weights
@@ -117,6 +129,9 @@ class Jury:
             detector = self.get(kind)
             by_judge = isinstance(detector, ConceptDetector)
             return None if by_judge and self.identity("object") is None else detector.digest
+        if self._zero_shot(kind):
+            clip = self.identity("clip")
+            return None if clip is None else f"{clip} {ZERO_SHOT} {list(self.profile.styles)}"
         if kind not in self._identities:
             place = self._place(kind)
             self._identities[kind] = model_digest(place) if isinstance(place, Path) else place
@@ -128,6 +143,8 @@ class Jury:
             if self.profile.evaluation.detector == "nudenet":
                 return (NudeNet,)
             return (ConceptDetector, *self.code("object"))
+        if self._zero_shot(kind):
+            return (ZeroShotStyles, *self.code("clip"))
         own = () if kind in self.given else (load_clip if kind == "clip" else load_judge,)
         return (*own, clip_similarity) if kind == "clip" else own
 

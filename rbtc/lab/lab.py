@@ -10,6 +10,7 @@ computing.
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
 from rbtc.lab.measure import Measure
 from rbtc.lab.owner import Owner
+from rbtc.lab.ray_engine import ENGINE, RayEngine, engine_of
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant
 from rbtc.models.pipelines import default_device
@@ -55,6 +57,8 @@ class Lab:
         style_classifier: judge of styles, likewise.
         clip: CLIP model, likewise.
         detector: counts pictures of restricted concepts, likewise.
+        engine: draws with several workers, see `rbtc.lab.ray_engine`; None asks the environment
+            variable RBTC_ENGINE, and draws in this process where it is not set.
 
     Attributes:
         owner: Prunes and defends.
@@ -76,6 +80,7 @@ class Lab:
         style_classifier: Classifier | None = None,
         clip: Clip | None = None,
         detector: Detector | None = None,
+        engine: RayEngine | None = None,
     ) -> None:
         self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
         self.store = store if isinstance(store, Store) else Store(store)
@@ -94,8 +99,15 @@ class Lab:
         self.owner = Owner(lambda: self.bench, self.profile, self.store)
         keep_ratio = self.profile.revive.keep_ratio
         self.attacker = Attacker(self.store, keep_ratio=keep_ratio, progress=progress)
+        if engine is None and pipeline is None:  # workers load the profile's own model
+            engine = engine_of(os.environ.get(ENGINE, ""), self.profile)
         self.measure = Measure(
-            lambda: self.bench, self.jury, self.profile, self.store, progress=progress
+            lambda: self.bench,
+            self.jury,
+            self.profile,
+            self.store,
+            progress=progress,
+            engine=engine,
         )
 
     # ---- the model ----------------------------------------------------------------------------
@@ -121,6 +133,11 @@ class Lab:
     def pretrained(self) -> Variant:
         """The model as it was trained."""
         return self.owner.pretrained
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the model that was loaded says that nobody trained it: no result is a result."""
+        return "bench" in vars(self) and self.bench.random
 
     def apply(self, variant: Variant) -> Any:
         """Write all matrices of a variant into the pipeline's UNet, and return the pipeline."""

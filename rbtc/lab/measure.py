@@ -16,11 +16,13 @@ import pandas as pd
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
+from rbtc.lab.ray_engine import RayEngine, drawn
 from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
 from rbtc.models.generate import generate
 from rbtc.models.profiles import Profile
+from rbtc.models.prompt_files import asked_rows
 from rbtc.models.prompts import (
     Kind,
     Subject,
@@ -44,6 +46,7 @@ class Measure:
         profile: prompts and sampler settings.
         store: where pictures and judgements are kept.
         progress: show bars.
+        engine: draws what the store lacks, instead of this process.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class Measure:
         store: Store,
         *,
         progress: bool = False,
+        engine: RayEngine | None = None,
     ) -> None:
         self._bench, self.jury, self.profile = bench, jury, profile
-        self.store, self.progress = store, progress
+        self.store, self.progress, self.engine = store, progress, engine
 
     # ---- pictures ---------------------------------------------------------------------------
 
@@ -71,16 +75,11 @@ class Measure:
             seeds: n seeds.
         """
         prompts, seeds = _one_each(prompts, seeds)
+        if self.engine is not None:
+            self.engine.fill(self, variant, prompts, seeds)
 
         def make(prompts: list[str], seeds: list[int]) -> np.ndarray:
-            return generate(
-                self._bench().apply(variant),
-                prompts,
-                seeds,
-                batch_size=self.profile.batch_size,
-                steps=self.profile.steps,
-                guidance=self.profile.guidance,
-            )
+            return drawn(self._bench(), variant, self.profile, prompts, seeds)
 
         images, _ = self.store.images(
             self._of(variant),
@@ -93,6 +92,23 @@ class Measure:
             label=variant.label,
         )
         return images
+
+    def missing(
+        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[tuple[str, int]]:
+        """Which of these pictures the store lacks: (prompt, seed), each once."""
+        return self.store.missing(self._of(variant), prompts, seeds, code=DRAWING)
+
+    def file(
+        self, variant: Variant, prompts: list[str], seeds: list[int], images: np.ndarray
+    ) -> None:
+        """Put pictures that were drawn elsewhere into the store, uint8 (n, h, w, 3)."""
+        drawn_as = dict(zip(zip(prompts, seeds, strict=True), images, strict=True))
+
+        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:  # what nobody filed meanwhile
+            return np.stack([drawn_as[pair] for pair in zip(prompts, seeds, strict=True)])
+
+        self.store.images(self._of(variant), prompts, seeds, make, len(prompts), code=DRAWING)
 
     def shown(
         self, variant: Variant, concept: str | Subject, images: int, first_seed: int = 0
@@ -146,7 +162,8 @@ class Measure:
         """One line per picture: asked (the concept's word), prompt, seed, seen, hit.
 
         Objects are asked for in one sentence with seeds ``first_seed`` and up (paper Sec. 5.1);
-        styles with every thing of the profile in turn. All pictures are drawn together.
+        styles with every thing of the profile in turn. Where the profile names a prompt file, its
+        rows from ``first_seed`` on are asked for instead. All pictures are drawn together.
 
         Args:
             variant: whose pictures.
@@ -243,6 +260,8 @@ class Measure:
         if images < 1:
             raise ValueError(f"images must be at least 1, not {images}")
         (first,) = whole_seeds([first_seed])
+        if (rows := asked_rows(self.profile, subject, images, first)) is not None:
+            return [row.prompt for row in rows], [row.seed for row in rows]
         seeds = list(range(first, first + images))
         if subject.kind == "style":
             prompts = style_prompts(self.profile, subject.word)

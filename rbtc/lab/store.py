@@ -117,18 +117,11 @@ class Store:
                 or pictures of the wrong kind.
             OSError: the store's folder cannot be written; nothing has been made then.
         """
-        if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
-            raise ValueError(
-                f"give a list of prompts with one seed each, not {len(seeds)} seeds for "
-                f"{prompts if isinstance(prompts, str) else len(prompts)!r} prompts"
-            )
         if batch < 1:
             raise ValueError(f"batch must be at least 1, not {batch}")
-        wanted = [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
+        wanted = _pairs(prompts, seeds)
         stem = self.key(config, code)
-        have: dict[tuple[str, int], np.ndarray] = {}
-        for address in dict.fromkeys((p, s // BLOCK) for p, s in wanted):
-            have.update(self._read_block(stem, address))
+        have = self._filed(stem, wanted)
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in have]
         self._count("images", len(set(wanted)) - len(missing), len(missing))
         if missing:
@@ -148,6 +141,32 @@ class Store:
                     have.update(self._write_block(stem, address, have))
                 bar.update(len(part))
         return np.stack([have[pair] for pair in wanted]), not missing  # (n, h, w, 3)
+
+    def missing(
+        self,
+        config: Mapping[str, Any],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        code: Sequence[Callable[..., Any]] = (),
+    ) -> list[tuple[str, int]]:
+        """Which pictures `images` would have to make: (prompt, seed), each once, in order.
+
+        Raises:
+            ValueError: as for `images`.
+        """
+        wanted = _pairs(prompts, seeds)
+        have = self._filed(self.key(config, code), wanted)
+        return [pair for pair in dict.fromkeys(wanted) if pair not in have]
+
+    def _filed(
+        self, stem: str, wanted: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """What the blocks of these pictures hold."""
+        have: dict[tuple[str, int], np.ndarray] = {}
+        for address in dict.fromkeys((p, s // BLOCK) for p, s in wanted):
+            have.update(self._read_block(stem, address))
+        return have
 
     def weights(
         self,
@@ -356,6 +375,15 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from error
         return merged
+
+
+def _pairs(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
+        raise ValueError(
+            f"give a list of prompts with one seed each, not {len(seeds)} seeds for "
+            f"{prompts if isinstance(prompts, str) else len(prompts)!r} prompts"
+        )
+    return [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
 
 
 def _block_key(stem: str, address: tuple[str, int]) -> str:

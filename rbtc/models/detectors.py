@@ -99,6 +99,9 @@ class NudeNet:
         labels: what counts.
         threshold: score above which a detection counts.
 
+    Attributes:
+        version: Of the package; it decides what is found.
+
     Raises:
         ValueError: the package is not installed, or a threshold outside (0, 1).
     """
@@ -116,8 +119,8 @@ class NudeNet:
 
         self.labels, self.threshold = tuple(labels), threshold
         self._detector: Any = NudeDetector()
-        version = importlib.metadata.version("nudenet")
-        self.digest = f"nudenet {version} {sorted(labels)} > {threshold}"
+        self.version = importlib.metadata.version("nudenet")
+        self.digest = f"nudenet {self.version} {sorted(labels)} > {threshold}"
 
     def found(self, images: np.ndarray) -> list[list[Mapping[str, Any]]]:
         """All detections of each picture: class, score, box (left, top, width, height)."""
@@ -131,6 +134,23 @@ class NudeNet:
         """Pictures, uint8 (n, height, width, 3), to bool (n,)."""
         counted = [exposed(f, self.labels, threshold=self.threshold) for f in self.found(images)]
         return np.array(counted, dtype=bool)
+
+
+def label_counts(
+    detections: Sequence[Iterable[Mapping[str, Any]]],
+    labels: Sequence[str] = NUDITY,
+    *,
+    threshold: float = THRESHOLD,
+) -> dict[str, int]:
+    """In how many pictures each label is found, with a score above the threshold.
+
+    Args:
+        detections: those of each picture, as from `NudeNet.found`.
+        labels: what counts.
+        threshold: score above which a detection counts.
+    """
+    seen = [{o["class"] for o in picture if o["score"] > threshold} for picture in detections]
+    return {label: sum(label in found for found in seen) for label in labels}
 
 
 def exposed(

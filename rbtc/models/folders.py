@@ -105,8 +105,9 @@ def single_file(name: object) -> str:
         )
     return (
         f"the model {str(name)!r} is a single file, and rbtc reads folders in the layout of "
-        "diffusers: convert it once with StableDiffusionPipeline.from_single_file(FILE)"
-        ".save_pretrained(FOLDER) and set the profile's `model` to that folder"
+        "diffusers and .safetensors files, never a pickle: convert it once with "
+        "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) and set the "
+        "profile's `model` to that folder"
     )
 
 

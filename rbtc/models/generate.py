@@ -200,12 +200,54 @@ def _batches(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     from tqdm.auto import tqdm
 
+    start = 0
     with tqdm(total=len(prompts), unit="picture", disable=not progress) as bar:
-        for start in range(0, len(prompts), batch_size):
+        while start < len(prompts):
             part = slice(start, min(start + batch_size, len(prompts)))
-            images = call_pipeline(pipe, prompts[part], seeds[part], steps=steps, guidance=guidance)
+            images = None
+            try:
+                images = call_pipeline(
+                    pipe, prompts[part], seeds[part], steps=steps, guidance=guidance
+                )
+            except RuntimeError as error:
+                batch_size = smaller_batch(part.stop - part.start, error)
+            if images is None:  # only now has the error let go of what it held
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
             yield part, _to_uint8(images)
             bar.update(part.stop - part.start)
+            start = part.stop
+
+
+def smaller_batch(size: int, error: RuntimeError) -> int:
+    """Half a batch that did not fit into memory, with a warning that says so.
+
+    Args:
+        size: pictures in the batch that failed.
+        error: what it failed with; anything but a lack of memory is raised again.
+
+    Raises:
+        MemoryError: not even one picture fits.
+        RuntimeError: ``error`` itself.
+    """
+    # A CPU's allocator raises a plain RuntimeError.
+    lacking = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if not lacking:
+        raise error
+    if size <= 1:
+        raise MemoryError(
+            "not even one picture fits into the device's memory: end what else is using it, or "
+            "take a device with more"
+        ) from error
+    half = size // 2
+    warnings.warn(
+        f"{size} pictures do not fit into the device's memory: going on with {half} at a time; set "
+        f"the profile's batch_size to {half} to begin with that",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return half
 
 
 def generate(

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rbtc.models.open_clips import NAME as CLIP_NAME
+from rbtc.models.open_clips import OpenClipJudge, load_open_clip
 from rbtc.models.tokenizers import load_tokenizer
 
 
@@ -245,13 +247,17 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
     return ResNetJudge(model.to(device), card)
 
 
-def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge:
-    """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``).
+def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge | OpenClipJudge:
+    """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``), or the paper's by name.
+
+    The latter, "openai/clip-vit-base-patch32", is fetched and cached by open_clip.
 
     Raises:
-        FileNotFoundError: no such folder, or a file of it is missing.
+        FileNotFoundError: no such folder, a file of it is missing, or the CLIP cannot be fetched.
         ValueError: the card, the weights or the tokenizer are damaged.
     """
+    if str(folder) == CLIP_NAME:
+        return load_open_clip(device)
     card = read_card(folder, "clip")
     try:
         model = build_clip(card["model"])

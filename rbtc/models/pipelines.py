@@ -18,20 +18,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from rbtc.files import data_root
+from rbtc.files import data_root, offline_hint
 from rbtc.layers import find_layers
 from rbtc.models.folders import SINGLE, WEIGHTED, check_model_folder, single_file, weight_files
 from rbtc.models.profiles import Profile, load_profile
+from rbtc.models.single_file import as_folder
 
 
 def model_folder(profile: Profile) -> Path:
-    """Folder of the profile's model, checked; a hub id is fetched into the hub's cache first.
+    """Folder of the profile's model, checked.
+
+    A hub id is fetched into the hub's cache first, and a single ``.safetensors`` file becomes a
+    folder in ours (`rbtc.models.single_file`).
 
     Raises:
-        FileNotFoundError: the folder, or the hub's model, is not there.
-        ValueError: the folder is damaged, or no folder of a Stable Diffusion 1.x model.
+        FileNotFoundError: the folder, the file or the hub's model is not there.
+        ValueError: it is damaged, or no Stable Diffusion 1.x model.
     """
     place = profile.locate(profile.model)
+    if str(place).endswith(".safetensors") and not Path(place).is_dir():
+        return check_model_folder(as_folder(place))
     if isinstance(place, str):
         if place.endswith(SINGLE):
             raise ValueError(single_file(place))
@@ -50,8 +56,10 @@ def model_folder(profile: Profile) -> Path:
             # The hub's clients raise a dozen kinds of errors for "not there" and "no network".
             raise FileNotFoundError(
                 f"the model {profile.model!r} of profile {profile.name!r} is no folder under "
-                f"{data_root()} and could not be fetched from the hub ({error}). Check the name, "
-                "the revision and the network, or set `model` to a folder"
+                f"{data_root()} and could not be fetched from the hub ({error}). "
+                f"{offline_hint()}Check the name, the revision, the network and the space (what "
+                "was fetched is kept, and another try goes on from there), or set `model` to a "
+                "folder or a .safetensors file"
             ) from error
     return check_model_folder(place)
 

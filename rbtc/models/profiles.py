@@ -25,11 +25,12 @@ from rbtc.models.templates import placeholders
 
 # Prompts that undress people are built for the nudity detector's sake: adults only, whatever a
 # profile says.
-_MINORS = re.compile(
+MINORS = re.compile(
     r"\b(child(ren)?|kids?|boys?|girls?|bab(y|ies)|infants?|toddlers?|teen\w*|minors?|pupils?"
     r"|students?|sons?|daughters?|youths?|juveniles?|adolescents?|preteens?|school\w*|young\w*)\b",
     re.IGNORECASE,
 )
+"""Words for minors, none of which a profile's people or a prompt file may contain."""
 
 
 _TEMPLATE_WORDS = {
@@ -74,6 +75,8 @@ class EvaluationSettings:
     """The sentence objects are judged on, exceptions to it by concept, and the judges.
 
     ``detector`` counts pictures of the restricted concepts: the "classifier", or "nudenet".
+    ``objects`` and ``styles`` are prompt files (`rbtc.models.prompt_files`) in the data folder;
+    without one, objects have consecutive seeds and styles the profile's things in turn.
     """
 
     __pydantic_config__ = _STRICT
@@ -84,6 +87,8 @@ class EvaluationSettings:
     clip: str = ""
     detector: Literal["classifier", "nudenet"] = "classifier"
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    objects: str = ""
+    styles: str = ""
 
 
 @dataclass(frozen=True)
@@ -272,7 +277,7 @@ def _check(profile: Profile) -> None:
             raise ValueError(f"{key} may only use {{concept}}, not {template!r}")
         if not placeholders(template):
             raise ValueError(f"{key} must contain {{concept}}, and {template!r} does not")
-    minors = [word for word in words.people if _MINORS.search(word)]
+    minors = [word for word in words.people if MINORS.search(word)]
     if minors:
         raise ValueError(f"prompts.people must name adults only; take out {minors}")
     if words.people and not (words.nudity_target and words.nudity_reference):

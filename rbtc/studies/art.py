@@ -15,6 +15,7 @@ import pandas as pd
 from rbtc.files import data_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
+from rbtc.models.prompt_sets import coco_captions
 from rbtc.models.prompts import Subject
 from rbtc.report.outputs import used
 from rbtc.studies.common import Pictures, at_least_one, judged
@@ -24,6 +25,9 @@ MODELS = ("pretrained", "pruned", "Quant Recover", "NMS")
 
 NEUTRAL = "emoji/neutral_prompts.txt"
 """The prompts in COCO's place, in the data folder."""
+
+COCO = "coco"
+"""In a file's place: the published captions."""
 
 REFERENCE_SEEDS = 10_000
 """Added to a neutral picture's seed for the reference picture of the same prompt."""
@@ -95,7 +99,8 @@ def art_study(
         images: pictures per model in the erased style, the profile's things in turn.
         other_images: pictures per model in each other style; 0 leaves them out.
         neutral_images: pictures per model of the neutral prompts, the first ones of the file.
-        neutral_prompts: file with a prompt a line, relative to the data folder.
+        neutral_prompts: file with a prompt a line, relative to the data folder; or "coco" for the
+            published captions (`rbtc.models.prompt_sets.coco_captions`), all from ``first_seed``.
         pictures: how many of each model to show; they are the first ones counted.
         first_seed: the pictures have this seed and the following ones.
 
@@ -112,11 +117,10 @@ def art_study(
     at_least_one(images=images, neutral_images=neutral_images, pictures=pictures)
     if not isinstance(other_images, int) or other_images < 0:
         raise ValueError(f"other_images must be a whole number from 0, not {other_images!r}")
-    prompts = read_prompts(neutral_prompts, neutral_images)
+    prompts, seeds = neutral_pairs(neutral_prompts, neutral_images, first_seed)
     need_torchmetrics()
     need_judges(lab)
 
-    seeds = list(range(first_seed, first_seed + len(prompts)))
     later = [seed + REFERENCE_SEEDS for seed in seeds]
     judge = lab.jury.get("object")
     reference = lab.measure.images(lab.pretrained, prompts, later)
@@ -193,6 +197,21 @@ def need_judges(lab: Lab) -> None:
             f"the art chapter needs {len(JUDGES)} judges, and of profile {lab.profile.name!r} it "
             f"cannot have {len(missing)}; nothing was drawn.\n- " + "\n- ".join(missing)
         )
+
+
+def neutral_pairs(
+    source: str | Path, count: int, first_seed: int = 0
+) -> tuple[list[str], list[int]]:
+    """The neutral prompts and a seed for each; arguments as those of `art_study`.
+
+    Raises:
+        FileNotFoundError: no such file, or the captions cannot be had.
+        ValueError: fewer prompts than ``count``.
+    """
+    if str(source) == COCO:
+        return coco_captions(count), [first_seed] * count  # METHOD 7.3
+    prompts = read_prompts(source, count)
+    return prompts, list(range(first_seed, first_seed + count))
 
 
 def read_prompts(path: str | Path, count: int) -> list[str]:

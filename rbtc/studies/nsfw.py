@@ -178,8 +178,9 @@ def restricted_study(
         first_seed: the pictures of each concept have this seed and the following ones.
         search_seed: of the searches.
         files: set -> CSV file with prompts to use instead of ours, see
-            `rbtc.studies.nsfw_prompts.read_prompts`; a list from a file is drawn whole, a picture
-            a prompt.
+            `rbtc.models.prompt_files.read_prompts`, or "published" for the owners' list
+            (`rbtc.models.prompt_sets`); either is drawn whole, a picture a prompt, and all of them
+            from ``first_seed``.
 
     Raises:
         ValueError: a concept that is not restricted, a K outside (0, 1], a count below one, or an
@@ -204,7 +205,7 @@ def restricted_study(
     survivors = [subject_of(lab.profile, word) for word in lab.profile.classes.values()]
     survivors = [(s, other_images) for s in survivors if s.word not in {c.word for c in chosen}]
     frames, others, shown = [], [], {name: {} for name in dict.fromkeys(table["set"])}
-    first = trials[trials["seed"] == first_seed]
+    first = trials.groupby(["set", "asked"], sort=False).head(1)
     for model, variant in variants.items():
         hit = lab.measure.detections(variant, list(trials["prompt"]), list(trials["seed"]))
         frames.append(trials.assign(model=model, hit=hit))
@@ -251,13 +252,15 @@ def _asked(
     """The trials of one concept in one set: its prompts in turn, a seed each."""
     texts = list(prompts["prompt"])
     images = len(texts) if group[1] == ANY else images
-    seeds = range(first_seed, first_seed + images)
+    # A published list has a picture a prompt, all from one seed (METHOD 7.4).
+    whole = group[1] == ANY
+    seeds = [first_seed if whole else first_seed + i for i in range(images)]
     return pd.DataFrame(
         {
             "set": group[0],
             "asked": group[1],
             "prompt": [texts[i % len(texts)] for i in range(images)],
-            "seed": list(seeds),
+            "seed": seeds,
         }
     )
 

@@ -7,7 +7,6 @@ reader of the paper's model puts the authors' own lists in their place.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,20 @@ from rbtc.models.adversarial_prompts import (
     own_words,
 )
 from rbtc.models.profiles import Profile
+from rbtc.models.prompt_files import read_prompts
+from rbtc.models.prompt_sets import load_prompt_set
 from rbtc.models.prompts import Subject, evaluation_prompt, prompt_pairs, subject_of
 from rbtc.models.templates import fill
-from rbtc.report.outputs import used
 
 SETS = ("I2P", "MMA", "Ring-A-Bell")
 """The paper's names, for the roles."""
 
+PUBLISHED = "published"
+"""In a file's place: the list of the set's owners."""
+
 ANY = "any"
 """The concept of a prompt from a file: nobody says which one it is about."""
 
-_COLUMNS = ("prompt", "adv_prompt")
 _NUDITY = ("nudity", "naked")
 
 
@@ -91,7 +93,8 @@ def prompt_sets(
         words: words of a prompt that is searched for.
         candidates: words to try at a place; None tries them all.
         seed: of the searches.
-        files: set -> file of prompts instead of ours; they are not about one concept.
+        files: set -> file of prompts instead of ours, or "published" for its owners' own list
+            (`rbtc.models.prompt_sets`); they are not about one concept.
 
     Raises:
         ValueError: an unknown set, or a file without prompts.
@@ -101,7 +104,10 @@ def prompt_sets(
     if unknown := [name for name in files if name not in SETS]:
         raise ValueError(f"unknown prompt sets {unknown}: expected some of {list(SETS)}")
     lines: list[dict[str, Any]] = []
-    given = {name: read_prompts(path) for name, path in files.items()}
+    given = {
+        name: load_prompt_set(name).prompts if str(path) == PUBLISHED else read_prompts(path)
+        for name, path in files.items()
+    }
     for name in SETS:
         if name in given:
             lines += [{"set": name, "concept": ANY, "prompt": p} for p in given[name]]
@@ -165,31 +171,3 @@ def _searched(
 
     code = (TextSpace, concept_vector, nearest_prompt)
     return lab.store.json(config, make, code=code)[0]
-
-
-def read_prompts(path: str | Path) -> list[str]:
-    """Prompts of a CSV file: the column "prompt" or "adv_prompt", or the first one.
-
-    A file without a header is taken whole. Quoted prompts may span lines, so records are counted,
-    not lines. The page's stamp remembers the file's digest.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no prompt in it, or no text file.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no prompt file {path}: give the path of a CSV file")
-    try:
-        with used(path).open(encoding="utf-8", newline="") as stream:
-            records = [record for record in csv.reader(stream) if record]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    header = [name.strip().casefold() for name in records[0]] if records else []
-    column = next((header.index(name) for name in _COLUMNS if name in header), None)
-    body = records if column is None else records[1:]
-    prompts = [record[column or 0].strip() for record in body if len(record) > (column or 0)]
-    prompts = [prompt for prompt in prompts if prompt]
-    if not prompts:
-        raise ValueError(f"{path} holds no prompts: expected one in each record's first column")
-    return prompts

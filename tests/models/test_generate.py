@@ -180,3 +180,42 @@ def test_bad_requests_are_refused_before_any_picture(tiny_pipeline, change, mess
     request = {"prompts": ["a", "b"], "seeds": [0, 1]} | change
     with pytest.raises(ValueError, match=message):
         iter_batches(tiny_pipeline, request.pop("prompts"), request.pop("seeds"), **request)
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_a_batch_that_does_not_fit_is_halved(tiny_pipeline, monkeypatch, kind):
+    from rbtc.models import generate as module
+
+    prompts, seeds = ["a church"] * 7, list(range(7))
+    expected = generate(tiny_pipeline, prompts, seeds, batch_size=2, steps=1)
+    real, sizes = module.call_pipeline, []
+
+    def small(pipe, prompts, seeds, **options):
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
+            raise kind("DefaultCPUAllocator: can't allocate memory: you tried")
+        return real(pipe, prompts, seeds, **options)
+
+    monkeypatch.setattr(module, "call_pipeline", small)
+    with pytest.warns(RuntimeWarning, match="7 pictures do not fit .* going on with 3 at a time"):
+        images = generate(tiny_pipeline, prompts, seeds, batch_size=8, steps=1)
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert np.abs(images.astype(int) - expected).max() <= 1
+
+
+def test_what_no_halving_helps_is_an_error(tiny_pipeline, monkeypatch):
+    from rbtc.models import generate as module
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(module, "call_pipeline", full)
+    with pytest.raises(MemoryError, match="not even one picture fits"):
+        generate(tiny_pipeline, ["a church"], [0], batch_size=8, steps=1)
+
+    def broken(*_, **__):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(module, "call_pipeline", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        generate(tiny_pipeline, ["a church"], [0], batch_size=8, steps=1)

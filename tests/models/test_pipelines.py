@@ -128,6 +128,7 @@ def test_devices(mini, tiny_pipeline_folder):
 def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     sd15, asked = load_profile("sd15"), {}
 
     def download(name, **options):
@@ -137,13 +138,20 @@ def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
     monkeypatch.setattr(DiffusionPipeline, "download", download)
     assert model_folder(sd15) == tiny_pipeline_folder
     assert asked["name"] == sd15.model
-    assert asked["revision"] is None and asked["use_safetensors"] is True
+    assert asked["revision"] == sd15.revision and len(sd15.revision) == 40
+    assert asked["use_safetensors"] is True
 
     def offline(name, **options):
         raise OSError("no route to host")
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched.*no route to host"):
+    with pytest.raises(
+        FileNotFoundError, match=r"could not be fetched.*no route to host"
+    ) as caught:
+        load_pipeline(sd15, device="cpu")
+    assert "Offline mode" not in str(caught.value)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match=r"Offline mode is on .*another try goes on"):
         load_pipeline(sd15, device="cpu")
 
 
@@ -343,10 +351,10 @@ def test_the_index_of_the_published_model_is_accepted(mini, folder):
     assert model_folder(at(mini, folder)) == folder
 
 
-def test_a_single_file_is_refused_with_what_to_do(mini, tmp_path):
-    (tmp_path / "v1-5.safetensors").write_bytes(b"")
-    for name in (tmp_path / "v1-5.safetensors", tmp_path / "absent.safetensors", "v1.safetensors"):
-        with pytest.raises(ValueError, match=r"is a single file.*from_single_file"):
+def test_a_pickled_single_file_is_refused_with_what_to_do(mini, tmp_path):
+    (tmp_path / "v1-5.ckpt").write_bytes(b"")
+    for name in (tmp_path / "v1-5.ckpt", tmp_path / "absent.pt", "v1.ckpt"):
+        with pytest.raises(ValueError, match=r"is a single file.*never a pickle.*from_single_file"):
             load_pipeline(at(mini, name), device="cpu")
 
 

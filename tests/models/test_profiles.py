@@ -134,7 +134,7 @@ def test_prompts_that_undress_people_are_for_adults(sd15, tmp_path):
     assert len(target) == len(reference) == 18
     text = (data_root() / "profiles" / "sd15.toml").read_text("utf-8")
     for word in ("girl", "young woman", "student", "teenager", "group of children"):
-        assert profiles._MINORS.search(word)
+        assert profiles.MINORS.search(word)
         path = tmp_path / "edited.toml"
         path.write_text(text.replace('"lawyer"', f'"{word}"'), encoding="utf-8")
         with pytest.raises(ValueError, match="adults only"):

@@ -1,0 +1,167 @@
+"""Take a model of Stable Diffusion v1.5's full size through every step, without its weights.
+
+    python benchmarks/full_size.py [--dtype float32] [--latent 64] [--out full_size.json]
+
+builds the published configuration with random weights, prunes it with ConceptPrune from real
+activations, completes, revives, saves it as a folder and as a single file, and loads both again.
+Written down are the seconds and the peak memory of every step. The weights are random, so nothing
+is said about what the attack finds; only that, and at what cost, it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from measure import peak_megabytes, reset_peak, seconds
+
+from rbtc import command
+from rbtc.files import write_whole
+from rbtc.lab.digests import library_versions, tensors_digest
+from rbtc.layers import density, prune, read_weights, write_weights
+from rbtc.models.pipelines import default_device, load_pipeline
+from rbtc.models.profiles import Profile, load_profile
+from rbtc.models.prompts import prompt_pairs
+from rbtc.models.sd15 import configuration, mark_random, random_pipeline
+from rbtc.models.single_file import as_folder, save_single_file
+from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
+from rbtc.revive import revive
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Seconds and peak memory of one step after the other."""
+
+    def __init__(self, device: str) -> None:
+        """Count on a device."""
+        self.device, self.lines = device, []
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """Do a step, and write down what it took."""
+        done: list[T] = []
+        gc.collect()
+        reset_peak(self.device)
+        spent = seconds(lambda: done.append(work()), self.device)
+        peak = peak_megabytes("cpu")
+        line = {"step": name, "minutes": spent / 60, "peak_gigabytes": peak / 1024}
+        if self.device.startswith("cuda"):
+            line["peak_gpu_gigabytes"] = peak_megabytes(self.device) / 1024
+        self.lines.append(line)
+        print({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
+        return done[0]
+
+
+def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Every step, in a folder that needs room for the model three times."""
+    device = options.device or default_device()
+    clock = Clock(device)
+    profile = load_profile("sd15")
+    dtype = getattr(torch, options.dtype)
+    facts, digest, file = attack_and_save(options, clock, folder, profile)
+
+    def same(model: Path) -> bool:
+        back = load_pipeline(replace(profile, model=str(model), dtype=options.dtype), device)
+        return tensors_digest(_stored(back, dtype)) == digest
+
+    facts["same_from_folder"] = clock("load folder", lambda: same(folder / "model"))
+    parts = configuration(small=options.small, sample_size=options.latent)
+    facts["same_from_single_file"] = clock(
+        "load single file", lambda: same(as_folder(file, parts, cache=folder / "made"))
+    )
+    facts["gigabytes_single_file"] = file.stat().st_size / 1e9
+    return {"facts": facts, "steps": clock.lines}
+
+
+def attack_and_save(
+    options: argparse.Namespace, clock: Clock, folder: Path, profile: Profile
+) -> tuple[dict[str, Any], str, Path]:
+    """Build, prune, complete, revive and save; the facts, the weights' digest, the single file."""
+    dtype = getattr(torch, options.dtype)
+
+    def build() -> Any:
+        pipe = random_pipeline(
+            folder / "configuration", small=options.small, sample_size=options.latent
+        )
+        return pipe.to(clock.device, dtype)
+
+    pipe = clock("build", build)
+    target, reference = prompt_pairs(profile, options.concept)
+    settings = ConceptPruneConfig(
+        ratio=options.ratio or profile.conceptprune.ratio,
+        calls=options.calls,
+        steps=options.steps,
+        guidance=profile.guidance,
+        batch_size=1,
+    )
+    pairs = target[: options.prompts], reference[: options.prompts]
+    masks = clock("prune", lambda: concept_prune(pipe, *pairs, settings))
+    write_weights(pipe.unet, prune(read_weights(pipe.unet), masks))
+    limits = {"max_iterations": options.iterations}
+    revival = clock("complete and revive", lambda: revive(pipe.unet, **limits))
+    write_weights(pipe.unet, revival.weights)
+    facts = {
+        "unet_parameters": sum(p.numel() for p in pipe.unet.parameters()),
+        "matrices": len(revival.weights),
+        "share_pruned": density(masks),
+        "iterations": sum(done.iterations for done in revival.completions.values()),
+        "converged": sum(done.converged for done in revival.completions.values()),
+    }
+    clock("save folder", lambda: pipe.save_pretrained(str(folder / "model")))
+    mark_random(folder / "model")
+    file = clock(
+        "save single file", lambda: save_single_file(pipe, folder / "one.safetensors", random=True)
+    )
+    return facts, tensors_digest(_stored(pipe, dtype)), file
+
+
+def _stored(pipe: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The attacked matrices as they were stored: a CPU computes in float32 whatever that was."""
+    return {name: weight.to(dtype) for name, weight in read_weights(pipe.unet).items()}
+
+
+def main() -> None:
+    """Read the options, run, write the JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("full_size.json"))
+    parser.add_argument("--device", help="the GPU where there is one")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    parser.add_argument("--latent", type=int, help="height of a latent; 64 is a picture of 512")
+    parser.add_argument("--small", action="store_true", help="the same build, a few channels")
+    parser.add_argument("--concept", default="church")
+    parser.add_argument("--prompts", type=int, default=1, help="pairs of prompts")
+    parser.add_argument("--steps", type=int, default=2, help="denoising steps")
+    parser.add_argument("--calls", type=int, default=1, help="UNet calls united into the mask")
+    parser.add_argument("--ratio", type=float, help="the profile's without it")
+    parser.add_argument("--iterations", type=int, default=500, help="of the completion, at most")
+    parser.add_argument("--work", type=Path, help="a folder with room; a temporary one without it")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
+        found = proof(options, Path(folder))
+    found = {
+        "weights": "random: no number of this says what an attack finds",
+        "options": {k: v for k, v in vars(options).items() if k not in ("out", "work")},
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "libraries": library_versions(),
+        **found,
+        "minutes": sum(line["minutes"] for line in found["steps"]),
+        "peak_gigabytes": max(line["peak_gigabytes"] for line in found["steps"]),
+    }
+    text = json.dumps(found, indent=1) + "\n"
+    write_whole(options.out, lambda target: target.write_text(text, encoding="utf-8"))
+    print(
+        f"{options.out}: {found['minutes']:.1f} minutes, {found['peak_gigabytes']:.1f} GB at most"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)

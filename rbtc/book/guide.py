@@ -1,0 +1,103 @@
+"""The computed part of the page "Run it on SD v1.5": ``python -m rbtc.book.guide``.
+
+Its costs follow from the paper's tables and the profile (`rbtc.budget`); the minutes and the memory
+of the proof at full size are those of the committed run, if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rbtc import command
+from rbtc.budget import cost_table, costs
+from rbtc.files import write_whole
+from rbtc.models.profiles import load_profile
+from rbtc.models.sd15 import configuration
+
+BEGIN, END = "<!-- computed: begin -->", "<!-- computed: end -->"
+PAGE = Path("book") / "run_on_sd15.md"
+PROOF = Path("benchmarks") / "full_size.json"
+
+_NOTE = (
+    "Hours are for a card that draws a picture a second; `rbtc.doctor --measure` tells them for "
+    "yours. Pictures that two tables share are counted in both, and once in the last line. The "
+    "space is what the pictures would take uncompressed, and the store compresses them. FID has a "
+    "line of its own, because it takes so many pictures and the paper does not say which."
+)
+
+
+def computed(root: Path) -> str:
+    """The text between the markers."""
+    profile = load_profile("sd15")
+    size = configuration()["unet"]["sample_size"] * 8
+    table = cost_table(costs(profile, seconds_per_picture=1.0, size=(size, size)))
+    table = table.rename(columns={"hours": "hours at one picture a second"})
+    parts = [BEGIN, "", _NOTE, "", _markdown(table.to_dict("records"))]
+    proof = root / PROOF
+    if proof.is_file():
+        parts += ["", _proof(json.loads(proof.read_text("utf-8")))]
+    return "\n".join([*parts, "", END])
+
+
+def _markdown(lines: list[dict[Any, Any]]) -> str:
+    head = [str(name) for name in lines[0]]
+    rows = [head, ["---"] * len(head), *([str(v) for v in line.values()] for line in lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _proof(found: dict[str, Any]) -> str:
+    """What the run with random weights took."""
+    facts, options = found["facts"], found["options"]
+    size = 8 * (options["latent"] or configuration()["unet"]["sample_size"])
+    lines = [
+        {
+            "step": line["step"],
+            "minutes": f"{line['minutes']:.1f}",
+            "peak memory, GB": f"{line['peak_gigabytes']:.1f}",
+        }
+        for line in found["steps"]
+    ]
+    text = (
+        f"A run with random weights ({facts['unet_parameters']:,} of them in the UNet, "
+        f"{facts['matrices']} matrices attacked, pictures of {size} px, {options['dtype']}, "
+        f"{found['threads']} thread of a CPU shared with other work) took "
+        f"{found['minutes']:.0f} minutes; the completion was stopped after at most "
+        f"{options['iterations']} iterations a matrix:"
+    )
+    return f"{text}\n\n{_markdown(lines)}"
+
+
+def render(text: str, root: Path) -> str:
+    """``text`` with the part between the markers made anew.
+
+    Raises:
+        ValueError: the markers are not there once each.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{PAGE} must hold {BEGIN} and {END} once each")
+    head, rest = text.split(BEGIN)
+    return head + computed(root) + rest.split(END)[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page; with ``--check`` only say whether it is up to date (status 1: it is not)."""
+    parser = argparse.ArgumentParser(prog="python -m rbtc.book.guide", description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
+    options = parser.parse_args(arguments)
+    path = options.root / PAGE
+    text = path.read_text(encoding="utf-8")
+    fresh = render(text, options.root)
+    if options.check and fresh != text:
+        print(f"{PAGE} is out of date: run `python -m rbtc.book.guide`")
+        return 1
+    if not options.check:
+        write_whole(path, lambda target: target.write_text(fresh, encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

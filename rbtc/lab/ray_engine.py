@@ -1,0 +1,219 @@
+"""Pictures drawn by several workers at once: one pipeline a GPU, on one machine or on many.
+
+The pictures of a table are independent, so the missing ones are cut into the batches that a single
+process would draw, and every worker takes the next. What comes back is filed by the one who asked,
+in the same store under the same keys; nothing downstream knows who drew it. The same batches on the
+same kind of device give the same bytes. A worker that is lost costs the batch it had in hand, and a
+run whose head is lost goes on from what was filed.
+
+The default is in-process. ``Lab(engine=RayEngine(profile, workers=4))`` takes Ray, and so does
+``RBTC_ENGINE=ray:4`` in the environment, without a change to any notebook.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rbtc.lab.bench import Bench
+from rbtc.lab.variant import Variant
+from rbtc.models.generate import generate
+from rbtc.models.pipelines import default_device
+from rbtc.models.profiles import Profile
+
+if TYPE_CHECKING:
+    from rbtc.lab.measure import Measure
+
+ENGINE = "RBTC_ENGINE"
+"""Environment variable: "ray", or "ray:4" for so many workers."""
+
+TRIES = 3
+"""A batch that takes so many workers down with it is given up."""
+
+Batch = tuple[list[str], list[int]]
+
+
+def ray_installed() -> bool:
+    """Whether Ray is there; it is not imported."""
+    return importlib.util.find_spec("ray") is not None
+
+
+class _Worker:
+    """One pipeline, in a process of its own."""
+
+    def __init__(self, load: Callable[[], Bench], profile: Profile) -> None:
+        self.bench, self.profile = load(), profile
+
+    def draw(self, variant: Variant, prompts: list[str], seeds: list[int]) -> np.ndarray:
+        """Pictures of one batch."""
+        return drawn(self.bench, variant, self.profile, prompts, seeds)
+
+
+def drawn(
+    bench: Bench, variant: Variant, profile: Profile, prompts: list[str], seeds: list[int]
+) -> np.ndarray:
+    """Pictures of a variant by the profile's settings, uint8 (n, h, w, 3)."""
+    return generate(
+        bench.apply(variant),
+        prompts,
+        seeds,
+        batch_size=profile.batch_size,
+        steps=profile.steps,
+        guidance=profile.guidance,
+    )
+
+
+class RayEngine:
+    """Workers that draw what a store lacks.
+
+    They start when they are first needed. A cluster that is already running (``RAY_ADDRESS``) is
+    used; otherwise one begins on this machine. The model has to be readable wherever a worker runs,
+    and the one who asks needs a device of the workers' kind: a picture's key names its precision.
+
+    Args:
+        profile: the model and its settings.
+        workers: how many; None takes one per GPU of the cluster, or one per CPU core without any.
+        load: makes a worker's bench; None loads the profile's model.
+        on_batch: called after a batch was filed, with the number of batches filed so far.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: fewer than one worker.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        workers: int | None = None,
+        *,
+        load: Callable[[], Bench] | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> None:
+        if not ray_installed():
+            raise ImportError(
+                "drawing with several workers needs Ray, an optional dependency: "
+                "pip install 'rbtc[ray]'"
+            )
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.profile, self.workers, self.on_batch = profile, workers, on_batch
+        self._load = load or (lambda: Bench.load(profile, torch.device(default_device())))
+        self._actors: list[Any] = []
+        self._gpus = 0
+
+    def fill(
+        self, measure: Measure, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> None:
+        """Draw what the store lacks of these pictures, and file it.
+
+        Raises:
+            RuntimeError: a batch took several workers down with it.
+        """
+        missing = measure.missing(variant, prompts, seeds)
+        if not missing:
+            return
+        size = self.profile.batch_size
+        parts = [missing[i : i + size] for i in range(0, len(missing), size)]
+        batches: list[Batch] = [([p for p, _ in part], [s for _, s in part]) for part in parts]
+        self._start()
+        self._run(measure, variant, batches)
+
+    def _run(self, measure: Measure, variant: Variant, batches: Sequence[Batch]) -> None:
+        import ray
+
+        sent = ray.put(variant)
+        waiting = deque((batch, 1) for batch in batches)
+        busy: dict[Any, tuple[int, Batch, int]] = {}  # result -> worker, batch, which try
+        free = deque(range(len(self._actors)))
+        filed = 0
+        while waiting or busy:
+            while waiting and free:
+                worker = free.popleft()
+                batch, tried = waiting.popleft()
+                busy[self._actors[worker].draw.remote(sent, *batch)] = (worker, batch, tried)
+            (done,), _ = ray.wait(list(busy), num_returns=1)
+            worker, batch, tried = busy.pop(done)
+            free.append(worker)
+            try:
+                pictures = ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None  # what drawing itself raised
+            except ray.exceptions.RayError as error:  # the worker is gone, or its machine
+                self._replace(worker, batch, tried, error)
+                waiting.appendleft((batch, tried + 1))
+                continue
+            measure.file(variant, *batch, pictures)
+            filed += 1
+            if self.on_batch is not None:
+                self.on_batch(filed)
+
+    def _start(self) -> None:
+        import ray
+
+        if self._actors:
+            return
+        if not ray.is_initialized():
+            ray.init(
+                num_cpus=None if self.workers is None or _cluster() else self.workers,
+                include_dashboard=False,
+                log_to_driver=False,
+            )
+        resources = ray.cluster_resources()
+        self._gpus = int(resources.get("GPU", 0))
+        count = self.workers or self._gpus or max(1, int(resources.get("CPU", 1)))
+        self._actors = [self._new() for _ in range(count)]
+
+    def _new(self) -> Any:
+        import ray
+
+        options = {"num_cpus": 1, "num_gpus": 1 if self._gpus else 0}
+        return ray.remote(_Worker).options(**options).remote(self._load, self.profile)
+
+    def _replace(self, worker: int, batch: Batch, tried: int, error: Exception) -> None:
+        if tried >= TRIES:
+            raise RuntimeError(
+                f"{TRIES} workers were lost over the same {len(batch[0])} pictures, the first of "
+                f"{batch[0][0]!r} with seed {batch[1][0]}; what was drawn before is filed. "
+                f"The last one: {str(error).strip().splitlines()[-1]}"
+            ) from error
+        warnings.warn(
+            f"a worker was lost ({type(error).__name__}): another one draws its "
+            f"{len(batch[0])} pictures again",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        self._actors[worker] = self._new()
+
+    def close(self) -> None:
+        """End the workers; the cluster stays."""
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+
+def _cluster() -> str:
+    return os.environ.get("RAY_ADDRESS", "")
+
+
+def engine_of(name: str, profile: Profile) -> RayEngine | None:
+    """The engine that a name means: "" is none, "ray" and "ray:4" are Ray's.
+
+    Raises:
+        ValueError: another name.
+        ImportError: Ray is not installed.
+    """
+    kind, _, count = name.strip().partition(":")
+    if not kind:
+        return None
+    if kind != "ray" or (count and not count.isdigit()):
+        raise ValueError(f'{ENGINE} must be empty, "ray" or "ray:4", not {name!r}')
+    return RayEngine(profile, int(count) if count else None)

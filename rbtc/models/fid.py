@@ -1,0 +1,159 @@
+"""FID: the Fréchet distance in the features of an Inception network (paper Sec. 5.3, Table 2).
+
+A FID is only comparable with one of the same layer, the same numbers of pictures and the same
+implementation, and the paper states none of them (METHOD 7.3); so all of them stand in the result.
+With fewer pictures than the layer has features it is far too large, whatever the pictures show.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+Layer = Literal[64, 192, 768, 2048]
+"""Inception's feature layers, by their width; FID without further words means the last."""
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True)
+class Fid:
+    """A distance and all it depends on.
+
+    Attributes:
+        value: The distance.
+        layer: Width of the feature layer.
+        n: Pictures judged.
+        n_reference: Real pictures they were held against.
+        library: Implementation with versions.
+    """
+
+    value: float
+    layer: int
+    n: int
+    n_reference: int
+    library: str
+
+    @property
+    def biased(self) -> bool:
+        """Whether a set has too few pictures for the layer: the value then says little."""
+        return min(self.n, self.n_reference) <= self.layer
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """One line of a table."""
+        named = asdict(self)
+        return {"FID": named.pop("value"), **named, "biased": self.biased}
+
+
+def fid(
+    images: Iterable[np.ndarray],
+    reference: Iterable[np.ndarray],
+    *,
+    layer: Layer = 2048,
+    extractor: nn.Module | None = None,
+    device: torch.device | str = "cpu",
+) -> Fid:
+    """FID of two streams of pictures, batch by batch, so that any number fits.
+
+    Args:
+        images: batches of pictures, uint8 (n, height, width, 3).
+        reference: batches of real pictures, likewise.
+        layer: Inception's feature layer.
+        extractor: another network in Inception's place, pictures (n, 3, h, w) uint8 to features
+            (n, d), with an attribute ``num_features`` (d); its name stands in the result.
+        device: where to compute features.
+
+    Raises:
+        ImportError: torchmetrics or torch-fidelity is not installed.
+        FileNotFoundError: Inception's weights cannot be fetched.
+        ValueError: fewer than two pictures in a set, or a batch of another kind.
+    """
+    metric, library = _metric(layer, extractor)
+    metric = metric.to(device)
+    counts = [0, 0]
+    for place, (batches, real) in enumerate(((reference, True), (images, False))):
+        for batch in batches:
+            if batch.ndim != 4 or batch.shape[-1] != 3 or batch.dtype != np.uint8:
+                raise ValueError(
+                    f"expected pictures (n, height, width, 3) uint8, got {batch.shape} "
+                    f"{batch.dtype}"
+                )
+            part = torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).to(device)
+            metric.update(part, real=real)
+            counts[place] += len(batch)
+    if min(counts) < 2:
+        raise ValueError(f"FID needs two pictures or more in each set, got {counts[::-1]}")
+    width = int(extractor.num_features) if extractor is not None else layer  # pyright: ignore
+    # Rounding can leave a tiny negative where two sets are equal.
+    return Fid(max(float(metric.compute()), 0.0), width, counts[1], counts[0], library)
+
+
+def _metric(layer: Layer, extractor: nn.Module | None) -> tuple[Any, str]:
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+    except ImportError as error:
+        raise ImportError("FID needs torchmetrics: pip install 'rbtc[fid]'") from error
+    library = f"torchmetrics {importlib.metadata.version('torchmetrics')}"
+    if extractor is not None:
+        return FrechetInceptionDistance(feature=extractor), f"{library}, {type(extractor).__name__}"
+    try:
+        metric = FrechetInceptionDistance(feature=layer)
+        library += f", torch-fidelity {importlib.metadata.version('torch-fidelity')} Inception"
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"FID's Inception network comes with torch-fidelity ({error}): pip install 'rbtc[fid]'"
+        ) from error
+    except (OSError, RuntimeError) as error:  # no network, no space, a wrong checksum
+        raise FileNotFoundError(
+            f"FID's Inception weights could not be fetched by torch-fidelity ({error}): run once "
+            f"with a network; they are kept in {torch.hub.get_dir()}/checkpoints"
+        ) from error
+    return metric, library
+
+
+def pictures_in(
+    folder: str | Path, *, size: int = 512, batch: int = 32, limit: int | None = None
+) -> Iterator[np.ndarray]:
+    """The pictures of a folder, sorted by name, as batches (n, size, size, 3) uint8.
+
+    Each one's central square, resized with Pillow's bicubic filter.
+
+    Args:
+        folder: of real pictures, COCO's val2014 for one.
+        size: height and width.
+        batch: pictures a batch.
+        limit: stop after so many.
+
+    Raises:
+        FileNotFoundError: no folder, or no picture in it.
+        ValueError: a file that is no picture.
+    """
+    from PIL import Image, ImageOps
+
+    folder = Path(folder).expanduser()
+    files = sorted(f for f in folder.glob("*") if f.suffix.lower() in _PICTURES)[:limit]
+    if not files:
+        what = "holds no picture" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"the folder of real pictures {folder} {what}: expected {', '.join(sorted(_PICTURES))}"
+        )
+    for start in range(0, len(files), batch):
+        made = []
+        for file in files[start : start + batch]:
+            try:
+                with Image.open(file) as picture:
+                    square = ImageOps.fit(
+                        picture.convert("RGB"), (size, size), Image.Resampling.BICUBIC
+                    )
+            except OSError as error:
+                raise ValueError(f"{file} is no picture: {error}") from error
+            made.append(np.asarray(square))
+        yield np.stack(made)

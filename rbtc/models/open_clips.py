@@ -1,0 +1,136 @@
+"""The paper's CLIP, ViT-B/32 with OpenAI's weights, through open_clip; and painters by its word.
+
+The weights are fetched and cached by open_clip. Its own preprocessing and its own tokenizer are
+used: a picture is resized and cropped to 224 x 224 as the model was taught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rbtc.models.evaluate import Clip
+
+NAME = "openai/clip-vit-base-patch32"
+"""What a profile calls it."""
+
+ZERO_SHOT = "clip-zero-shot"
+"""What a profile calls the judge of painters."""
+
+ARCHITECTURE = "ViT-B-32-quickgelu"  # OpenAI's weights were trained with the quick GELU
+WEIGHTS = "openai"
+SENTENCE = "a painting by {style}"
+
+
+class OpenClipJudge:
+    """Embeds pictures and prompts in one space, both to unit length.
+
+    Args:
+        model: an open_clip model.
+        preprocess: a picture (PIL) to a (3, h, w) float tensor.
+        tokenizer: prompts to (n, length) tokens.
+    """
+
+    def __init__(self, model: nn.Module, preprocess: Any, tokenizer: Any) -> None:
+        self._model = model.eval().requires_grad_(False)
+        self._preprocess, self._tokenizer = preprocess, tokenizer
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
+
+    @torch.no_grad()
+    def image_features(self, images: np.ndarray, batch: int = 128) -> np.ndarray:
+        """(n, d) unit vectors of pictures (n, h, w, 3) uint8."""
+        from PIL import Image
+
+        parts = []
+        for start in range(0, len(images), batch):
+            pictures = [Image.fromarray(image) for image in images[start : start + batch]]
+            inputs = torch.stack([self._preprocess(picture) for picture in pictures])
+            found = self._model.encode_image(inputs.to(self._device))  # pyright: ignore
+            parts.append(F.normalize(found.float(), dim=-1).cpu())
+        return torch.cat(parts).numpy()
+
+    @torch.no_grad()
+    def text_features(self, prompts: Sequence[str], batch: int = 512) -> np.ndarray:
+        """(n, d) unit vectors of prompts; long ones are cut after 77 tokens, as CLIP does."""
+        parts = []
+        for start in range(0, len(prompts), batch):
+            tokens = self._tokenizer(list(prompts[start : start + batch])).to(self._device)
+            found = self._model.encode_text(tokens)  # pyright: ignore
+            parts.append(F.normalize(found.float(), dim=-1).cpu())
+        return torch.cat(parts).numpy()
+
+
+def load_open_clip(
+    device: torch.device | str = "cpu", *, weights: str | None = WEIGHTS
+) -> OpenClipJudge:
+    """The paper's CLIP.
+
+    Args:
+        device: where to put it.
+        weights: open_clip's name for them; None takes random ones, for a test of the plumbing.
+
+    Raises:
+        FileNotFoundError: the weights are not in the cache and cannot be fetched.
+    """
+    import open_clip
+
+    from rbtc.files import offline_hint
+
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            ARCHITECTURE, pretrained=weights, device=device
+        )
+    except Exception as error:
+        # The hub's clients raise a dozen kinds of errors for "not there" and "no network".
+        raise FileNotFoundError(
+            f"the judge {NAME!r} could not be fetched by open_clip ({error}). {offline_hint()}Run "
+            "once with a network, or set the profile's evaluation.clip to a folder"
+        ) from error
+    return OpenClipJudge(model, preprocess, open_clip.get_tokenizer(ARCHITECTURE))
+
+
+class ZeroShotStyles:
+    """Names the painter whose sentence CLIP puts nearest to a picture.
+
+    The paper has no judge of styles; this one needs no training. It answers only with one of the
+    styles it was given.
+
+    Args:
+        clip: embeds pictures and sentences.
+        styles: painters.
+
+    Attributes:
+        names: The styles, in column order.
+    """
+
+    def __init__(self, clip: Clip, styles: Sequence[str]) -> None:
+        if not styles:
+            raise ValueError("a judge of styles needs at least one style to choose from")
+        self.names = list(styles)
+        self._clip = clip
+        sentences = [SENTENCE.format(style=style) for style in styles]
+        self._sentences = np.asarray(clip.text_features(sentences))  # (styles, d)
+
+    def _cosines(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self._clip.image_features(images)) @ self._sentences.T  # (n, styles)
+
+    def predict(self, images: np.ndarray) -> list[str]:
+        """The nearest style of each picture."""
+        return [self.names[i] for i in self._cosines(images).argmax(1).tolist()]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Softmax of a hundred times the cosines, CLIP's own temperature, (n, styles)."""
+        logits = torch.from_numpy(100 * self._cosines(images))
+        return logits.softmax(1).numpy()
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """CLIP's features, (n, d)."""
+        return np.asarray(self._clip.image_features(images))

@@ -1,0 +1,168 @@
+"""Prompt files: which pictures a class or a painter is judged on, line by line.
+
+A file is a CSV with the columns asked, prompt and seed. The profile names one for objects and one
+for styles; a profile without them asks in one sentence with consecutive seeds. Ours are written
+from the published protocol's rules and hold nobody else's text: five hundred seeds a class, drawn
+without repetition (the authors' lists repeat some), and fifty titles of works a painter, each with
+seed 0 as in the published evaluation. ``python -m rbtc.models.prompt_files`` writes the former
+again.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from rbtc.files import data_root, write_whole
+from rbtc.models.profiles import MINORS, Profile
+from rbtc.models.prompts import Subject, evaluation_prompt
+from rbtc.report.outputs import used
+
+COLUMNS = ("asked", "prompt", "seed")
+
+_PROMPT_COLUMNS = ("prompt", "adv_prompt")
+
+SEEDS = 500
+"""Pictures a class (METHOD 7.1)."""
+
+HIGHEST = 10_000
+"""Seeds lie in 0 .. HIGHEST - 1."""
+
+EXTRA = ("garbage truck",)
+"""Objects of the released list besides the twelve classes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture to draw."""
+
+    asked: str
+    prompt: str
+    seed: int
+
+
+def object_rows(profile: Profile, seed: int = 0) -> list[Row]:
+    """The rows of the object file by its rule: each class's sentence with its own seeds.
+
+    Args:
+        profile: whose classes and sentences.
+        seed: of the draw of seeds; class k draws from the stream (seed, k).
+    """
+    rows: list[Row] = []
+    for place, word in enumerate((*profile.classes.values(), *EXTRA)):
+        stream = np.random.default_rng([seed, place])
+        seeds = stream.choice(HIGHEST, SEEDS, replace=False).tolist()
+        rows += [Row(word, evaluation_prompt(profile, word), number) for number in seeds]
+    return rows
+
+
+def write_rows(path: str | Path, rows: Sequence[Row]) -> Path:
+    """Write a prompt file."""
+
+    def write(target: Path) -> None:
+        with target.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows((row.asked, row.prompt, row.seed) for row in rows)
+
+    return write_whole(path, write)
+
+
+def rows_of(profile: Profile, subject: Subject) -> list[Row] | None:
+    """The rows of a concept in the profile's file; None where the profile names no file.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: it is damaged, speaks of minors, or has no row for the concept.
+    """
+    files = {"object": profile.evaluation.objects, "style": profile.evaluation.styles}
+    name = files.get(subject.kind, "")
+    if not name:
+        return None
+    path = data_root() / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the prompt file {path} of profile {profile.name!r} is not there: restore it, or take "
+            "its line out of the profile's [evaluation]"
+        )
+    table = _read(used(path), path.stat().st_mtime_ns)
+    if subject.word.casefold() not in table:
+        raise ValueError(f"{path} has no row for {subject.word!r}: it knows {sorted(table)}")
+    return table[subject.word.casefold()]
+
+
+def asked_rows(profile: Profile, subject: Subject, count: int, first: int = 0) -> list[Row] | None:
+    """``count`` rows of a concept from row ``first`` on; None where the profile names no file.
+
+    Raises:
+        ValueError: the file has fewer.
+    """
+    rows = rows_of(profile, subject)
+    if rows is None:
+        return None
+    if not 0 <= first <= len(rows) - count:
+        raise ValueError(
+            f"profile {profile.name!r} has {len(rows)} rows for {subject.word!r}, so pictures "
+            f"{first} to {first + count - 1} cannot be asked for: ask for fewer"
+        )
+    return rows[first : first + count]
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed: int) -> dict[str, list[Row]]:
+    del changed  # part of the cache's key
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"its columns are {reader.fieldnames}, expected {list(COLUMNS)}")
+            rows = [Row(r["asked"], r["prompt"], int(r["seed"])) for r in reader]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"the prompt file {path} is damaged: {error}") from error
+    said = [row.prompt.replace("school bus", "bus") for row in rows]  # a class, and nobody's age
+    if minors := [prompt for prompt in said if MINORS.search(prompt)]:
+        raise ValueError(f"the prompt file {path} may speak of adults only, not {minors[0]!r}")
+    table: dict[str, list[Row]] = {}
+    for row in rows:
+        table.setdefault(row.asked.casefold(), []).append(row)
+    return table
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Prompts of a CSV file: the column "prompt" or "adv_prompt", or the first one.
+
+    A file without a header is taken whole. Quoted prompts may span lines, so records are counted,
+    not lines. The page's stamp remembers the file's digest.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no prompt in it, or no text file.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no prompt file {path}: give the path of a CSV file")
+    try:
+        with used(path).open(encoding="utf-8", newline="") as stream:
+            records = [record for record in csv.reader(stream) if record]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    header = [name.strip().casefold() for name in records[0]] if records else []
+    column = next((header.index(name) for name in _PROMPT_COLUMNS if name in header), None)
+    body = records if column is None else records[1:]
+    prompts = [record[column or 0].strip() for record in body if len(record) > (column or 0)]
+    prompts = [prompt for prompt in prompts if prompt]
+    if not prompts:
+        raise ValueError(f"{path} holds no prompts: expected one in each record's first column")
+    return prompts
+
+
+if __name__ == "__main__":
+    from rbtc.models.profiles import load_profile
+
+    sd15 = load_profile("sd15")
+    print(write_rows(data_root() / sd15.evaluation.objects, object_rows(sd15)))

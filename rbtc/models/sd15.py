@@ -1,0 +1,237 @@
+"""Stable Diffusion v1.5 without its weights: configuration, tokenizer, and random numbers in it.
+
+The configuration is a handful of facts (shapes, schedules, token numbers); with it a checkpoint in
+one file can be read without asking a hub for anything, and the whole method can be run at full
+size where the trained weights are not at hand. CLIP's vocabulary comes with open_clip.
+"""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rbtc.files import write_whole
+
+RANDOM = "random-weights.json"
+"""A file of this name marks a folder whose weights nobody trained: no page may show its numbers."""
+
+VOCABULARY = 49408
+"""Tokens of CLIP's vocabulary: the bytes twice, the merges, and the two that enclose a text."""
+
+_ATTENTION_DOWN = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
+_ATTENTION_UP = ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
+
+FULL: dict[str, dict[str, Any]] = {
+    "unet": {
+        "sample_size": 64,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 2,
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": _ATTENTION_DOWN,
+        "up_block_types": _ATTENTION_UP,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+        "norm_num_groups": 32,
+    },
+    "vae": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "layers_per_block": 2,
+        "block_out_channels": [128, 256, 512, 512],
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "latent_channels": 4,
+        "norm_num_groups": 32,
+        "sample_size": 512,
+    },
+    "text_encoder": {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "hidden_act": "quick_gelu",
+        "projection_dim": 768,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    },
+    "scheduler": {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+    },
+}
+"""The published configuration, part by part."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "unet": {
+        "sample_size": 8,
+        "block_out_channels": [8, 16, 16, 16],
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    },
+    "vae": {"block_out_channels": [4, 4, 4, 4], "norm_num_groups": 2, "sample_size": 64},
+    "text_encoder": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "projection_dim": 16,
+    },
+    "scheduler": {},
+}
+"""What differs in a model of the same build that is small enough for a test."""
+
+_CLASSES = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+}
+
+
+def configuration(*, small: bool = False, sample_size: int | None = None) -> dict[str, Any]:
+    """Settings of every part.
+
+    Args:
+        small: the same build with a few channels.
+        sample_size: height and width of a latent, a multiple of 8; None keeps the model's own (64,
+            that is pictures of 512 x 512).
+    """
+    found = copy.deepcopy(FULL)
+    for part, changes in SMALL.items() if small else ():
+        found[part] |= changes
+    if sample_size is not None:
+        if sample_size < 8 or sample_size % 8:
+            raise ValueError(f"sample_size must be a multiple of 8, not {sample_size}")
+        found["unet"]["sample_size"] = sample_size
+        found["vae"]["sample_size"] = 8 * sample_size
+    return found
+
+
+def write_tokenizer(folder: str | Path) -> Path:
+    """CLIP's vocabulary and merges as the two files that transformers reads.
+
+    open_clip ships the merges; a token's number is its place in: the 256 bytes, the same at a
+    word's end, one token a merge, and the two that enclose a text.
+    """
+    import open_clip
+    from open_clip.tokenizer import bytes_to_unicode
+
+    packed = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
+    lines = gzip.decompress(packed.read_bytes()).decode("utf-8").split("\n")
+    merges = lines[1 : 1 + VOCABULARY - 2 * 256 - 2]
+    characters = list(bytes_to_unicode().values())
+    tokens = [*characters, *(c + "</w>" for c in characters)]
+    tokens += ["".join(merge.split()) for merge in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = {token: number for number, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": 77,
+            "pad_token": "<|endoftext|>",
+            "bos_token": "<|startoftext|>",
+            "eos_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>",
+        },
+    )
+    return folder
+
+
+def write_configuration(folder: str | Path, parts: dict[str, Any] | None = None) -> Path:
+    """A model folder with everything but the weights.
+
+    Args:
+        folder: where to.
+        parts: as from `configuration`; None takes the published one.
+    """
+    folder, parts = Path(folder), parts or configuration()
+    for part, settings in parts.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        library, name = _CLASSES[part]
+        extra = (
+            {"architectures": [name], "model_type": "clip_text_model"}
+            if library == "transformers"
+            else {"_class_name": name}
+        )
+        file = "scheduler_config.json" if part == "scheduler" else "config.json"
+        _write_json(folder / part / file, {**extra, **settings})
+    write_tokenizer(folder / "tokenizer")
+    index = {"_class_name": "StableDiffusionPipeline", **_CLASSES}
+    _write_json(folder / "model_index.json", {**index, "requires_safety_checker": False})
+    return folder
+
+
+def random_pipeline(folder: str | Path, *, seed: int = 0, **options: Any) -> Any:
+    """A pipeline of the published build with random weights, float32, on the CPU.
+
+    Its pictures are noise. It exists to show that a model of this size goes through every step.
+
+    Args:
+        folder: the configuration is written there, and the mark that says what it is.
+        seed: of the weights; the global generator is left as it was.
+        **options: of `configuration`.
+    """
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+        StableDiffusionPipeline,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    parts = configuration(**options)
+    folder = write_configuration(folder, parts)
+    mark_random(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel.from_config(parts["unet"])
+        vae = AutoencoderKL.from_config(parts["vae"])
+        text_encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
+    pipe = StableDiffusionPipeline(
+        vae=vae.eval(),
+        text_encoder=text_encoder.eval(),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        unet=unet.eval(),
+        scheduler=PNDMScheduler.from_config(parts["scheduler"]),
+        safety_checker=None,  # pyright: ignore
+        feature_extractor=None,  # pyright: ignore
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def mark_random(folder: str | Path) -> Path:
+    """Mark a model folder as one of random weights."""
+    return _write_json(Path(folder) / RANDOM, {"weights": "random: no result of this is a result"})
+
+
+def is_random(folder: str | Path) -> bool:
+    """Whether a model folder says that its weights are random."""
+    return (Path(folder) / RANDOM).is_file()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    text = json.dumps(content, indent=2) + "\n"
+    return write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))

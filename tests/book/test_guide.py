@@ -1,0 +1,47 @@
+"""The page "Run it on SD v1.5": its numbers are computed, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from rbtc.book import guide
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / guide.PAGE).read_text("utf-8")
+
+
+def test_the_page_is_up_to_date():
+    assert guide.render(TEXT, ROOT) == TEXT, "run `python -m rbtc.book.guide`"
+
+
+def test_its_commands_name_parameters_that_the_notebooks_have():
+    commands = re.findall(r"papermill (notebooks/\S+)\.ipynb (.*)", TEXT)
+    assert len(commands) >= 7
+    for notebook, words in commands:
+        source = (ROOT / f"{notebook}.py").read_text("utf-8")
+        named = re.findall(r"-p (\w+)", words) + re.findall(r"[{,] ?(\w+):", words)
+        for name in named:
+            assert re.search(rf"^{name} = ", source, re.MULTILINE), (notebook, name)
+
+
+def test_its_extras_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (asked,) = re.findall(r"pip install -e '\.\[(.*?)\]'", TEXT)
+    assert set(asked.split(",")) <= set(extras["optional-dependencies"])
+
+
+def test_no_number_is_typed_outside_the_computed_part():
+    head, rest = TEXT.split(guide.BEGIN)
+    prose = head + rest.split(guide.END)[1]
+    prose = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)  # commands
+    prose = re.sub(r"`[^`]*`|Tables? [\d, and]+|v1\.5|I2P", "", prose)
+    assert re.findall(r"\d[\d.,]*", prose) == []
+
+
+def test_markers_are_needed(tmp_path):
+    with pytest.raises(ValueError, match="once each"):
+        guide.render("no markers", tmp_path)

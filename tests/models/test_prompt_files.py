@@ -1,0 +1,87 @@
+"""Prompt files follow the published rules, and speak of adults only."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import pytest
+from stubs import PROFILE, Judge
+
+from rbtc.files import data_root
+from rbtc.lab import Lab
+from rbtc.models.profiles import MINORS, load_profile
+from rbtc.models.prompt_files import EXTRA, asked_rows, object_rows, rows_of
+from rbtc.models.prompts import Subject, subject_of
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    return load_profile("sd15")
+
+
+def test_objects_are_what_the_rule_gives(sd15):
+    words = [*sd15.classes.values(), *EXTRA]
+    rows = object_rows(sd15)
+    kept = [row for word in words for row in rows_of(sd15, Subject(word))]
+    assert kept == rows and len(rows) == 13 * 500
+    for word in words:
+        own = rows_of(sd15, Subject(word))
+        assert len({row.seed for row in own}) == 500
+        assert all(0 <= row.seed < 10_000 for row in own)
+        assert len({row.prompt for row in own}) == 1
+    prompts = {row.asked: row.prompt for row in rows}
+    assert prompts["church"] == "an image of a church"
+    assert prompts["golf ball"] == "an image of a golf ball in a room"
+    assert prompts["spider web"] == "an image of the spider web"
+
+
+def test_painters_have_fifty_titles_each_and_seed_0(sd15):
+    for style in sd15.styles:
+        rows = rows_of(sd15, Subject(style, kind="style"))
+        assert len(rows) == len({row.prompt for row in rows}) == 50
+        assert {row.seed for row in rows} == {0}
+        assert all(row.prompt.endswith(f" by {style}") for row in rows)
+
+
+def test_every_prompt_is_about_adults(sd15):
+    for name in (sd15.evaluation.objects, sd15.evaluation.styles):
+        with (data_root() / name).open(encoding="utf-8", newline="") as stream:
+            prompts = [row["prompt"] for row in csv.DictReader(stream)]
+        assert not [p for p in prompts if MINORS.search(p) and "school bus" not in p]
+
+
+def test_the_lab_asks_what_the_files_say(sd15, pipeline, tmp_path):
+    lab = Lab(sd15, pipeline=pipeline, store=tmp_path, progress=False, classifier=Judge())
+    prompts, seeds = lab.measure._asked(subject_of(sd15, "church"), 3, 2)
+    rows = rows_of(sd15, Subject("church"))[2:5]
+    assert (prompts, seeds) == ([row.prompt for row in rows], [row.seed for row in rows])
+    prompts, seeds = lab.measure._asked(subject_of(sd15, "Monet", "style"), 50, 0)
+    assert seeds == [0] * 50 and prompts[0].endswith("by Monet")
+    with pytest.raises(ValueError, match=r"50 rows for 'Monet'.*ask for fewer"):
+        lab.measure._asked(subject_of(sd15, "Monet", "style"), 51, 0)
+
+
+def test_a_profile_without_files_asks_as_before():
+    assert asked_rows(PROFILE, Subject("church"), 3) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("asked,prompt\nchurch,a\n", "its columns are"),
+        ("asked,prompt,seed\nchurch,a church,x\n", "is damaged"),
+        ("asked,prompt,seed\nchurch,a young church,1\n", "adults only"),
+        ("asked,prompt,seed\nbus,a bus,1\n", "no row for 'church'"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(tmp_path, monkeypatch, text, message):
+    monkeypatch.setenv("RBTC_DATA", str(tmp_path))
+    (tmp_path / "own.csv").write_text(text, encoding="utf-8")
+    evaluation = dataclasses.replace(PROFILE.evaluation, objects="own.csv")
+    profile = dataclasses.replace(PROFILE, evaluation=evaluation)
+    with pytest.raises(ValueError, match=message):
+        rows_of(profile, Subject("church"))
+    (tmp_path / "own.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"restore it"):
+        rows_of(profile, Subject("church"))

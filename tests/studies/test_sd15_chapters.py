@@ -1,0 +1,156 @@
+"""Every chapter with pictures under the profile sd15, on random weights and random judges.
+
+What is asserted is that prompts, seeds, labels, shapes and files are the protocol's. The weights
+are random numbers and so is every judgement: no accuracy here means anything, and the book refuses
+to make a page of such a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rbtc.book import stamp
+from rbtc.lab import Lab
+from rbtc.models.detectors import NUDITY
+from rbtc.models.judges import ImageNetJudge
+from rbtc.models.open_clips import OpenClipJudge
+from rbtc.models.pipelines import load_pipeline
+from rbtc.models.profiles import PruneSettings, load_profile
+from rbtc.models.prompt_files import rows_of
+from rbtc.models.prompts import Subject
+from rbtc.models.sd15 import mark_random, random_pipeline
+from rbtc.report import tables
+from rbtc.studies.art import art_study
+from rbtc.studies.defense import defense_study
+from rbtc.studies.nms_ablations import ablation_study
+from rbtc.studies.nsfw import restricted_study
+from rbtc.studies.objects import object_study
+from rbtc.studies.saliency import saliency_study
+
+
+class Detector:
+    """NudeNet's labels, decided by chance."""
+
+    digest = f"chance {NUDITY}"
+
+    def __call__(self, images):
+        return images.mean(axis=(1, 2, 3)) > 127
+
+
+class RandomClip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.picture, self.text = nn.Linear(3, 4), nn.Embedding(50_000, 4)
+
+    def encode_image(self, x):
+        return self.picture(x.mean(dim=(2, 3)))
+
+    def encode_text(self, tokens):
+        return self.text(tokens).mean(dim=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("random")
+    random_pipeline(place / "configuration", small=True).save_pretrained(place / "model")
+    mark_random(place / "model")
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def lab(folder, tmp_path_factory):
+    import open_clip
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    torch.manual_seed(0)
+    weights = ResNet50_Weights.IMAGENET1K_V2
+    judge = ImageNetJudge(resnet50(), weights.transforms(), weights.meta["categories"])
+    judge.digest = "random ResNet-50"
+    clip = OpenClipJudge(
+        RandomClip(),
+        lambda picture: torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255.0,
+        open_clip.get_tokenizer("ViT-B-32"),
+    )
+    clip.digest = "random CLIP"
+    profile = dataclasses.replace(
+        load_profile("sd15"),
+        model=str(folder),
+        steps=2,
+        # k of a row is a whole number, and these rows have a few dozen weights
+        conceptprune=PruneSettings(ratio=0.1, calls=2, nudity_ratio=0.1),
+    )
+    return Lab(
+        profile,
+        store=tmp_path_factory.mktemp("store"),
+        device="cpu",
+        progress=False,
+        classifier=judge,
+        clip=clip,
+        detector=Detector(),
+    )
+
+
+def test_objects(lab):
+    study = object_study(lab, ["golf ball"], 2, other_images=1, other_classes=1, pictures=1)
+    own = study.hits[study.hits["classes"] == "erased"]
+    rows = rows_of(lab.profile, Subject("golf ball"))[:2]
+    assert set(own["prompt"]) == {"an image of a golf ball in a room"}
+    assert list(own["seed"].unique()) == [row.seed for row in rows]
+    assert set(study.hits["seen"]) <= set(lab.jury.get("object").names)
+    frame = tables.records(study.rows())
+    assert set(frame["column"]) == {"erased class", "preserved classes"}
+    assert frame["n"].min() >= 1
+
+
+def test_artists(lab):
+    pytest.importorskip("torchmetrics")
+    study = art_study(lab, ["Monet"], 2, other_images=1, neutral_images=2, pictures=1)
+    own = study.hits[study.hits["classes"] == "erased"]
+    assert set(own["seed"]) == {0} and own["prompt"].str.endswith(" by Monet").all()
+    assert set(study.hits["seen"]) <= set(lab.profile.styles)
+    assert study.erased.groupby("model")["below"].mean()["pretrained"] == 0
+
+
+def test_nudity_from_published_lists(lab, tmp_path):
+    listed = {}
+    for name, text in {"I2P": "a road", "MMA": "a garden", "Ring-A-Bell": "a beach"}.items():
+        listed[name] = tmp_path / f"{name}.csv"
+        listed[name].write_text(f"{text}\n{text} at night\n")
+    study = restricted_study(lab, ["nudity"], keep_ratios=[0.6], other_images=1, files=listed)
+    assert set(study.trials["seed"]) == {0}  # METHOD 7.4
+    assert study.trials.groupby("model").size().unique().tolist() == [6]
+    assert set(study.trials["model"]) == {"pretrained", "pruned", "Top-0.6"}
+
+
+def test_ablations_defence_and_saliency(lab):
+    found = ablation_study(lab, ["church"], 1, keep_ratios=[0.6], pictures=1)
+    assert set(found.hits["asked"]) == {"church"}
+    sweep = defense_study(
+        lab, ["church"], sigmas=[1e-2], variances=[], attack_sigmas=[1e-2], images=1, shown=1
+    )
+    assert len(sweep.hits) > 0
+    cut = saliency_study(lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1)
+    assert set(cut.hits["asked"]) >= {"church"}
+
+
+def test_no_page_is_made_of_random_weights(lab, monkeypatch):
+    assert lab.pipeline is not None and lab.random_weights
+    monkeypatch.delenv(stamp.STARTED, raising=False)
+    assert "random weights: no result" in str(stamp.stamp(lab, {}))
+    monkeypatch.setenv(stamp.STARTED, "0")
+    with pytest.raises(ValueError, match="results of nothing: it is not made"):
+        stamp.stamp(lab, {})
+
+
+def test_a_folder_of_the_published_layout_is_loaded_and_marked(lab, folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", "PNDMScheduler"]
+    pipe = load_pipeline(lab.profile, device="cpu")
+    assert pipe.safety_checker is None
+    assert lab.measure.images(lab.pretrained, "a road", [0]).shape == (1, 64, 64, 3)
