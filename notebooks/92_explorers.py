@@ -63,8 +63,8 @@ HTML(compare.markup())
 # ## How many signs, how loud
 #
 # The attacker keeps the share $K$ of largest estimates and gives each a magnitude
-# ([](04_nms_ablations.ipynb)). A smaller $K$ keeps fewer signs, and a larger share of them is
-# right; the revived picture needs both, enough signs and right ones.
+# ([](04_nms_ablations.ipynb)). A smaller $K$ keeps fewer signs. Is a larger share of them right, and
+# where does the picture come back?
 
 # %%
 keep = explorer.keep(lab, concepts, keep_ratios, seed, chapters=chapters, draw_seed=draw_seed)
@@ -74,7 +74,7 @@ HTML(keep.markup())
 # ## How much to prune
 #
 # The owner's choice ([](90_operating_point.ipynb)): the pruned model's picture of the erased class,
-# and of the class that stands next in the list. What is cut for one class is missed by the others.
+# and of the class that stands next in the list. Is what is cut for one class missed by another?
 
 # %%
 ratio = explorer.prune_ratio(lab, concepts, ratios, seed, chapters=chapters)
@@ -84,9 +84,8 @@ HTML(ratio.markup())
 # ## Hiding the cut
 #
 # The cut weights hold noise instead of zeros ([](05_defense.ipynb)). The histogram shows where the
-# magnitudes of all weights lie: those that were cut, in colour, and the rest. Noise far below the
-# other weights stands apart and is found; noise as large as they are is lost among them, and
-# disturbs the picture.
+# magnitudes of all weights lie: those that were cut, in colour, and the rest. Where does the noise
+# stand apart, where is it lost among the others, and from where on does it disturb the picture?
 
 # %%
 noise = explorer.noise(

@@ -41,6 +41,7 @@ function explore(root) {
   const facts = node("dl"), weights = node("div");
   const [concept, concepts] = choice("concept", data.concepts, show);
   const [kind, kinds] = choice("magnitude", data.kinds, show);
+  kind.value = data.kinds.length - 1;
   const figures = data.views.map((view) => {
     const canvas = node("canvas", { width: 3 * width, height: 3 * height });
     canvas.setAttribute("role", "img");
