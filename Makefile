@@ -6,7 +6,7 @@ ENV := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test book site run gate lint types lock clean
+.PHONY: help env test browser book site run gate lint types lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -25,6 +25,9 @@ $(ENV): requirements.lock pyproject.toml
 
 test: $(ENV)  ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+browser: $(ENV)  ## Look at the built site in the machine's chromium
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 book: run site  ## Execute every notebook, check the pages, build _build/html
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rbtc.book import stamp
-from rbtc.book.origin import origin, page_outputs
+from rbtc.book.origin import INJECTED, origin, page_outputs
 from rbtc.book.pages import Book, source_hash
 from rbtc.files import write_whole
 from rbtc.report import outputs
@@ -22,6 +22,8 @@ from rbtc.report import outputs
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDED = "hide-input"
 """Tag of a cell whose code the site folds."""
+HIDDEN = "remove-cell"
+"""Tag of a cell that the site leaves out: parameters, which the stamp at the foot shows."""
 
 
 KERNEL_HEADER = """\
@@ -208,7 +210,8 @@ def _told(notebook: Any) -> dict[str, Any]:
 def _tidy(notebook: Any, name: str) -> None:
     """Drop what says nothing about the results: paths, per-cell times, finished progress bars.
 
-    The site folds the code of every cell; one click opens it.
+    The site folds the code of every cell; one click opens it. Parameters are shown once, in the
+    stamp: their cells, the defaults and those of the run, are left out of the site.
     """
     papermill = notebook.metadata.get("papermill", {})
     papermill["input_path"] = f"notebooks/{name}.ipynb"
@@ -219,8 +222,9 @@ def _tidy(notebook: Any, name: str) -> None:
         if cell.cell_type != "code":
             continue
         tags = cell.metadata.setdefault("tags", [])
-        if FOLDED not in tags:
-            tags.append(FOLDED)
+        parameters = {INJECTED, "parameters"} & set(tags)
+        if (tag := HIDDEN if parameters else FOLDED) not in tags:
+            tags.append(tag)
         # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
         kept = [
             output

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from rbtc import command
+from rbtc.book import opening
 from rbtc.book.pages import Book
 from rbtc.book.record import run_sentence
 from rbtc.book.status import page_facts
@@ -91,12 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
         if fresh != text:
             print("README.md is out of date: run `python -m rbtc.book.readme`")
             return 1
+        if old := opening.stale(options.root):
+            print(f"out of date: {', '.join(old)}: run `python -m rbtc.book.readme`")
+            return 1
         return 0
     path.write_text(fresh, encoding="utf-8")
     generated = options.root / "book" / "_generated"
     generated.mkdir(exist_ok=True)
     report = json.loads((options.root / "results" / "emoji_report.json").read_text("utf-8"))
     (generated / "standing.md").write_text(standing(report) + "\n", encoding="utf-8")
+    opening.write(options.root)
     return 0
 
 

@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.execute import REPOSITORY, Plan, environment_of, execute, notebook_errors, sync
 from rbtc.book import status
+from rbtc.book.execute import REPOSITORY, Plan, environment_of, execute, notebook_errors, sync
 from rbtc.book.gate import gate
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 from rbtc.book.record import write_run
@@ -43,7 +43,8 @@ def run(
     """Execute chapters (all by default); return the names that failed.
 
     The page of a chapter that fails stays as it was, and a chapter that reads what it would have
-    written (`after` in data/book.toml) is not run and counts as failed.
+    written (`after` in data/book.toml) is not run and counts as failed. The status page is made anew at the
+    end.
 
     Args:
         book: the book.
@@ -57,10 +58,6 @@ def run(
         ValueError: before any notebook is started: an unknown chapter, an unknown parameter, a
             value of the wrong type, ``jobs`` below one.
         OSError: the book cannot be written to.
-    The page of a chapter that fails stays as it was. With ``cold`` all chapters share one store
-    that is empty at first and removed at the end. The status page is made anew at the end. Raises
-    ValueError, before any notebook is started, for an unknown chapter, an unknown parameter or a
-    value of the wrong type, and OSError for a book that cannot be written to.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
@@ -86,13 +83,6 @@ def run(
     if not failed and chosen == book.names() and not overrides:
         seconds = round(time.monotonic() - began, 1)
         write_run(book, mode=mode, cold=cold, jobs=jobs, seconds=seconds)
-        for plan in plans:
-            name = plan.name
-            try:
-                execute(book, plan)
-            except _notebook_errors() as error:
-                print(f"{name} failed: {error}", file=sys.stderr)
-                failed.append(name)
     status.renew(book.root)
     return failed
 

@@ -23,7 +23,6 @@ from rbtc.stats import Difference, Proportion, Share, pool
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 from rbtc.studies.zero_files import (
     CONTAINERS,
-    FILLED,
     MULTIPLIED,
     file_lines,
     round_trip,

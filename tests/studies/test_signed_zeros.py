@@ -92,7 +92,9 @@ def test_operations_are_tried():
     cutting, handling = cutting_table(weight, mask), handling_table(weight, mask)
     assert set(cutting.loc["torch.nn.utils.prune"]) == {KEEPS}
     assert set(cutting.loc["rbtc.layers.prune"]) == {LOSES}
-    assert set(handling.loc[handling["kind"] == "storing", list(FORMATS)].to_numpy().flat) == {KEEPS}
+    assert set(handling.loc[handling["kind"] == "storing", list(FORMATS)].to_numpy().flat) == {
+        KEEPS
+    }
     for name in ("plus 0.0", "rbtc.layers.read_weights", "8-bit whole numbers and a scale"):
         assert set(handling.loc[name, list(FORMATS)]) == {LOSES}
     assert "3 of 9 ways to cut" in told(cutting, handling)

@@ -1,0 +1,121 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Explore
+#
+# A concept is cut out of a model, grown back, hidden. **What does that look like, and at which
+# setting does it tip?** Four sliders, for every class of the paper. Each moves by mouse, by finger
+# on the picture, and by the arrow keys.
+#
+# All pictures answer the same prompt with the same noise: one seed, the first, not the best. One
+# seed proves nothing. The shares beside a picture were counted by the chapters on many seeds, and
+# stand there only where a chapter has measured that setting.
+
+# %% tags=["parameters"]
+profile = "mini"
+concepts = [
+    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
+    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
+]  # fmt: skip
+opening = ["church", "school bus"]
+keep_ratios = [1.0, 0.8, 0.6, 0.4, 0.2]
+ratios = [0.02, 0.05, 0.08, 0.1, 0.15]
+sigmas = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+share = 0.02
+threshold_sigmas = 5.0
+seed = 0
+draw_seed = 2021
+noise_seed = 0
+sheets = "book/_static/explorer"
+picture = "book/_static/opening.png"
+
+# %%
+import pandas as pd
+from IPython.display import HTML
+
+import rbtc.book.stamp
+from rbtc.lab import Lab
+from rbtc.report import pictures as plates
+from rbtc.report import sprites, tables
+from rbtc.report.chapters import Chapters
+from rbtc.studies import explorer
+
+lab = Lab(profile)
+chapters = Chapters()
+
+# %% [markdown]
+# ## Pretrained, pruned, revived
+#
+# Drag across the picture. At the left end it is as the pretrained model draws it; on the way to the
+# right the pruned model's picture slides over it, and then the revived one's.
+
+# %%
+compare = explorer.compare(lab, concepts, seed, chapters=chapters)
+HTML(compare.markup())
+
+# %% [markdown]
+# ## How many signs, how loud
+#
+# The attacker keeps the share $K$ of largest estimates and gives each a magnitude
+# ([](04_nms_ablations.ipynb)). A smaller $K$ keeps fewer signs. Is a larger share of them right, and
+# where does the picture come back?
+
+# %%
+keep = explorer.keep(lab, concepts, keep_ratios, seed, chapters=chapters, draw_seed=draw_seed)
+HTML(keep.markup())
+
+# %% [markdown]
+# ## How much to prune
+#
+# The owner's choice ([](90_operating_point.ipynb)): the pruned model's picture of the erased class,
+# and of the class that stands next in the list. Is what is cut for one class missed by another?
+
+# %%
+ratio = explorer.prune_ratio(lab, concepts, ratios, seed, chapters=chapters)
+HTML(ratio.markup())
+
+# %% [markdown]
+# ## Hiding the cut
+#
+# The cut weights hold noise instead of zeros ([](05_defense.ipynb)). The histogram shows where the
+# magnitudes of all weights lie: those that were cut, in colour, and the rest. Where does the noise
+# stand apart, where is it lost among the others, and from where on does it disturb the picture?
+
+# %%
+noise = explorer.noise(
+    lab,
+    concepts,
+    sigmas,
+    seed,
+    chapters=chapters,
+    noise_seed=noise_seed,
+    share=share,
+    threshold_sigmas=threshold_sigmas,
+)
+HTML(noise.markup())
+
+# %% [markdown]
+# The budget attacker names the smallest weights, a fixed share of all; the threshold attacker every
+# weight below a multiple of the noise, which it has to know.
+
+# %% [markdown]
+# ## The opening picture
+#
+# What the first page of this book shows, from the same seed.
+
+# %%
+explorers = [compare, keep, ratio, noise]
+sprites.save(explorers, sheets)
+tables.save_csv(pd.concat([one.frame() for one in explorers], ignore_index=True), "92_explorers")
+figure = plates.picture_grid(explorer.opening(lab, compare, opening), cell_width=2.0)
+plates.save_picture(figure, picture)
+figure
+
+# %%
+rbtc.book.stamp.show(lab)
