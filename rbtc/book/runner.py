@@ -43,8 +43,8 @@ def run(
     """Execute chapters (all by default); return the names that failed.
 
     The page of a chapter that fails stays as it was, and a chapter that reads what it would have
-    written (`after` in data/book.toml) is not run and counts as failed. The status page is made anew at the
-    end.
+    written (`after` in data/book.toml) is not run and counts as failed. The status page is made
+    anew at the end.
 
     Args:
         book: the book.

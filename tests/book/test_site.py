@@ -90,7 +90,7 @@ def test_parameters_are_left_to_the_stamp():
     notebook = new_notebook(cells=cells)
     execute._tidy(notebook, "one")
     assert [cell.metadata["tags"][-1] for cell in cells] == [
-        runner.HIDDEN, runner.HIDDEN, runner.FOLDED,
+        execute.HIDDEN, execute.HIDDEN, execute.FOLDED,
     ]  # fmt: skip
 
 
