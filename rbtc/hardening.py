@@ -85,8 +85,7 @@ def smallest_of_each(weights: Weights, told: Knowledge) -> Masks:
     for name, weight in weights.items():
         share = told.shares[name]
         if 0 < share < 1:
-            budget = {"share": share + 0.5 / weight.numel()}
-            guess |= budget_attack({name: weight}, **budget)
+            guess |= budget_attack({name: weight}, share=share + 0.5 / weight.numel())
         else:
             guess[name] = torch.full(weight.shape, share == 1, device=weight.device)
     return guess
