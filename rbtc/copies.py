@@ -163,6 +163,8 @@ def _beside(target: Path) -> Iterator[Path]:
         yield temporary
     finally:
         if temporary.is_dir():
+            for folder in (temporary, *(p for p in temporary.rglob("*") if p.is_dir())):
+                folder.chmod(0o700)  # copies of read-only folders are read-only too
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)

@@ -73,11 +73,27 @@ def posterior_attack(weights: Weights, told: Knowledge) -> Masks:
     return guess
 
 
+def smallest_of_all(weights: Weights, told: Knowledge) -> Masks:
+    """Name the smallest magnitudes of all layers together, as many as hold noise."""
+    half = 0.5 / sum(weight.numel() for weight in weights.values())  # the budget is rounded down
+    return budget_attack(weights, share=told.share + half)
+
+
+def smallest_of_each(weights: Weights, told: Knowledge) -> Masks:
+    """Name the smallest magnitudes of each layer, as many as hold noise there."""
+    guess: Masks = {}
+    for name, weight in weights.items():
+        share = told.shares[name]
+        if 0 < share < 1:
+            guess |= budget_attack({name: weight}, share=share + 0.5 / weight.numel())
+        else:
+            guess[name] = torch.full(weight.shape, share == 1, device=weight.device)
+    return guess
+
+
 ATTACKERS: dict[str, Attacker] = {
-    "smallest of all": lambda weights, told: budget_attack(weights, share=told.share),
-    "smallest of each layer": lambda weights, told: budget_attack(
-        weights, share=told.share, scope="layer"
-    ),
+    "smallest of all": smallest_of_all,
+    "smallest of each layer": smallest_of_each,
     "below 5 sigma": lambda weights, told: threshold_attack(weights, threshold=5 * told.sigma),
     "posterior": posterior_attack,
 }

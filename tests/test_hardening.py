@@ -14,6 +14,8 @@ from rbtc.hardening import (
     best,
     harden,
     posterior_attack,
+    smallest_of_all,
+    smallest_of_each,
 )
 
 
@@ -92,6 +94,17 @@ def test_a_layer_without_zeros_is_not_accused():
     _, knowledge = told(weights, 0.01)
     assert not posterior_attack(weights, knowledge)["whole"].any()
     assert torch.equal(harden(weights, seed=1).weights["whole"], weights["whole"])
+
+
+def test_budgets_are_exact_down_to_one_weight():
+    weight = torch.randn(10, 30, generator=torch.Generator().manual_seed(0))
+    weight[3, 4] = 0
+    weights = {"one": weight, "whole": weight.abs() + 1}
+    masks, knowledge = told(weights, 0.01)
+    for attack in (smallest_of_all, smallest_of_each):
+        assert detection(attack(weights, knowledge), masks).hits == 1
+        assert detection(attack(weights, knowledge), masks).guessed == 1
+    assert (harden(weights, seed=1).weights["one"] != 0).all()
 
 
 def test_equal_advantages_take_the_smallest_sigma():
