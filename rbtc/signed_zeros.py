@@ -31,6 +31,7 @@ from rbtc.layers import (
 from rbtc.magnitudes import Strategy, assign_magnitudes, check_strategy
 from rbtc.zeros import rounded_zeros
 
+
 @dataclass(frozen=True)
 class ZeroSigns:
     """How many zeros are +0.0 and how many -0.0; adding two pools them.

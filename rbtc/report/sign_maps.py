@@ -1,4 +1,4 @@
-"""A piece of a matrix as its signs: what was cut, what somebody makes of it, and where he is wrong."""
+"""A piece of a matrix as its signs: what was cut, what somebody makes of it, what is wrong."""
 
 from __future__ import annotations
 

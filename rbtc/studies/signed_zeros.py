@@ -1,7 +1,7 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""The leak of the signed zeros, end to end: cut, save, load, read the signs, revive; and the fix."""
+"""The leak of the signed zeros, end to end: cut, save, load, read signs, revive; and the fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from rbtc.stats import Difference, Proportion, Share, pool
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 from rbtc.studies.zero_files import (
     CONTAINERS,
-    FILLED,
     MULTIPLIED,
     file_lines,
     round_trip,
