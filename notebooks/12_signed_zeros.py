@@ -17,9 +17,10 @@
 #
 # $$w \cdot (1 - m), \qquad m \in \{0, 1\},$$
 #
-# leaves $+0$ where the weight was positive and $-0$ where it was negative. The two compare equal and
-# compute alike; nobody who looks at accuracies, at pictures or at `w == 0` can tell. But they are
-# different bits, and a file keeps bits. This is not in the paper: its attack takes both for zero.
+# leaves $+0$ where the weight was positive and $-0$ where it was negative. The two compare equal
+# and compute alike; nobody who looks at accuracies, at pictures or at `w == 0` can tell. But they
+# are different bits, and a file keeps bits. This is not in the paper: its attack takes both for
+# zero.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -88,9 +89,10 @@ sign_maps.sign_maps(study.patch, title=f"layer {study.layer}")
 study.stored
 
 # %% [markdown]
-# Over all classes: how many places an attacker would take for cut that were not, or would miss; how
-# many $-0$ there are; and the share of signs read right. *Cleaned on load* is a file that was cut by
-# multiplication and read through `rbtc.layers.read_weights`.
+# Over all classes: how many places an attacker would take for cut that were not, or would miss;
+# how many $-0$ there are; and the share of signs read right, beside what somebody gets who reads
+# nothing and always says plus. *Cleaned on load* is a file that was cut by multiplication and read
+# as `rbtc.layers.read_weights` does.
 
 # %%
 tables.save_csv(study.files, "12_files")
@@ -114,9 +116,9 @@ panels.class_lines(
 Markdown(f"Pictures of each model: {spread.trials_told(study.hits, 'model')}. {study.unnoticed()}")
 
 # %% [markdown]
-# All models drew from the same prompts and seeds, so each change is measured picture by picture. The
-# third line is what exact signs add to the paper's attack; the last is what is still missing when
-# all signs are right and only the magnitudes are made up.
+# All models drew from the same prompts and seeds, so each change is measured picture by picture.
+# The third line is what exact signs add to the paper's attack; the last is what is still missing
+# when all signs are right and only the magnitudes are made up.
 
 # %%
 tables.save_csv(spread.changes_table(study.hits, CHANGES), "12_changes")

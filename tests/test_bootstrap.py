@@ -69,7 +69,7 @@ def test_crossed_draws_both_kinds():
 
 
 def test_crossed_refuses_what_has_no_interval():
-    with pytest.raises(ValueError, match="two things of each kind"):
+    with pytest.raises(ValueError, match="2 things of each kind"):
         crossed(lambda w: 0.0, [1, 1, 1], [1, 2, 3])
     with pytest.raises(ValueError, match="both kinds"):
         crossed(lambda w: 0.0, [1, 2], [1, 2, 3])

@@ -130,7 +130,7 @@ def test_wholly_pruned_rows_are_left_out():
     share=st.floats(0.01, 0.99),
     repeats=st.integers(1, 4),
     seed=st.integers(0, 99),
-    choose=st.sampled_from(["largest", "random"]),
+    choose=st.sampled_from(["largest", "random", "alike"]),
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
 )
 def test_pruned_and_zero_weights_are_never_hidden(
@@ -179,3 +179,19 @@ def test_bad_input_is_refused_before_completion(change, message):
     arguments = {"weight": weight, "missing": largest(weight, 4)} | change
     with pytest.raises(ValueError, match=message):
         estimate_sign_accuracy(**arguments, complete=lambda *_: pytest.fail("completed"))
+
+
+def test_alike_hides_large_weights_in_the_columns_that_were_pruned():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(60, 100, generator=generator)
+    missing = torch.zeros(60, 100, dtype=torch.bool)
+    missing[:, :20] = torch.rand(60, 20, generator=generator) < 0.5
+    seen = []
+    estimate_sign_accuracy(weight, missing, share=0.05, choose="alike", complete=spy(seen))
+    hidden = seen[0][1] & ~missing
+    assert int(hidden.sum()) == 60 * 5
+    assert hidden[:, 20:].sum() < 5  # rows that have too few left where the cut is
+    left = weight[:, :20][~missing[:, :20]].abs().mean()
+    assert weight[hidden].abs().mean() > 1.1 * left
+    estimate_sign_accuracy(weight, missing & False, share=0.05, choose="alike", complete=spy(seen))
+    assert seen[1][1][:, 20:].any()  # nothing pruned: any column will do

@@ -1,4 +1,4 @@
-"""A piece of a matrix as its signs: what was cut, what somebody makes of it, and where he is wrong."""
+"""A piece of a matrix as its signs: what was cut, what somebody makes of it, what is wrong."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str =
     if any(not np.array_equal(~np.isnan(panel), cut) for panel in panels.values()):
         raise ValueError("the panels of a sign map must have the same cut places")
     colours = ListedColormap([MINUS, "white", PLUS])
-    colours.set_bad(LEFT)
     down = -(-len(panels) // across)
     height = WIDTH / across * shape[0] / shape[1] + 0.35
     with house_style():
         figure, axes = _figure(down, across, (WIDTH, down * height + 0.6), squeeze=False)
         for ax, (name, panel) in zip(axes.flat, panels.items(), strict=False):
-            ax.imshow(np.ma.masked_invalid(panel), cmap=colours, vmin=-1, vmax=1, aspect="equal")
+            ax.set_facecolor(LEFT)  # seen through NaN
+            ax.imshow(panel, cmap=colours, vmin=-1, vmax=1, aspect="equal")
             rows, columns = np.nonzero(cut & (panel != truth))
             ax.plot(columns, rows, "x", color=WRONG, markersize=110 / shape[1], markeredgewidth=1.1)
             right = int(cut.sum()) - len(rows)

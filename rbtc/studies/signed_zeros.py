@@ -1,7 +1,7 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""The leak of the signed zeros, end to end: cut, save, load, read the signs, revive; and the fix."""
+"""The leak of the signed zeros, end to end: cut, save, load, read signs, revive; and the fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from torch import Tensor
 from rbtc.lab import Lab, Variant
 from rbtc.lab.variant import derived
 from rbtc.layers import short_name
-from rbtc.models.prompts import Subject
+from rbtc.models.generate import generate
+from rbtc.models.prompts import Subject, evaluation_prompt
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect, listing, percent
 from rbtc.signed_zeros import prune_by_multiplying, revive_exactly
@@ -228,9 +229,21 @@ def _variants(lab: Lab, subject: Subject) -> dict[str, Variant]:
 
 
 def _pixel(lab: Lab, subject: Subject, images: int, first_seed: int) -> int:
-    """Largest difference between pictures of the two pruned models."""
+    """Largest difference between pictures of the two pruned models.
+
+    Drawn anew for both, side by side: pictures from the store may have been drawn in batches of
+    another size, which rounds differently.
+    """
+    profile = lab.profile
     pair = [
-        lab.measure.shown(variant, subject, images, first_seed).astype(int)
+        generate(
+            lab.apply(variant),
+            [evaluation_prompt(profile, subject.word)] * images,
+            list(range(first_seed, first_seed + images)),
+            batch_size=profile.batch_size,
+            steps=profile.steps,
+            guidance=profile.guidance,
+        ).astype(int)
         for variant in (_leaking(lab, subject), lab.owner.pruned(subject))
     ]
     return int(np.abs(pair[0] - pair[1]).max())

@@ -86,7 +86,7 @@ def _told(read: Weights, weights: Weights, masks: Masks) -> dict[str, int]:
     return {**counts, "negative": total.negative}
 
 
-# ---- a piece to look at ---------------------------------------------------------------------------
+# ---- a piece to look at -------------------------------------------------------------------------
 
 
 def sign_patch(

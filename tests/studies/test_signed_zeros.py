@@ -61,7 +61,7 @@ def test_what_is_shown(lab, study):
     assert truth.shape == (4, 8) and cut.any()
     np.testing.assert_array_equal(leaking, truth)
     assert (fixed[cut] == 1).all() and (np.isnan(guess) == ~cut).all()
-    weight, mask = example(lab, "church")
+    _, mask = example(lab, "church")
     first = study.stored.iloc[0]
     assert mask[first["row"], first["column"]]
     negative = study.stored["weight before"].str.startswith("-")
@@ -92,9 +92,8 @@ def test_operations_are_tried():
     cutting, handling = cutting_table(weight, mask), handling_table(weight, mask)
     assert set(cutting.loc["torch.nn.utils.prune"]) == {KEEPS}
     assert set(cutting.loc["rbtc.layers.prune"]) == {LOSES}
-    assert set(handling.loc[handling["kind"] == "storing", list(FORMATS)].to_numpy().flat) == {
-        KEEPS
-    }
+    stored = handling.loc[handling["kind"] == "storing", list(FORMATS)]
+    assert set(stored.to_numpy().flat) == {KEEPS}
     for name in ("plus 0.0", "rbtc.layers.read_weights", "8-bit whole numbers and a scale"):
         assert set(handling.loc[name, list(FORMATS)]) == {LOSES}
     assert "3 of 9 ways to cut" in told(cutting, handling)
