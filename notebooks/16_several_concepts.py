@@ -59,8 +59,8 @@ from IPython.display import Markdown, display
 
 import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.report import panels, tables
 from rbtc.report import guesses as maps
+from rbtc.report import panels, tables
 from rbtc.report import pictures as plates
 from rbtc.studies.common import counts
 from rbtc.studies.several_answers import (
