@@ -58,7 +58,8 @@ def several_answer(study: SeveralStudy) -> str:
         f"of a set {_HEIGHT[first.direction]}: {first} from {few} to {most}. The classes that "
         f"nobody erased {_KEPT[pruned.direction]} after pruning {most} concepts than after pruning "
         f"{few} ({pruned}), and {_KEPT[kept.direction]} after the attacks on these models "
-        f"({kept}); on them the attack changes the accuracy by {others} at {most}. Of the signs, the completion finds {_FOUND[signs.direction]} ({signs})."
+        f"({kept}); on them the attack changes the accuracy by {others} at {most}. "
+        f"Of the signs, the completion finds {_FOUND[signs.direction]} ({signs})."
     )
 
 
