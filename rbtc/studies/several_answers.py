@@ -44,7 +44,9 @@ def several_answer(study: SeveralStudy) -> str:
     """Does one attack revive all of them? In Markdown, from the numbers."""
     changes, few, most = study.changes(), study.counts[0], study.counts[-1]
     back = returned(study).loc[most]
-    step = study.steps("erased", "pruned", "revived")[most]
+    step, others = (
+        study.steps(classes, "pruned", "revived")[most] for classes in ("erased", "preserved")
+    )
     first, kept = changes["the first concept, revived"], changes["preserved classes, revived"]
     pruned, signs = changes["preserved classes, pruned"], study.sign_change()
     total = back["erased concepts, over all sets"]
@@ -56,7 +58,8 @@ def several_answer(study: SeveralStudy) -> str:
         f"of a set {_HEIGHT[first.direction]}: {first} from {few} to {most}. The classes that "
         f"nobody erased {_KEPT[pruned.direction]} after pruning {most} concepts than after pruning "
         f"{few} ({pruned}), and {_KEPT[kept.direction]} after the attacks on these models "
-        f"({kept}). Of the signs, the completion finds {_FOUND[signs.direction]} ({signs})."
+        f"({kept}); on them the attack changes the accuracy by {others} at {most}. "
+        f"Of the signs, the completion finds {_FOUND[signs.direction]} ({signs})."
     )
 
 
