@@ -1,4 +1,4 @@
-"""A Sphinx extension of the site: what link previews show, and no script twice.
+"""A Sphinx extension of the site: link previews, no script twice, roles that readers know.
 
 Set `RBTC_SITE_URL` to the address of the published site; link previews want whole addresses.
 """
@@ -19,6 +19,7 @@ SENTENCE = (
 def setup(app: Any) -> dict[str, Any]:
     """Connect to Sphinx."""
     app.connect("html-page-context", add_preview)
+    app.connect("html-page-context", name_list_items)
     app.connect("html-page-context", drop_repeated, priority=900)  # after everybody added theirs
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -52,6 +53,14 @@ def drop_repeated(
         if all(same != known for known, _ in kept):
             kept.append((same, script))
     context["script_files"] = [script for _, script in kept]
+
+
+def name_list_items(
+    app: Any, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Call the entries of a bibliography items of its list, as screen readers expect."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def _plain(text: str) -> str:

@@ -118,3 +118,9 @@ def test_link_previews(monkeypatch, given, picture):
     assert 'content="A &quot;title&quot; &amp; more"' in tags
     assert f'og:image" content="{picture or "https://a.org/b/" + site.PICTURE}"' in tags
     assert ("og:url" in tags) == bool(given)
+
+
+def test_entries_of_a_bibliography_are_items_of_a_list():
+    context = {"body": '<div role="list"><div role="doc-biblioentry">A</div></div>'}
+    site.name_list_items(None, "references", "page.html", context, None)
+    assert context["body"] == '<div role="list"><div role="listitem">A</div></div>'
