@@ -205,6 +205,6 @@ def test_a_list_drawn_from_one_seed_is_paired_by_prompt_and_place():
             "hit": [False, False, False, True, True, False],
         }
     )
-    change = tables.effect(frame, "pruned", "NMS")
+    change = effect(frame, "pruned", "NMS")
     assert change.n == 3 and change.value == pytest.approx(2 / 3)
     assert change.clusters == 2  # the prompt that stands there twice is one picture
