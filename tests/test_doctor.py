@@ -52,6 +52,7 @@ def test_the_same_pictures_are_counted_once(sd15):
 
 def test_the_other_tables_follow_their_protocols(sd15):
     assert sum(demand(sd15, 12).values()) == 12 * 8 * 500
+    assert sum(demand(sd15, 4).values()) == 12 * 2 * (2 + 11) * 500
     table_7 = demand(sd15, 7)
     assert sum(table_7.values()) == 5 * (4703 + 1000 + 101)
     plain, whole = demand(sd15, 2), demand(sd15, 2, fid=True)

@@ -205,15 +205,16 @@ def random_pipeline(folder: str | Path, *, seed: int = 0, **options: Any) -> Any
     mark_random(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel.from_config(parts["unet"])
-        vae = AutoencoderKL.from_config(parts["vae"])
+        unet: Any = UNet2DConditionModel.from_config(parts["unet"])
+        vae: Any = AutoencoderKL.from_config(parts["vae"])
+        scheduler: Any = PNDMScheduler.from_config(parts["scheduler"])
         text_encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
     pipe = StableDiffusionPipeline(
         vae=vae.eval(),
         text_encoder=text_encoder.eval(),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         unet=unet.eval(),
-        scheduler=PNDMScheduler.from_config(parts["scheduler"]),
+        scheduler=scheduler,
         safety_checker=None,  # pyright: ignore
         feature_extractor=None,  # pyright: ignore
         requires_safety_checker=False,

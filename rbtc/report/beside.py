@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -63,7 +64,7 @@ def _plain(row: object) -> str:
     return _WORD.sub("", str(row)).casefold()
 
 
-def _text(line: dict[object, object]) -> str:
+def _text(line: dict[Any, Any]) -> str:
     """Value, interval and n, as the chapters write their own."""
     value, low, high, n = (line[key] for key in ("ours", "low", "high", "n"))
     if pd.isna(value):

@@ -29,7 +29,11 @@ PAPER_IMAGES = 500
 """Pictures behind a printed accuracy (paper Sec. 5.2)."""
 
 TRIAL = ["asked", "seed"]
-"""A picture of these is the same trial for all models."""
+"""A picture of these is the same trial for all models.
+
+Also of its prompt, where a frame has that column: published lists draw every prompt from one seed.
+A list that holds a prompt twice counts the places in "repeat".
+"""
 
 
 # ---- from pictures to numbers -------------------------------------------------------------------
@@ -83,7 +87,7 @@ def effect(hits: pd.DataFrame, before: str, after: str, *, column: str = "model"
     Raises:
         ValueError: the two have no trial in common, or a picture stands there twice.
     """
-    keys = [*(["concept"] if "concept" in hits else []), *TRIAL]
+    keys = [name for name in ("concept", *TRIAL, "prompt", "repeat") if name in hits]
     halves = [hits.loc[hits[column] == name, [*keys, "hit"]] for name in (before, after)]
     pairs = halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
     if pairs.empty:
@@ -120,7 +124,8 @@ def effects_table(found: Mapping[Any, Difference], name: str = "") -> pd.DataFra
 def _trials(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
     # Trials of different erased concepts about the same class and seed share the pretrained
     # picture, so they are one cluster.
-    return list(frame[TRIAL].itertuples(index=False, name=None))
+    keys = [*TRIAL, *(["prompt"] if "prompt" in frame else [])]
+    return list(frame[keys].itertuples(index=False, name=None))
 
 
 # ---- the paper beside ours ----------------------------------------------------------------------

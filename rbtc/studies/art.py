@@ -69,7 +69,7 @@ class ArtStudy:
         pretrained model's own score is 0.
         """
         own = self.hits[self.hits["classes"] == "erased"]
-        keys = ["concept", "asked", "seed"]
+        keys = ["concept", "asked", "prompt", "seed"]
         plain = own.loc[own["model"] == "pretrained", [*keys, "similarity"]]
         merged = own.merge(plain, on=keys, suffixes=("", "_pretrained"), validate="m:1")
         return merged.assign(below=merged["similarity"] < merged["similarity_pretrained"])

@@ -91,11 +91,11 @@ def change(study: ArtStudy, measure: str, before: str, after: str) -> Difference
     if measure == NAME:
         return distance_change(study, before, after)
     frame = study.erased if measure == SIMILARITY else study.neutral
-    keys = ["concept", "seed"]
+    keys = ["concept", "prompt", "seed"]
     halves = [_model(frame, m)[[*keys, "similarity"]] for m in (before, after)]
     pairs = halves[0].merge(halves[1], on=keys, validate="1:1", suffixes=("_a", "_b"))
     # A neutral picture of the pretrained model stands against one of every style's models.
-    clusters = None if measure == SIMILARITY else list(pairs["seed"])
+    clusters = None if measure == SIMILARITY else _trials(pairs)
     return mean_change(pairs["similarity_a"], pairs["similarity_b"], clusters)
 
 
@@ -108,7 +108,7 @@ def estimate(study: ArtStudy, measure: str, model: str) -> Share | Mean | float:
     if measure == NAME:
         return float(_model(study.distances, model)["distance"].mean())
     own = _model(study.erased if measure == SIMILARITY else study.neutral, model)
-    return mean(own["similarity"], None if measure == SIMILARITY else list(own["seed"]))
+    return mean(own["similarity"], None if measure == SIMILARITY else _trials(own))
 
 
 def rows(study: ArtStudy, measures: Sequence[str] = tuple(PRINTED)) -> list[Row]:
@@ -197,6 +197,10 @@ def claims(study: ArtStudy) -> list[Claim]:
         Claim("NMS revives more than Quant Recover (style judge)", where,
               change(study, ACCURACY, "Quant Recover", "NMS")),
     ]  # fmt: skip
+
+
+def _trials(frame: pd.DataFrame) -> list[tuple[str, int]]:
+    return list(zip(frame["prompt"], frame["seed"], strict=True))
 
 
 def _model(frame: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def counts(hits: pd.DataFrame) -> pd.DataFrame:
 
     What a chapter saves: the CSV behind its figures, without a line for every picture.
     """
-    by = [name for name in hits if name not in ("prompt", "seed", "seen", "hit")]
+    by = [name for name in hits if name not in ("prompt", "seed", "repeat", "seen", "hit")]
     found = hits.groupby(by, sort=False, dropna=False)["hit"].agg(hits="sum", n="size")
     return found.reset_index()
 

@@ -85,7 +85,7 @@ class RestrictedStudy:
         """
         found: dict[str, dict[str, Share]] = {}
         for name, own in self.hits.groupby("set", sort=False):
-            wide = own.pivot(index=["asked", "seed"], columns="model", values="hit")
+            wide = own.pivot(index=["asked", "prompt", "repeat", "seed"], columns="model", values="hit")
             for model in self.models:
                 ratio = paired_ratio(wide["pretrained"], wide[model])
                 if model != "pretrained" and ratio is not None:
@@ -255,7 +255,7 @@ def _asked(
     # A published list has a picture a prompt, all from one seed (METHOD 7.4).
     whole = group[1] == ANY
     seeds = [first_seed if whole else first_seed + i for i in range(images)]
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "set": group[0],
             "asked": group[1],
@@ -263,6 +263,8 @@ def _asked(
             "seed": seeds,
         }
     )
+    # A list may hold a prompt twice, and both count.
+    return frame.assign(repeat=frame.groupby(["prompt", "seed"]).cumcount())
 
 
 def _printed_share(model: str, name: str) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 import numpy as np
 import pytest
@@ -54,63 +53,66 @@ def draw(lab, variant):
     return lab.measure.images(variant, PROMPTS, SEEDS)
 
 
-def together(profile, store, **options):
-    engine = RayEngine(profile, workers=2, **options)
-    return engine, Lab(profile, store=store, progress=False, device="cpu", engine=engine)
+@pytest.fixture(scope="module")
+def engine(profile, cluster):
+    """Two workers for all tests: each costs the seconds in which a process loads the model."""
+    engine = RayEngine(profile, workers=2)
+    yield engine
+    engine.close()
 
 
-def test_workers_draw_the_same_bytes(profile, cluster, alone, tmp_path):
-    engine, lab = together(profile, tmp_path)
+@pytest.fixture
+def lab(profile, engine, tmp_path):
+    engine.on_batch = None
+    return Lab(profile, store=tmp_path, progress=False, device="cpu", engine=engine)
+
+
+def test_workers_draw_the_same_bytes(lab, alone):
     for variant in variants(lab):
         np.testing.assert_array_equal(draw(lab, variant), alone[variant.label])
     assert not (alone["pretrained"] == alone["negative"]).all()
     assert lab.store.computed["images"] == 24  # all filed, each once
-    engine.close()
 
 
-def test_a_lost_worker_costs_its_batch(profile, cluster, alone, tmp_path):
+def test_a_lost_worker_costs_its_batch(lab, engine, alone):
     def kill(filed):
         if filed == 1:
             ray.kill(engine._actors[0])
-            ray.kill(engine._actors[1])
 
-    engine, lab = together(profile, tmp_path, on_batch=kill)
-    with pytest.warns(RuntimeWarning, match="a worker was lost .*draws its 3 pictures again"):
+    engine.on_batch = kill
+    with pytest.warns(RuntimeWarning, match=r"a worker was lost .*draws its 3 pictures again"):
         images = draw(lab, lab.pretrained)
     np.testing.assert_array_equal(images, alone["pretrained"])
-    engine.close()
 
 
-def test_a_run_whose_head_is_killed_goes_on(profile, cluster, alone, tmp_path):
+def test_a_run_whose_head_is_stopped_goes_on(profile, lab, engine, alone):
     def stop(filed):
         if filed == 2:
             raise KeyboardInterrupt
 
-    engine, lab = together(profile, tmp_path, on_batch=stop)
+    engine.on_batch = stop
     with pytest.raises(KeyboardInterrupt):
         draw(lab, lab.pretrained)
-    engine.close()
-    engine, lab = together(profile, tmp_path)
-    assert len(lab.measure.missing(lab.pretrained, PROMPTS, SEEDS)) == 12 - 2 * 3
-    np.testing.assert_array_equal(draw(lab, lab.pretrained), alone["pretrained"])
-    assert lab.store.computed["images"] == 6
-    engine.close()
-    engine, lab = together(profile, tmp_path)  # everything is there: no worker starts
-    draw(lab, lab.pretrained)
-    assert engine._actors == []
+    engine.on_batch = None
+    again = Lab(profile, store=lab.store.root, progress=False, device="cpu", engine=engine)
+    assert len(again.measure.missing(again.pretrained, PROMPTS, SEEDS)) == 12 - 2 * 3
+    np.testing.assert_array_equal(draw(again, again.pretrained), alone["pretrained"])
+    assert again.store.computed["images"] == 6
+    idle = RayEngine(profile, workers=2)  # everything is there: no worker starts
+    last = Lab(profile, store=lab.store.root, progress=False, device="cpu", engine=idle)
+    draw(last, last.pretrained)
+    assert idle._actors == []
 
 
-def test_what_drawing_raises_is_raised(profile, cluster, tmp_path):
+def test_a_batch_that_no_worker_survives_is_given_up(profile, cluster, tmp_path, monkeypatch):
     def broken():
         raise ValueError("no such model")
 
-    engine, lab = together(profile, tmp_path, load=broken)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(
-            RuntimeError, match=r"(?s)3 workers were lost over the same 3 pictures.*no such model"
-        ):
-            draw(lab, lab.pretrained)
+    monkeypatch.setattr("rbtc.lab.ray_engine.TRIES", 1)
+    engine = RayEngine(profile, workers=1, load=broken)
+    lab = Lab(profile, store=tmp_path, progress=False, device="cpu", engine=engine)
+    with pytest.raises(RuntimeError, match=r"(?s)1 workers were lost.*no such model"):
+        draw(lab, lab.pretrained)
     engine.close()
 
 

@@ -192,3 +192,19 @@ def test_words():
     assert [power(x) for x in (1e-6, 0.1, 1, 0.02)] == ["1e-6", "1e-1", "1e0", "0.02"]
     assert percent(0.9989) == "99.9 %" and percent(0.00001) == "0.001 %"
     assert percent(1) == "100 %" and percent(0) == "0 %"
+
+
+def test_a_list_drawn_from_one_seed_is_paired_by_prompt_and_place():
+    frame = pd.DataFrame(
+        {
+            "asked": "any",
+            "prompt": ["a", "a", "b"] * 2,
+            "repeat": [0, 1, 0] * 2,
+            "seed": 0,
+            "model": ["pruned"] * 3 + ["NMS"] * 3,
+            "hit": [False, False, False, True, True, False],
+        }
+    )
+    change = effect(frame, "pruned", "NMS")
+    assert change.n == 3 and change.value == pytest.approx(2 / 3)
+    assert change.clusters == 2  # the prompt that stands there twice is one picture
