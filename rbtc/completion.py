@@ -85,7 +85,8 @@ def complete(
         "softimpute" and "als" always start from zero.
     options: the algorithm's own, which are described there: max_iterations and tolerance of all;
         shrinkage (lambda) of all but "released" and "spectral"; path_length of "softimpute";
-        max_rank of "softimpute" and "als"; fast of "released"; exponent of "spectral"; early_stop
+        max_rank of "softimpute" and "als"; fast of "released"; exponent and
+        ridge of "spectral"; early_stop
         of both.
 
     The result does not depend on the memory layout of `weight`. A matrix that is exactly rank
