@@ -34,6 +34,7 @@ def soften(
     magnitudes: Tensor,
     *,
     partners: Tensor | None = None,
+    scale: float = 1.0,
     ridge: float = 0.1,
     rounds: int = 3,
     sweeps: int = 8,
@@ -46,6 +47,7 @@ def soften(
         magnitudes: (rows, columns), read at the missing places, not below 0: see
             `rbtc.selection.expected_magnitudes`.
         partners: (further rows, columns) of which nothing is missing, see `rbtc.partners`.
+        scale: of the partners, see `rbtc.partners.stacked`.
         ridge: share of the mean variance that is added to the covariance as noise, above 0.
         rounds: how often the covariance is renewed.
         sweeps: of the mean field in each round.
@@ -61,7 +63,7 @@ def soften(
     _check(weight, missing, magnitudes, ridge, rounds, sweeps)
     rows, columns = weight.shape
     z = start.dense(weight).to(start.values.dtype)
-    z = z if partners is None else stacked(z, missing, partners)
+    z = z if partners is None else stacked(z, missing, partners, scale=scale)
     size = magnitudes.to(z).masked_fill(~missing, 0)
     residuals = []
     for _ in range(rounds):

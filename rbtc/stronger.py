@@ -16,7 +16,8 @@ their signs is taken. Like all of the attack this reads the pruned model and not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -36,24 +37,27 @@ class Setting:
     Attributes:
         exponent: p of the spectral family.
         ridge: share of the spectrum that counts as noise.
-        partners: complete together with the value half of the input projection.
+        partners: size of the value half of the input projection that is completed along, beside
+            the survivors' (`rbtc.partners.stacked`); 0 leaves it out.
         soft: turn the result into expected values, with magnitudes from the selection.
     """
 
     exponent: float = 1.0
     ridge: float = 1e-6
-    partners: bool = False
+    partners: float = 0.0
     soft: bool = False
 
 
-EXPONENTS = tuple(Setting(p, 1e-2) for p in (0.0, 0.5, 1.0, 1.5))
+EXPONENTS = tuple(Setting(p, 1e-2) for p in (0.0, 0.5, 1.0))
 """What the exponent alone is chosen from."""
 
-WITH_PARTNERS = tuple(Setting(0.0, ridge, True) for ridge in (0.03, 0.1, 0.3, 1.0))
-"""With the partners; p = 0 is their linear regression, and its noise decides."""
+WITH_PARTNERS = tuple(
+    Setting(0.0, ridge, size) for size, ridge in ((0.5, 0.03), (0.5, 0.1), (0.25, 0.03))
+)
+"""With the partners; p = 0 is their linear regression, and what counts as noise decides."""
 
-WITH_ODDS = tuple(Setting(0.0, ridge, True, True) for ridge in (0.03, 0.1, 0.3, 1.0))
-"""With everything."""
+STEPS = 4
+"""Reweighted steps of a completion: hardly a sign moves afterwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +87,12 @@ def complete_with(
     Raises:
         ValueError: the setting needs partners and there are none, or the completion refuses.
     """
-    options = {"exponent": setting.exponent, "ridge": setting.ridge}
+    options: dict[str, Any] = {
+        "exponent": setting.exponent, "ridge": setting.ridge, "max_iterations": STEPS
+    }  # fmt: skip
     beside = partners if setting.partners else None
     if beside is not None:
-        found = complete_jointly(weight, missing, beside, **options)
+        found = complete_jointly(weight, missing, beside, scale=setting.partners, **options)
     elif setting.partners:
         raise ValueError(f"{setting} needs partners, got None: see `rbtc.partners.find_partners`")
     else:
@@ -94,7 +100,9 @@ def complete_with(
     if not setting.soft:
         return found
     size = expected_magnitudes(weight, missing)
-    return soften(weight, found, size, partners=beside, ridge=setting.ridge)
+    return soften(
+        weight, found, size, partners=beside, scale=setting.partners or 1.0, ridge=setting.ridge
+    )
 
 
 def choose_setting(
@@ -137,10 +145,12 @@ def choose_setting(
 def complete_stronger(
     weights: Weights,
     partners: Mapping[str, Partners],
-    settings: Sequence[Setting] = WITH_ODDS,
+    settings: Sequence[Setting] = WITH_PARTNERS,
     *,
+    soft: bool = True,
     masks: Masks | None = None,
     share: float = 0.02,
+    choices: Mapping[str, Choice] | None = None,
 ) -> tuple[dict[str, Completion], dict[str, Choice]]:
     """Complete every layer of a pruned model with the setting chosen for it.
 
@@ -151,14 +161,17 @@ def complete_stronger(
         weights: the pruned layers.
         partners: of every layer, see `rbtc.partners.find_partners`; read by settings that use them.
         settings: what is chosen from, layer by layer.
+        soft: turn the completions into expected values (`rbtc.soft_signs`). The choice is made
+            before that, among the settings as they are.
         masks: where each layer is missing; None takes the entries equal to zero.
         share: see `choose_setting`.
+        choices: of an earlier call on the same model, which are then not made again.
 
     Returns:
         Completions and choices of the layers in which something is missing, sorted by name.
 
     Raises:
-        ValueError: nothing is missing, or a layer has no partners though a setting needs them.
+        ValueError: nothing is missing, or a layer lacks partners or a choice that it needs.
     """
     masks = zero_masks(weights) if masks is None else masks
     check_same_layers(weights, masks)
@@ -168,10 +181,17 @@ def complete_stronger(
     unknown = [name for name in names if name not in partners]
     if unknown and any(setting.partners for setting in settings):
         raise ValueError(f"{unknown[0]} has no partners, and a setting needs them")
-    found, choices = {}, {}
+    if choices is not None and (unmade := [name for name in names if name not in choices]):
+        raise ValueError(f"{unmade[0]} is not among the {len(choices)} layers of `choices`")
+    found, made = {}, {}
     for name in names:
         weight, mask = weights[name].detach(), masks[name]
         beside = partners[name].value if name in partners else None
-        choices[name] = choose_setting(weight, mask, settings, beside, share=share)
-        found[name] = complete_with(choices[name].setting, weight, mask, beside)
-    return found, choices
+        made[name] = (
+            choose_setting(weight, mask, settings, beside, share=share)
+            if choices is None
+            else choices[name]
+        )
+        setting = replace(made[name].setting, soft=soft)
+        found[name] = complete_with(setting, weight, mask, beside)
+    return found, made

@@ -7,7 +7,6 @@ from rbtc.completion import complete
 from rbtc.partners import Partners, told
 from rbtc.revive import revive
 from rbtc.stronger import (
-    WITH_ODDS,
     WITH_PARTNERS,
     Setting,
     choose_setting,
@@ -35,7 +34,7 @@ def right(found, truth):
 
 
 def test_partners_are_chosen_where_they_tell_something_and_not_where_they_do_not():
-    alone, joint = Setting(0.0, 0.1), Setting(0.0, 0.1, partners=True)
+    alone, joint = Setting(0.0, 0.1), Setting(0.0, 0.1, partners=0.5)
     weight, truth, mask, partners = layer(relation=2.0)
     choice = choose_setting(weight, mask, [alone, joint], partners.value)
     assert choice.setting == joint and set(choice.estimates) == {alone, joint}
@@ -61,18 +60,26 @@ def test_a_setting_without_extras_is_the_family_and_exponent_one_the_released_at
 
 def test_the_whole_attack_finds_more_signs_and_reads_the_pruned_weights_only():
     weight, truth, mask, partners = layer()
-    found, choices = complete_stronger({NAME: weight}, {NAME: partners}, WITH_ODDS)
+    found, choices = complete_stronger({NAME: weight}, {NAME: partners})
     assert right(found[NAME], truth) > right(complete(weight, mask), truth) + 0.05
-    assert choices[NAME].setting in WITH_ODDS
-    again, _ = complete_stronger(
-        {NAME: truth}, {NAME: partners}, WITH_ODDS, masks={NAME: mask}
-    )
+    assert choices[NAME].setting in WITH_PARTNERS
+    again, _ = complete_stronger({NAME: truth}, {NAME: partners}, masks={NAME: mask})
     assert torch.equal(found[NAME].values, again[NAME].values)
+
+
+def test_choices_once_made_can_be_used_again():
+    weight, _, _, partners = layer()
+    linear, choices = complete_stronger({NAME: weight}, {NAME: partners}, soft=False)
+    soft, same = complete_stronger({NAME: weight}, {NAME: partners}, choices=choices)
+    assert same == choices
+    assert linear[NAME].algorithm == "joint" and soft[NAME].algorithm == "soft"
+    with pytest.raises(ValueError, match="not among the 0 layers"):
+        complete_stronger({NAME: weight}, {NAME: partners}, choices={})
 
 
 def test_its_expected_values_can_be_written_into_the_model():
     weight, truth, mask, partners = layer()
-    found, _ = complete_stronger({NAME: weight}, {NAME: partners}, WITH_ODDS[:1])
+    found, _ = complete_stronger({NAME: weight}, {NAME: partners}, WITH_PARTNERS[:1])
     revival = revive({NAME: weight}, completions=found, strategy="completed", keep_ratio=1.0)
     revived = revival.weights[NAME]
     assert torch.equal(revived[~mask], weight[~mask])

@@ -29,7 +29,6 @@ from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Difference, Proportion, Share, paired_means
 from rbtc.stronger import (
     EXPONENTS,
-    WITH_ODDS,
     WITH_PARTNERS,
     Choice,
     Setting,
@@ -41,9 +40,9 @@ PAPER = "the paper's"
 LADDER: dict[str, tuple[Setting, ...]] = {
     "exponent": EXPONENTS,
     "partners": WITH_PARTNERS,
-    "odds": WITH_ODDS,
+    "odds": WITH_PARTNERS,
 }
-"""What each rung chooses from, layer by layer; each keeps the ingredients of those before it."""
+"""What each rung chooses from, layer by layer. The odds are set upon the choice of the partners."""
 
 BEST = "odds"
 
@@ -202,11 +201,13 @@ def attack_signs(
     pruned = lab.owner.pruned(subject)
     partners = find_partners(lab.pipeline.unet)  # pruning leaves them as they are
     attacks = {PAPER: lab.completions(subject)}
-    picked = {}
+    picked: dict[str, dict[str, Choice]] = {}
     for name, settings in LADDER.items():
+        soft = name == BEST
         attacks[name], picked[name] = complete_stronger(
-            pruned.weights, partners, settings, share=share
-        )
+            pruned.weights, partners, settings, soft=soft, share=share,
+            choices=picked["partners"] if soft else None,
+        )  # fmt: skip
     return attacks, picked
 
 
