@@ -52,7 +52,9 @@ plates.picture_grid(study.pictures, cell_width=1.5)
 # **The exponent.** The paper's attack ends where the sum of the singular values of $Z$ is least.
 # Nothing makes that sum special. For the sum of their $p$-th powers the update is
 #
-# $$ Z_M \leftarrow Z_M - \omega \, \frac{\bigl(G^{p/2 - 1} Z\bigr)_M}{\bigl(G^{p/2-1}\bigr)_{MM}} , $$
+# $$
+# Z_M \leftarrow Z_M - \omega \, \frac{\bigl(G^{p/2 - 1} Z\bigr)_M}{\bigl(G^{p/2-1}\bigr)_{MM}} ,
+# $$
 #
 # and $p = 1$ is the paper's. At $p = 0$ every column is completed by the linear regression of its
 # missing rows on its surviving ones.
@@ -67,7 +69,10 @@ plates.picture_grid(study.pictures, cell_width=1.5)
 # of column $j$ was not cut, so its activation cannot lift it over its row's threshold, and with
 # $r_i$ the size of row $i$
 #
-# $$ \lvert w_{ij} \rvert \; \gtrsim \; r_i \max_{k \text{ survives}} \frac{\lvert w_{kj} \rvert}{r_k} . $$
+# $$
+# \lvert w_{ij} \rvert \; \gtrsim \;
+# r_i \max_{k \text{ survives}} \frac{\lvert w_{kj} \rvert}{r_k} .
+# $$
 #
 # With a magnitude $m_i$ at hand only the sign is open. If $h_i$ is what all other weights of the
 # column let us expect, with precision $q_i$, the expected weight is $m_i \tanh(q_i h_i m_i)$: the

@@ -35,6 +35,7 @@ from rbtc.solvers.released import (
 from rbtc.solvers.reweighted import OVERRELAXATION, ColumnSystems
 from rbtc.solvers.svd import Solution, check_stop, relative_change
 
+
 def spectral(
     filled: Tensor,
     places: Tensor,
@@ -59,7 +60,8 @@ def spectral(
             `rbtc.solvers.reweighted`.
 
     Raises:
-        ValueError: an exponent outside [0, 2), a negative ridge, or a stopping rule that cannot be followed.
+        ValueError: an exponent outside [0, 2), a negative ridge, or a stopping rule that cannot be
+            followed.
     """
     check_exponent(exponent, ridge)
     check_stop(max_iterations, tolerance)

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
-import torch
 
 from rbtc.completion import Completion
 from rbtc.lab import Lab, Variant
 from rbtc.layers import short_name
 from rbtc.models.prompts import Subject
-from rbtc.partners import HALVES, find_partners, told
+from rbtc.partners import find_partners
 from rbtc.report.tables import accuracies, effect
 from rbtc.revive import revive
-from rbtc.selection import expected_magnitudes
 from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Difference, Proportion, Share, paired_means
 from rbtc.stronger import (
@@ -34,6 +33,7 @@ from rbtc.stronger import (
     Setting,
     complete_stronger,
 )
+from rbtc.studies.attack_information import magnitude_rows, side_information
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
 PAPER = "the paper's"
@@ -98,7 +98,7 @@ class StrongerStudy:
     def gains(self) -> dict[str, dict[str, Difference]]:
         """What each rung adds to the one before it, and to the paper's attack."""
         order = [PAPER, *LADDER]
-        steps = zip(order, order[1:], strict=False)
+        steps = pairwise(order)
         return {
             "over the rung before": {after: self.gain(before, after) for before, after in steps},
             "over the paper's attack": {after: self.gain(PAPER, after) for after in LADDER},
@@ -216,9 +216,7 @@ def drawn_models(
 ) -> dict[str, Variant]:
     """The models that draw: pruned, revived as in the paper, and revived with expected values."""
     pruned = lab.owner.pruned(subject)
-    stronger = revive(
-        pruned.weights, completions=completions, strategy="completed", keep_ratio=1.0
-    )
+    stronger = revive(pruned.weights, completions=completions, strategy="completed", keep_ratio=1.0)
     return {
         "pruned": pruned,
         PAPER: lab.revived(subject),
@@ -249,44 +247,3 @@ def choice_rows(
         for attack, choices in picked.items()
         for name, choice in choices.items()
     ]  # fmt: skip
-
-
-def magnitude_rows(lab: Lab, subject: Subject) -> list[dict[str, Any]]:
-    """How well the row's maximum and the selection's guess follow the cut magnitudes, per layer.
-
-    Correlations of logarithms, and medians of the true magnitude over the guessed one.
-    """
-    rows = []
-    truth = lab.pretrained.weights
-    for name, mask in lab.owner.masks(subject).items():
-        if not mask.any():
-            continue
-        cut = truth[name].masked_fill(mask, 0)
-        guesses = {
-            "row maximum": cut.abs().amax(dim=1, keepdim=True).expand_as(cut),
-            "selection": expected_magnitudes(cut, mask),
-        }
-        real = truth[name][mask].abs().double()
-        for guess, size in guesses.items():
-            pair = torch.stack([real, size[mask].double()]).clamp(min=1e-12)
-            rows.append({
-                "concept": subject.label, "layer": short_name(name), "guess": guess,
-                "correlation": float(torch.corrcoef(pair.log())[0, 1].nan_to_num(0.0)),
-                "true over guessed": float((pair[0] / pair[1]).median()), "n": len(real),
-            })  # fmt: skip
-    return rows
-
-
-def side_information(lab: Lab) -> pd.DataFrame:
-    """What each half of a block's input projection tells of its output weights, layer by layer.
-
-    Returns:
-        One row per layer: the correlation of the pretrained weights with their prediction from
-        the value half, and from the gate half, see `rbtc.partners.told`.
-    """
-    partners = find_partners(lab.pipeline.unet)
-    rows = {
-        short_name(name): {half: told(weight, partners[name].half(half)) for half in HALVES}
-        for name, weight in lab.pretrained.weights.items()
-    }
-    return pd.DataFrame(rows).T.rename_axis(index="layer")

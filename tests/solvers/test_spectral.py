@@ -1,5 +1,7 @@
 """The spectral family: p = 1 is the released attack, other p lower their own objective."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from oracles import pruned
@@ -39,7 +41,7 @@ def test_each_exponent_lowers_its_own_objective_at_every_step(exponent):
                                    ridge=0.0), exponent)
         for steps in (1, 2, 4, 8)
     ]  # fmt: skip
-    assert all(a >= b - 1e-9 * abs(a) for a, b in zip(heights, heights[1:], strict=False))
+    assert all(a >= b - 1e-9 * abs(a) for a, b in pairwise(heights))
 
 
 def test_exponents_differ_and_each_wins_by_its_own_measure():
@@ -54,9 +56,7 @@ def test_exponents_differ_and_each_wins_by_its_own_measure():
 def test_a_tall_matrix_is_completed_like_its_transpose():
     _, mask, weight = problem()
     wide = complete(weight, mask, algorithm="spectral", exponent=0.5, init="zero", **EXACT)
-    tall = complete(
-        weight.mT, mask.mT, algorithm="spectral", exponent=0.5, init="zero", **EXACT
-    )
+    tall = complete(weight.mT, mask.mT, algorithm="spectral", exponent=0.5, init="zero", **EXACT)
     torch.testing.assert_close(wide.dense(weight), tall.dense(weight.mT).mT, rtol=1e-4, atol=1e-6)
 
 
