@@ -63,8 +63,9 @@ def soften(
     _check(weight, missing, magnitudes, ridge, rounds, sweeps)
     rows, columns = weight.shape
     z = start.dense(weight).to(start.values.dtype)
-    z = z if partners is None else stacked(z, missing, partners, scale=scale)
     size = magnitudes.to(z).masked_fill(~missing, 0)
+    z = torch.where(missing, z.clamp(min=-size, max=size), z)
+    z = z if partners is None else stacked(z, missing, partners, scale=scale)
     residuals = []
     for _ in range(rounds):
         spread = (size.square() - z[:rows].square()).clamp(min=0).masked_fill(~missing, 0)

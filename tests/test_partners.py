@@ -22,9 +22,9 @@ def block(width=12, hidden=48, seed=0):
 def related(noise=0.3, seed=1):
     """A weight that is a linear image of its partners, with holes, and the partners."""
     generator = torch.Generator().manual_seed(seed)
-    partners = torch.randn(16, 200, generator=generator)
-    image = torch.randn(16, 16, generator=generator) / 4
-    weight = image @ partners + noise * torch.randn(16, 200, generator=generator)
+    partners = torch.randn(48, 300, generator=generator)
+    image = torch.randn(16, 48, generator=generator) / 48**0.5
+    weight = image @ partners + noise * torch.randn(16, 300, generator=generator)
     missing = torch.rand(weight.shape, generator=generator) < 0.1
     return weight, missing, partners
 
@@ -83,7 +83,7 @@ def test_the_size_of_the_partners_does_not_matter_but_their_share_does():
 
 def test_partners_of_another_size_are_refused():
     weight, missing, partners = related()
-    with pytest.raises(ValueError, match=r"expected \(rows, 200\)"):
+    with pytest.raises(ValueError, match=r"expected \(rows, 300\)"):
         complete_jointly(weight, missing, partners[:, :7])
     with pytest.raises(ValueError, match="scale is 0"):
         complete_jointly(weight, missing, partners, scale=0)

@@ -17,16 +17,16 @@ from rbtc.stronger import (
 NAME = "mid_block.attentions.0.transformer_blocks.0.ff.net.2.weight"
 
 
-def layer(relation=1.0, seed=0, rows=24, hidden=160):
+def layer(relation=1.0, seed=0, rows=10, hidden=240):
     """A pruned layer whose large entries are cut, its truth, mask and partners."""
     generator = torch.Generator().manual_seed(seed)
-    value = torch.randn(rows, hidden, generator=generator)
-    mix = torch.randn(rows, rows, generator=generator) / rows**0.5
+    value = torch.randn(4 * rows, hidden, generator=generator)
+    mix = torch.randn(rows, 4 * rows, generator=generator) / (4 * rows) ** 0.5
     truth = relation * mix @ value + torch.randn(rows, hidden, generator=generator)
     activation = 0.3 + 2 * torch.rand(hidden, generator=generator)
     score = truth.abs() * activation
     mask = score > score.kthvalue(int(0.9 * hidden), dim=1, keepdim=True).values
-    return truth.masked_fill(mask, 0), truth, mask, Partners(value, torch.randn(rows, hidden))
+    return truth.masked_fill(mask, 0), truth, mask, Partners(value, value)
 
 
 def right(found, truth):

@@ -93,9 +93,9 @@ def gram_power(gram: Tensor, power: float, ridge: float = 0.0) -> Tensor:
     raised to where it can, which keeps a negative power of a singular matrix finite.
     """
     squares, basis = torch.linalg.eigh(gram)
-    floor = torch.finfo(squares.dtype).eps * len(squares) * squares[-1]
-    tiny = torch.finfo(squares.dtype).tiny
-    squares = squares.clamp(min=float(floor.clamp(min=tiny)))
+    numbers = torch.finfo(squares.dtype)
+    squares = squares / squares[-1].clamp(min=numbers.tiny)
+    squares = squares.clamp(min=numbers.eps * len(squares))
     squares = squares + ridge * squares.mean()
     root = (basis * squares**power) @ basis.mT
     return root / root.diagonal().mean()
