@@ -116,9 +116,11 @@ def complete(
         wide, places = filled.contiguous(), rows * width + columns
     else:  # the Gram matrix belongs on the smaller side
         wide, places = filled.mT.contiguous(), columns * height + rows
-    found = solve(wide, places, **options)
+    order = torch.argsort(places)  # sparse products want them row by row of the wide matrix
+    found = solve(wide, places[order], **options)
+    values = torch.empty_like(found.values).index_copy_(0, order, found.values)
     return Completion(
-        found.values, missing, found.iterations, found.residuals, found.converged, algorithm
+        values, missing, found.iterations, found.residuals, found.converged, algorithm
     )
 
 

@@ -165,7 +165,8 @@ def told(weight: Tensor, partners: Tensor, *, folds: int = 5, ridge: float = 0.1
         known, asked = source[:, fold != number], fold == number
         gram = known @ known.mT
         gram.diagonal().add_(ridge * gram.diagonal().mean())
-        mapping = torch.linalg.solve(gram, known @ target[:, ~asked].mT).mT  # (rows, further rows)
+        inverse = torch.linalg.pinv(gram, hermitian=True)  # also of partners that are all zero
+        mapping = target[:, ~asked] @ known.mT @ inverse  # (rows, further rows)
         predicted[:, asked] = mapping @ source[:, asked]
     both = torch.stack([predicted.flatten(), target.flatten()])
     return float(torch.corrcoef(both)[0, 1].nan_to_num(0.0))

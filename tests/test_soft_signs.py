@@ -10,7 +10,7 @@ from rbtc.soft_signs import soften
 def problem(seed=0, rows=24, columns=160):
     """Correlated columns whose largest entries are missing."""
     generator = torch.Generator().manual_seed(seed)
-    mix = torch.randn(rows, rows, generator=generator) * torch.arange(1, rows + 1) ** -0.7
+    mix = torch.randn(rows, rows, generator=generator) * torch.arange(1, rows + 1) ** -0.25
     weight = mix @ torch.randn(rows, columns, generator=generator)
     rank = weight.abs().argsort(dim=1, descending=True).argsort(dim=1)
     missing = rank < columns // 8

@@ -78,3 +78,10 @@ def test_bad_options_are_refused(options, message):
     _, mask, weight = problem()
     with pytest.raises(ValueError, match=message):
         complete(weight, mask, algorithm="spectral", **options)
+
+
+def test_the_fast_released_solver_too_completes_a_tall_matrix_like_its_transpose():
+    _, mask, weight = problem()
+    options = {"fast": True, "init": "zero"}
+    wide, tall = complete(weight, mask, **options), complete(weight.mT, mask.mT, **options)
+    torch.testing.assert_close(wide.dense(weight), tall.dense(weight.mT).mT, rtol=1e-4, atol=1e-6)
