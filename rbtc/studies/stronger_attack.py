@@ -24,7 +24,7 @@ from rbtc.models.prompts import Subject
 from rbtc.partners import find_partners
 from rbtc.report.tables import accuracies, effect
 from rbtc.revive import revive
-from rbtc.sign_accuracy import count_signs
+from rbtc.sign_accuracy import cosine, count_signs
 from rbtc.stats import Difference, Proportion, Share, paired_means
 from rbtc.stronger import (
     EXPONENTS,
@@ -46,6 +46,9 @@ LADDER: dict[str, tuple[Setting, ...]] = {
 
 BEST = "odds"
 
+MAXIMUM = "odds, row maximum"
+"""The signs of the best attack with the paper's Top-K and Neuron-Max: signs without magnitudes."""
+
 SIGNS_TARGET = 0.05
 """Gain in the share of right signs from which on an attack counts as stronger here."""
 
@@ -63,6 +66,7 @@ class StrongerStudy:
         chosen: One row per concept, attack and layer: exponent, ridge, and the estimated share.
         magnitudes: One row per concept and layer: how well two guesses follow the cut magnitudes.
         side: One row per layer and half of the input projection: what it tells of the weights.
+        cosines: Concepts by revived models: cosine with the pretrained weights at the cut places.
         hits: One line per picture, see `rbtc.studies.common.judged`.
         pictures: The first ones that were counted.
     """
@@ -72,6 +76,7 @@ class StrongerStudy:
     chosen: pd.DataFrame
     magnitudes: pd.DataFrame
     side: pd.DataFrame
+    cosines: pd.DataFrame
     hits: pd.DataFrame
     pictures: Pictures
 
@@ -108,9 +113,16 @@ class StrongerStudy:
         """Accuracy on the erased concepts of each model that drew pictures."""
         return accuracies(self.hits, ["model"])
 
-    def revived_change(self) -> Difference:
+    def revived_change(self, before: str = PAPER, after: str = BEST) -> Difference:
         """Paired change of the accuracy, from the paper's attack to the stronger one."""
-        return effect(self.hits, PAPER, BEST)
+        return effect(self.hits, before, after)
+
+    def revived_changes(self) -> dict[str, Difference]:
+        """From the pruned model to the paper's attack, and from there on."""
+        return {
+            f"{before} to {after}": self.revived_change(before, after)
+            for before, after in (("pruned", PAPER), (PAPER, MAXIMUM), (PAPER, BEST))
+        }
 
     def verdict(self) -> str:
         """Whether the targets are met, in a sentence."""
@@ -174,23 +186,30 @@ def stronger_study(
         raise ValueError("gains are paired over concepts: give at least two")
     lab.jury.require("object")
     signs, settings, sizes, frames, shown = [], [], [], [], {}
+    cosines = {}
     for subject in chosen:
         attacks, picked = attack_signs(lab, subject, share=share)
         signs += sign_rows(lab, subject, attacks)
         settings += choice_rows(subject, picked)
         sizes += magnitude_rows(lab, subject)
         models = drawn_models(lab, subject, attacks[BEST])
+        masks, truth = lab.owner.masks(subject), lab.pretrained.weights
+        cosines[subject.label] = {
+            name: cosine(variant.weights, truth, masks)
+            for name, variant in models.items()
+            if name != "pruned"
+        }
         named: Iterator[tuple[Mapping[str, Any], Variant]] = (
             ({"model": name}, variant) for name, variant in models.items()
         )
         frames.append(judged(lab, subject, named, images, first_seed=first_seed))
         shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
             for name, variant in models.items()
         }
     return StrongerStudy(
         tuple(chosen), pd.DataFrame(signs), pd.DataFrame(settings), pd.DataFrame(sizes),
-        side_information(lab), pd.concat(frames, ignore_index=True), shown,
+        side_information(lab), pd.DataFrame(cosines).T, pd.concat(frames, ignore_index=True), shown,
     )  # fmt: skip
 
 
@@ -214,13 +233,21 @@ def attack_signs(
 def drawn_models(
     lab: Lab, subject: Subject, completions: Mapping[str, Completion]
 ) -> dict[str, Variant]:
-    """The models that draw: pruned, revived as in the paper, and revived with expected values."""
+    """The models that draw: pruned, revived as in the paper, and in two ways with better signs."""
     pruned = lab.owner.pruned(subject)
-    stronger = revive(pruned.weights, completions=completions, strategy="completed", keep_ratio=1.0)
+    keep = lab.profile.revive.keep_ratio
+    ways: dict[str, dict[str, Any]] = {
+        MAXIMUM: {"strategy": "neuron_max", "keep_ratio": keep},
+        BEST: {"strategy": "completed", "keep_ratio": 1.0},
+    }
+    stronger = {
+        name: revive(pruned.weights, completions=completions, **way).weights
+        for name, way in ways.items()
+    }
     return {
         "pruned": pruned,
         PAPER: lab.revived(subject),
-        BEST: lab.owner.custom(f"revived ({BEST})", stronger.weights),
+        **{name: lab.owner.custom(f"revived ({name})", own) for name, own in stronger.items()},
     }
 
 

@@ -7,6 +7,7 @@ from rbtc.stats import Difference
 from rbtc.studies.stronger_attack import (
     BEST,
     LADDER,
+    MAXIMUM,
     PAPER,
     drawn_models,
     stronger_study,
@@ -55,9 +56,13 @@ def test_each_rung_chose_from_its_own_settings(study):
 
 
 def test_pictures_are_of_the_pruned_model_and_of_both_attacks(study):
-    assert set(study.revived()) == {"pruned", PAPER, BEST}
+    models = ("pruned", PAPER, MAXIMUM, BEST)
+    assert set(study.revived()) == {*models}
     assert study.revived_change().n == 2 * 2
-    assert {tuple(cell) for cell in study.pictures.values()} == {("pruned", PAPER, BEST)}
+    assert len(study.revived_changes()) == 3
+    shown = tuple(name.replace(", ", ",\n") for name in models)
+    assert {tuple(cell) for cell in study.pictures.values()} == {shown}
+    assert list(study.cosines) == [*models[1:]] and study.cosines.abs().le(1).all(axis=None)
 
 
 def test_the_stronger_model_keeps_every_survivor(lab):
