@@ -39,7 +39,8 @@ study = stronger_study(lab, concepts, images, pictures=pictures, first_seed=seed
 # ## Look first
 #
 # Each line one erased class: the pruned model, the paper's attack, and the strongest of this
-# chapter with two kinds of magnitudes, all from the same noise. The first seeds that were counted, not the best ones.
+# chapter with two kinds of magnitudes, all from the same noise. The first seeds that
+# were counted, not the best ones.
 
 # %%
 plates.picture_grid(study.pictures, cell_width=1.5)
