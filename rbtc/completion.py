@@ -85,7 +85,8 @@ def complete(
         "softimpute" and "als" always start from zero.
     options: the algorithm's own, which are described there: max_iterations and tolerance of all;
         shrinkage (lambda) of all but "released" and "spectral"; path_length of "softimpute";
-        max_rank of "softimpute" and "als"; fast of "released"; exponent of "spectral"; early_stop
+        max_rank of "softimpute" and "als"; fast of "released"; exponent and
+        ridge of "spectral"; early_stop
         of both.
 
     The result does not depend on the memory layout of `weight`. A matrix that is exactly rank
@@ -115,9 +116,11 @@ def complete(
         wide, places = filled.contiguous(), rows * width + columns
     else:  # the Gram matrix belongs on the smaller side
         wide, places = filled.mT.contiguous(), columns * height + rows
-    found = solve(wide, places, **options)
+    order = torch.argsort(places)  # sparse products want them row by row of the wide matrix
+    found = solve(wide, places[order], **options)
+    values = torch.empty_like(found.values).index_copy_(0, order, found.values)
     return Completion(
-        found.values, missing, found.iterations, found.residuals, found.converged, algorithm
+        values, missing, found.iterations, found.residuals, found.converged, algorithm
     )
 
 

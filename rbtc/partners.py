@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,8 @@ def complete_jointly(
     *,
     scale: float = 1.0,
     exponent: float = 1.0,
-    **options: float,
+    ridge: float = 1e-6,
+    **options: Any,
 ) -> Completion:
     """Complete W2 (rows, hidden) together with rows of which nothing is missing.
 
@@ -95,7 +96,8 @@ def complete_jointly(
         missing: bool (rows, hidden).
         partners: (further rows, hidden), one half of a `Partners` or both on top of each other.
         scale: see `stacked`.
-        exponent: p, see `rbtc.solvers.spectral`; further `options` too.
+        exponent: p, see `rbtc.solvers.spectral`.
+        ridge: see there; further `options` too.
 
     Raises:
         ValueError: whatever `stacked` or `rbtc.completion.complete` refuses.
@@ -104,7 +106,7 @@ def complete_jointly(
     whole = torch.zeros_like(upper, dtype=torch.bool)
     whole[: len(weight)] = missing
     # Row-major: the missing entries of the upper rows are all there are, in the order of `weight`.
-    found = complete(upper, whole, algorithm="spectral", exponent=exponent, **options)
+    found = complete(upper, whole, algorithm="spectral", exponent=exponent, ridge=ridge, **options)
     return Completion(
         found.values, missing, found.iterations, found.residuals, found.converged, "joint"
     )
@@ -133,3 +135,38 @@ def stacked(weight: Tensor, missing: Tensor, partners: Tensor, *, scale: float =
     tiny = torch.finfo(torch.float64).tiny
     unit = partners.double() / partners.double().square().mean().sqrt().clamp(min=tiny)
     return torch.cat([weight, (unit * (scale * size)).to(weight)])
+
+
+def told(weight: Tensor, partners: Tensor, *, folds: int = 5, ridge: float = 0.1) -> float:
+    """How much the partners tell: correlation of the weights with what is predicted from them.
+
+    A ridge regression of the columns of the weight on those of the partners, fitted without the
+    columns that it then predicts (every `folds`-th one in turn). 0 where they tell nothing.
+
+    Args:
+        weight: (rows, hidden), nothing missing: this is the owner's question.
+        partners: (further rows, hidden).
+        folds: parts, each predicted from the others, at least 2 and at most one a column.
+        ridge: share of the partners' mean variance that is added as noise, at least 0.
+
+    Raises:
+        ValueError: another number of columns, or folds out of range.
+    """
+    hidden = weight.shape[1]
+    if partners.shape[1] != hidden or not 2 <= folds <= hidden:
+        raise ValueError(
+            f"expected partners of {hidden} columns and 2 to {hidden} folds, got "
+            f"{partners.shape[1]} and {folds}"
+        )
+    target, source = weight.detach().double(), partners.detach().double()
+    predicted = torch.zeros_like(target)
+    fold = torch.arange(hidden, device=weight.device) % folds
+    for number in range(folds):
+        known, asked = source[:, fold != number], fold == number
+        gram = known @ known.mT
+        gram.diagonal().add_(ridge * gram.diagonal().mean())
+        inverse = torch.linalg.pinv(gram, hermitian=True)  # also of partners that are all zero
+        mapping = target[:, ~asked] @ known.mT @ inverse  # (rows, further rows)
+        predicted[:, asked] = mapping @ source[:, asked]
+    both = torch.stack([predicted.flatten(), target.flatten()])
+    return float(torch.corrcoef(both)[0, 1].nan_to_num(0.0))

@@ -75,7 +75,7 @@ def _row_size(weight: Tensor, missing: Tensor) -> Tensor:
 
 
 def _largest(weight: Tensor, missing: Tensor, size: Tensor) -> Tensor:
-    """C (columns,): the largest survivor of each column in units of its row."""
+    """The c (columns,): the largest survivor of each column in units of its row."""
     tiny = torch.finfo(weight.dtype).tiny
     alive = weight.detach().masked_fill(missing, 0).abs()
     return (alive / size.clamp(min=tiny)[:, None]).amax(dim=0)

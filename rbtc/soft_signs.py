@@ -24,9 +24,6 @@ from torch import Tensor
 from rbtc.completion import Completion
 from rbtc.partners import stacked
 
-FLOOR = 1e-2
-"""Share of the mean eigenvalue that is added to the covariance: W stays finite and calm."""
-
 DAMPING = 0.5
 """Share of the old estimate kept in a sweep; without it signs that contradict swing for ever."""
 
@@ -37,6 +34,8 @@ def soften(
     magnitudes: Tensor,
     *,
     partners: Tensor | None = None,
+    scale: float = 1.0,
+    ridge: float = 0.1,
     rounds: int = 3,
     sweeps: int = 8,
 ) -> Completion:
@@ -48,6 +47,8 @@ def soften(
         magnitudes: (rows, columns), read at the missing places, not below 0: see
             `rbtc.selection.expected_magnitudes`.
         partners: (further rows, columns) of which nothing is missing, see `rbtc.partners`.
+        scale: of the partners, see `rbtc.partners.stacked`.
+        ridge: share of the mean variance that is added to the covariance as noise, above 0.
         rounds: how often the covariance is renewed.
         sweeps: of the mean field in each round.
 
@@ -56,18 +57,19 @@ def soften(
 
     Raises:
         ValueError: shapes that differ, magnitudes that are negative or not finite where they are
-            needed, or fewer than one round or sweep.
+            needed, a ridge that is not above 0, or fewer than one round or sweep.
     """
     missing = start.missing
-    _check(weight, missing, magnitudes, rounds, sweeps)
+    _check(weight, missing, magnitudes, ridge, rounds, sweeps)
     rows, columns = weight.shape
     z = start.dense(weight).to(start.values.dtype)
-    z = z if partners is None else stacked(z, missing, partners)
     size = magnitudes.to(z).masked_fill(~missing, 0)
+    z = torch.where(missing, z.clamp(min=-size, max=size), z)
+    z = z if partners is None else stacked(z, missing, partners, scale=scale)
     residuals = []
     for _ in range(rounds):
         spread = (size.square() - z[:rows].square()).clamp(min=0).masked_fill(~missing, 0)
-        precision = _precision(z, spread.sum(dim=1) / columns)[:rows]  # (rows, all rows)
+        precision = _precision(z, spread.sum(dim=1) / columns, ridge)[:rows]  # (rows, all rows)
         own = precision.diagonal()[:, None]  # W_ii
         before = z[:rows][missing]
         for _ in range(sweeps):
@@ -81,16 +83,18 @@ def soften(
     return Completion(values, missing, rounds * sweeps, tuple(residuals), True, "soft")
 
 
-def _precision(z: Tensor, spread: Tensor) -> Tensor:
+def _precision(z: Tensor, spread: Tensor, ridge: float) -> Tensor:
     """Inverse covariance of the columns of z (all rows, columns), in its dtype."""
     wide = z.double()
     covariance = wide @ wide.mT / wide.shape[1]
     covariance.diagonal()[: len(spread)].add_(spread.double())
-    covariance.diagonal().add_(FLOOR * covariance.diagonal().mean())
+    covariance.diagonal().add_(ridge * covariance.diagonal().mean())
     return torch.cholesky_inverse(torch.linalg.cholesky(covariance)).to(z.dtype)
 
 
-def _check(weight: Tensor, missing: Tensor, size: Tensor, rounds: int, sweeps: int) -> None:
+def _check(
+    weight: Tensor, missing: Tensor, size: Tensor, ridge: float, rounds: int, sweeps: int
+) -> None:
     if weight.shape != missing.shape or size.shape != missing.shape:
         raise ValueError(
             f"weight {tuple(weight.shape)}, magnitudes {tuple(size.shape)} and the completion "
@@ -99,5 +103,7 @@ def _check(weight: Tensor, missing: Tensor, size: Tensor, rounds: int, sweeps: i
     needed = size[missing]
     if not bool((torch.isfinite(needed) & (needed >= 0)).all()):
         raise ValueError("magnitudes must be finite and not below 0 at the missing places")
+    if not ridge > 0:
+        raise ValueError(f"ridge is {ridge}, expected a share above 0")
     if rounds < 1 or sweeps < 1:
         raise ValueError(f"expected at least one round and sweep, got {rounds} and {sweeps}")

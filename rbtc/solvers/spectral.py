@@ -35,15 +35,13 @@ from rbtc.solvers.released import (
 from rbtc.solvers.reweighted import OVERRELAXATION, ColumnSystems
 from rbtc.solvers.svd import Solution, check_stop, relative_change
 
-FLOOR = 1e-6
-"""Squared singular values below this share of their mean are raised by it: W stays finite."""
-
 
 def spectral(
     filled: Tensor,
     places: Tensor,
     *,
     exponent: float = 1.0,
+    ridge: float = 1e-6,
     max_iterations: int = 50,
     tolerance: float = 1e-5,
     early_stop: bool = True,
@@ -54,15 +52,18 @@ def spectral(
         filled: (m, n), m <= n, with the initial values at its flat indices `places` (k,).
         places: int64 (k,), where entries are missing.
         exponent: p in [0, 2); 1 is the limit of the released iteration.
+        ridge: share of their mean that is added to the squared singular values, at least 0. What
+            it adds counts as noise: the smallest directions of Z are then not trusted.
         max_iterations: reweighted steps.
         tolerance: compared with the change of the whole matrix in a step, relative Frobenius norm.
         early_stop: also stop once hardly a sign flips and the Top-0.6 set stays, as in
             `rbtc.solvers.reweighted`.
 
     Raises:
-        ValueError: an exponent outside [0, 2), or a stopping rule that cannot be followed.
+        ValueError: an exponent outside [0, 2), a negative ridge, or a stopping rule that cannot be
+            followed.
     """
-    check_exponent(exponent)
+    check_exponent(exponent, ridge)
     check_stop(max_iterations, tolerance)
     matrix = PartlyKnown(filled, places)
     systems = ColumnSystems(matrix)
@@ -70,7 +71,7 @@ def spectral(
     top = largest_set(values)
     residuals: list[float] = []
     for iteration in range(1, max_iterations + 1):
-        weighting = gram_power(gram, exponent / 2 - 1).to(values.dtype)
+        weighting = gram_power(gram, exponent / 2 - 1, ridge).to(values.dtype)
         step = systems.solve(weighting, -matrix.sample(weighting))
         new = values + OVERRELAXATION * step
         residuals.append(relative_change(new, values, matrix.energy))
@@ -85,20 +86,24 @@ def spectral(
     return Solution(values, tuple(residuals), max_iterations, False)
 
 
-def gram_power(gram: Tensor, power: float) -> Tensor:
-    """G^power of a Gram matrix (m, m), float64, scaled so that its mean diagonal entry is 1.
+def gram_power(gram: Tensor, power: float, ridge: float = 0.0) -> Tensor:
+    """(G + ridge mean(s^2) I)^power of a Gram matrix (m, m), in its dtype, with mean diagonal 1.
 
-    The scale cancels in the update. A negative power of a singular matrix is kept finite by
-    `FLOOR`.
+    The scale cancels in the update. Eigenvalues that rounding can no longer tell from zero are
+    raised to where it can, which keeps a negative power of a singular matrix finite.
     """
     squares, basis = torch.linalg.eigh(gram)
-    squares = squares.clamp(min=0)
-    squares = squares + FLOOR * squares.mean().clamp(min=torch.finfo(squares.dtype).tiny)
+    numbers = torch.finfo(squares.dtype)
+    squares = squares / squares[-1].clamp(min=numbers.tiny)
+    squares = squares.clamp(min=numbers.eps * len(squares))
+    squares = squares + ridge * squares.mean()
     root = (basis * squares**power) @ basis.mT
     return root / root.diagonal().mean()
 
 
-def check_exponent(exponent: float) -> None:
-    """Refuse a p outside [0, 2) with a ValueError."""
+def check_exponent(exponent: float, ridge: float = 0.0) -> None:
+    """Refuse a p outside [0, 2), or a negative ridge, with a ValueError."""
     if not 0 <= exponent < 2:
         raise ValueError(f"exponent is {exponent}, expected p in [0, 2); 1 is the paper's attack")
+    if not ridge >= 0:
+        raise ValueError(f"ridge is {ridge}, expected a share not below 0")

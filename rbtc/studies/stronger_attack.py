@@ -1,0 +1,276 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""Attacks that use more of what the survivors tell than the paper's does, against the paper's.
+
+Every attack sees the same pruned models. Signs need no pictures and are counted for a ladder of
+attacks, each with one ingredient more; pictures are drawn for the paper's attack and for the last
+rung. What an attack has to choose, it chooses by hide and complete on the model under attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from rbtc.completion import Completion
+from rbtc.lab import Lab, Variant
+from rbtc.layers import short_name
+from rbtc.models.prompts import Subject
+from rbtc.partners import find_partners
+from rbtc.report.tables import accuracies, effect
+from rbtc.revive import revive
+from rbtc.sign_accuracy import cosine, count_signs
+from rbtc.stats import Difference, Proportion, Share, paired_means
+from rbtc.stronger import (
+    EXPONENTS,
+    WITH_PARTNERS,
+    Choice,
+    Setting,
+    complete_stronger,
+)
+from rbtc.studies.attack_information import magnitude_rows, side_information
+from rbtc.studies.common import Pictures, at_least_one, judged, subjects
+
+PAPER = "the paper's"
+LADDER: dict[str, tuple[Setting, ...]] = {
+    "exponent": EXPONENTS,
+    "partners": WITH_PARTNERS,
+    "odds": WITH_PARTNERS,
+}
+"""What each rung chooses from, layer by layer. The odds are set upon the choice of the partners."""
+
+BEST = "odds"
+
+MAXIMUM = "odds, row maximum"
+"""The signs of the best attack with the paper's Top-K and Neuron-Max: signs without magnitudes."""
+
+SIGNS_TARGET = 0.05
+"""Gain in the share of right signs from which on an attack counts as stronger here."""
+
+REVIVED_TARGET = 0.10
+"""Gain in the accuracy of the revived models from which on it does."""
+
+
+@dataclass(frozen=True, eq=False)
+class StrongerStudy:
+    """The paper's attack and stronger ones on the same pruned models.
+
+    Attributes:
+        subjects: The erased concepts.
+        signs: One row per concept, attack and layer: n weights, correct signs.
+        chosen: One row per concept, attack and layer: exponent, ridge, and the estimated share.
+        magnitudes: One row per concept and layer: how well two guesses follow the cut magnitudes.
+        side: One row per layer and half of the input projection: what it tells of the weights.
+        cosines: Concepts by revived models: cosine with the pretrained weights at the cut places.
+        hits: One line per picture, see `rbtc.studies.common.judged`.
+        pictures: The first ones that were counted.
+    """
+
+    subjects: tuple[Subject, ...]
+    signs: pd.DataFrame
+    chosen: pd.DataFrame
+    magnitudes: pd.DataFrame
+    side: pd.DataFrame
+    cosines: pd.DataFrame
+    hits: pd.DataFrame
+    pictures: Pictures
+
+    def accuracy(self, attack: str) -> Proportion:
+        """Share of right signs over all concepts and layers."""
+        own = self.signs[self.signs["attack"] == attack]
+        return Proportion(int(own["correct"].sum()), int(own["n"].sum()))
+
+    def by_concept(self) -> pd.DataFrame:
+        """Share of right signs, concepts by attacks."""
+        sums = self.signs.groupby(["concept", "attack"], sort=False)[["correct", "n"]].sum()
+        return (sums["correct"] / sums["n"]).unstack("attack")[[PAPER, *LADDER]]
+
+    def by_layer(self) -> pd.DataFrame:
+        """Share of right signs over all concepts, layers by attacks."""
+        sums = self.signs.groupby(["layer", "attack"], sort=False)[["correct", "n"]].sum()
+        return (sums["correct"] / sums["n"]).unstack("attack")[[PAPER, *LADDER]]
+
+    def gain(self, before: str, after: str) -> Difference:
+        """Paired change of the share of right signs; the concepts are the pairs."""
+        wide = self.by_concept()
+        return paired_means(wide[before], wide[after])
+
+    def gains(self) -> dict[str, dict[str, Difference]]:
+        """What each rung adds to the one before it, and to the paper's attack."""
+        order = [PAPER, *LADDER]
+        steps = pairwise(order)
+        return {
+            "over the rung before": {after: self.gain(before, after) for before, after in steps},
+            "over the paper's attack": {after: self.gain(PAPER, after) for after in LADDER},
+        }
+
+    def revived(self) -> dict[str, Share]:
+        """Accuracy on the erased concepts of each model that drew pictures."""
+        return accuracies(self.hits, ["model"])
+
+    def revived_change(self, before: str = PAPER, after: str = BEST) -> Difference:
+        """Paired change of the accuracy, from the paper's attack to the stronger one."""
+        return effect(self.hits, before, after)
+
+    def revived_changes(self) -> dict[str, Difference]:
+        """From the pruned model to the paper's attack, and from there on."""
+        return {
+            f"{before} to {after}": self.revived_change(before, after)
+            for before, after in (("pruned", PAPER), (PAPER, MAXIMUM), (PAPER, BEST))
+        }
+
+    def verdict(self) -> str:
+        """Whether the targets are met, in a sentence."""
+        return verdict(self.gain(PAPER, BEST), self.revived_change())
+
+    def choices(self) -> pd.DataFrame:
+        """How often each setting was chosen, over concepts and layers."""
+        counted = self.chosen.groupby(["attack", "exponent", "ridge"], sort=False).size()
+        return counted.rename("layers").reset_index()
+
+
+def verdict(signs: Difference, revived: Difference) -> str:
+    """Say what both gains mean, each held against its target by its whole interval."""
+    told = {
+        "signs": _against(signs, SIGNS_TARGET, "the share of right signs"),
+        "revived": _against(revived, REVIVED_TARGET, "the accuracy of the revived models"),
+    }
+    reached = [name for name, (state, _) in told.items() if state == "reached"]
+    open_ = [name for name, (state, _) in told.items() if state == "undecided"]
+    answer = (
+        "The stronger attack is one" if reached
+        else "Whether the stronger attack is one stays undecided" if open_
+        else "The stronger attack is not one by these targets"
+    )  # fmt: skip
+    return f"{answer}: {'; '.join(text for _, text in told.values())}."
+
+
+def _against(change: Difference, target: float, what: str) -> tuple[str, str]:
+    state = "missed" if change.high < target else "undecided"
+    if change.low >= target:
+        state = "reached"
+    pairs = f"{change.n} pairs"
+    return state, f"{what} changes by {change:+.3f} ({pairs}), target {target:+.2f} {state}"
+
+
+def stronger_study(
+    lab: Lab,
+    concepts: Sequence[str],
+    images: int,
+    *,
+    pictures: int = 1,
+    share: float = 0.02,
+    first_seed: int = 0,
+) -> StrongerStudy:
+    """Attack the pruned model of each concept in the paper's way and in stronger ones.
+
+    Args:
+        lab: the models.
+        concepts: at least two paper classes or words of the model.
+        images: pictures per concept and model.
+        pictures: how many of each to show; they are the first ones counted.
+        share: of each row that is hidden to choose settings.
+        first_seed: the pictures have this seed and the following ones.
+
+    Raises:
+        ValueError: a count below one, or fewer than two concepts.
+    """
+    at_least_one(images=images, pictures=pictures)
+    chosen = subjects(lab, concepts)
+    if len(chosen) < 2:
+        raise ValueError("gains are paired over concepts: give at least two")
+    lab.jury.require("object")
+    signs, settings, sizes, frames, shown = [], [], [], [], {}
+    cosines = {}
+    for subject in chosen:
+        attacks, picked = attack_signs(lab, subject, share=share)
+        signs += sign_rows(lab, subject, attacks)
+        settings += choice_rows(subject, picked)
+        sizes += magnitude_rows(lab, subject)
+        models = drawn_models(lab, subject, attacks[BEST])
+        masks, truth = lab.owner.masks(subject), lab.pretrained.weights
+        cosines[subject.label] = {
+            name: cosine(variant.weights, truth, masks)
+            for name, variant in models.items()
+            if name != "pruned"
+        }
+        named: Iterator[tuple[Mapping[str, Any], Variant]] = (
+            ({"model": name}, variant) for name, variant in models.items()
+        )
+        frames.append(judged(lab, subject, named, images, first_seed=first_seed))
+        shown[subject.label] = {
+            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            for name, variant in models.items()
+        }
+    return StrongerStudy(
+        tuple(chosen), pd.DataFrame(signs), pd.DataFrame(settings), pd.DataFrame(sizes),
+        side_information(lab), pd.DataFrame(cosines).T, pd.concat(frames, ignore_index=True), shown,
+    )  # fmt: skip
+
+
+def attack_signs(
+    lab: Lab, subject: Subject, *, share: float = 0.02
+) -> tuple[dict[str, dict[str, Completion]], dict[str, dict[str, Choice]]]:
+    """Completions of one pruned model by every attack, and what they chose."""
+    pruned = lab.owner.pruned(subject)
+    partners = find_partners(lab.pipeline.unet)  # pruning leaves them as they are
+    attacks = {PAPER: lab.completions(subject)}
+    picked: dict[str, dict[str, Choice]] = {}
+    for name, settings in LADDER.items():
+        soft = name == BEST
+        attacks[name], picked[name] = complete_stronger(
+            pruned.weights, partners, settings, soft=soft, share=share,
+            choices=picked["partners"] if soft else None,
+        )  # fmt: skip
+    return attacks, picked
+
+
+def drawn_models(
+    lab: Lab, subject: Subject, completions: Mapping[str, Completion]
+) -> dict[str, Variant]:
+    """The models that draw: pruned, revived as in the paper, and in two ways with better signs."""
+    pruned = lab.owner.pruned(subject)
+    keep = lab.profile.revive.keep_ratio
+    ways: dict[str, dict[str, Any]] = {
+        MAXIMUM: {"strategy": "neuron_max", "keep_ratio": keep},
+        BEST: {"strategy": "completed", "keep_ratio": 1.0},
+    }
+    stronger = {
+        name: revive(pruned.weights, completions=completions, **way).weights
+        for name, way in ways.items()
+    }
+    return {
+        "pruned": pruned,
+        PAPER: lab.revived(subject),
+        **{name: lab.owner.custom(f"revived ({name})", own) for name, own in stronger.items()},
+    }
+
+
+def sign_rows(
+    lab: Lab, subject: Subject, attacks: Mapping[str, Mapping[str, Completion]]
+) -> list[dict[str, Any]]:
+    """Right signs per attack and layer."""
+    return [
+        {"concept": subject.label, "attack": attack, "layer": short_name(name),
+         "correct": count.correct, "n": count.n}
+        for attack, found in attacks.items()
+        for name, count in count_signs(found, lab.pretrained.weights).items()
+    ]  # fmt: skip
+
+
+def choice_rows(
+    subject: Subject, picked: Mapping[str, Mapping[str, Choice]]
+) -> list[dict[str, Any]]:
+    """What each attack chose in each layer, and what it expected of it."""
+    return [
+        {"concept": subject.label, "attack": attack, "layer": short_name(name),
+         "exponent": choice.setting.exponent, "ridge": choice.setting.ridge,
+         "estimated": choice.estimates[choice.setting].value if choice.estimates else float("nan")}
+        for attack, choices in picked.items()
+        for name, choice in choices.items()
+    ]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Chapter 14: the paper's attack and stronger ones on the same masks."""
+
+import pytest
+import torch
+
+from rbtc.stats import Difference
+from rbtc.studies.stronger_attack import (
+    BEST,
+    LADDER,
+    MAXIMUM,
+    PAPER,
+    drawn_models,
+    stronger_study,
+    verdict,
+)
+
+
+@pytest.fixture(scope="module")
+def study(lab):
+    return stronger_study(lab, ["church", "golf ball"], 2)
+
+
+def test_every_attack_is_judged_on_the_same_weights(lab, study):
+    assert list(study.signs["attack"].unique()) == [PAPER, *LADDER]
+    totals = study.signs.groupby(["concept", "attack"])["n"].sum().unstack()
+    assert (totals.nunique(axis=1) == 1).all()
+    masks = lab.owner.masks("church")
+    assert totals.loc["church", PAPER] == sum(int(mask.sum()) for mask in masks.values())
+
+
+def test_the_papers_attack_is_the_labs_own(lab, study):
+    both = [lab.sign_accuracy(concept) for concept in ("church", "golf ball")]
+    assert study.accuracy(PAPER) == both[0] + both[1]
+    church = study.by_concept().loc["church", PAPER]
+    assert church == pytest.approx(both[0].value)
+    assert len(study.by_layer()) == 16
+
+
+def test_gains_are_paired_over_the_concepts(study):
+    gains = study.gains()
+    wide = study.by_concept()
+    total = gains["over the paper's attack"][BEST]
+    assert total.n == 2
+    assert total.value == pytest.approx(float((wide[BEST] - wide[PAPER]).mean()))
+    steps = gains["over the rung before"]
+    assert sum(step.value for step in steps.values()) == pytest.approx(total.value)
+
+
+def test_each_rung_chose_from_its_own_settings(study):
+    for attack, settings in LADDER.items():
+        own = study.chosen[study.chosen["attack"] == attack]
+        known = {(s.exponent, s.ridge) for s in settings}
+        assert set(zip(own["exponent"], own["ridge"], strict=True)) <= known
+        assert own["estimated"].between(0, 1).all()
+    assert study.choices()["layers"].sum() == len(study.chosen)
+
+
+def test_pictures_are_of_the_pruned_model_and_of_both_attacks(study):
+    models = ("pruned", PAPER, MAXIMUM, BEST)
+    assert set(study.revived()) == {*models}
+    assert study.revived_change().n == 2 * 2
+    assert len(study.revived_changes()) == 3
+    shown = tuple(name.replace(", ", ",\n") for name in models)
+    assert {tuple(cell) for cell in study.pictures.values()} == {shown}
+    assert list(study.cosines) == [*models[1:]] and study.cosines.abs().le(1).all(axis=None)
+
+
+def test_the_stronger_model_keeps_every_survivor(lab):
+    subject = lab.subject("church")
+    found = lab.completions(subject)
+    models = drawn_models(lab, subject, found)
+    for name, mask in lab.owner.masks(subject).items():
+        before, after = models["pruned"].weights[name], models[BEST].weights[name]
+        assert torch.equal(before[~mask], after[~mask])
+        torch.testing.assert_close(after[mask], found[name].values)
+
+
+def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
+    assert set(study.magnitudes["guess"]) == {"row maximum", "selection"}
+    assert list(study.side) == ["value", "gate"] and len(study.side) == 16
+
+
+@pytest.mark.parametrize(
+    ("signs", "revived", "start"),
+    [
+        ((0.06, 0.055, 0.065), (0.0, -0.1, 0.1), "The stronger attack is one:"),
+        ((0.01, 0.0, 0.02), (0.2, 0.11, 0.3), "The stronger attack is one:"),
+        ((0.06, 0.04, 0.08), (0.0, -0.1, 0.05), "Whether"),
+        ((0.01, 0.0, 0.02), (0.0, -0.1, 0.05), "The stronger attack is not one"),
+    ],
+)
+def test_the_verdict_holds_whole_intervals_against_the_targets(signs, revived, start):
+    made = [Difference(*one, 12, 12) for one in (signs, revived)]
+    assert verdict(*made).startswith(start)
+
+
+def test_bad_settings_are_refused_before_any_work(lab):
+    with pytest.raises(ValueError, match="at least two"):
+        stronger_study(lab, ["church"], 1)
+    with pytest.raises(ValueError, match="images must be"):
+        stronger_study(lab, ["church", "golf ball"], 0)
