@@ -92,7 +92,7 @@ class AuditStudy:
         sums = own.assign(
             estimated=own["estimated"] * own["cut"], true=own["true"] * own["cut"]
         ).groupby(by, sort=False)[["estimated", "true", "cut"]].sum()  # fmt: skip
-        found = sums[["estimated", "true"]].div(sums["cut"], axis=0)
+        found = pd.DataFrame(sums[["estimated", "true"]]).div(sums["cut"], axis=0)
         return found.assign(error=found["estimated"] - found["true"]).reset_index()
 
     def model_table(self) -> pd.DataFrame:
@@ -113,7 +113,7 @@ class AuditStudy:
         columns = ["density", "true", "estimated", "error"]
         own = self.own(choice).assign(off=lambda frame: frame["error"].abs())
         found = own.groupby(column, sort=False)[[*columns, "off"]].mean()
-        return found.rename(columns={"off": "absolute error"})
+        return pd.DataFrame(found).rename(columns={"off": "absolute error"})
 
     def reason_table(self) -> pd.DataFrame:
         """Correlations of each choice's error with what could explain it."""

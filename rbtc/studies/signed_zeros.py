@@ -100,12 +100,11 @@ class SignedZeroStudy:
         """Per way of cutting, number format and container: what was read, over all concepts."""
         by = ["way", "format", "container"]
         columns = ["places", "misplaced", "negative", "right", "plus"]
-        own = self.files.groupby(by, sort=False)[columns].sum()
-        table = own[["places", "misplaced", "negative"]].set_axis(
-            ["cut weights", "wrong places", "-0.0"], axis=1
-        )
-        table["signs right"] = [percent(share) for share in own["right"] / own["places"]]
-        table["always plus"] = [percent(share) for share in own["plus"] / own["places"]]
+        own = pd.DataFrame(self.files.groupby(by, sort=False)[columns].sum())
+        heads = {"places": "cut weights", "misplaced": "wrong places", "negative": "-0.0"}
+        table = pd.DataFrame(own[list(heads)]).rename(columns=heads)
+        table["signs right"] = [percent(share) for share in own["right"].div(own["places"])]
+        table["always plus"] = [percent(share) for share in own["plus"].div(own["places"])]
         return table.reset_index()
 
     def unnoticed(self) -> str:

@@ -159,8 +159,8 @@ def handling_table(weight: Tensor, mask: Tensor) -> pd.DataFrame:
 def told(cutting: pd.DataFrame, handling: pd.DataFrame) -> str:
     """What the two tables say, in words made from them."""
     leaking, lost = _always(cutting, KEEPS), _always(handling, LOSES)
-    kept = _always(handling[handling["kind"] == "storing"], KEEPS)
-    stores = int((handling["kind"] == "storing").sum())
+    storing = handling.query("kind == 'storing'")
+    kept, stores = _always(storing, KEEPS), len(storing)
     return (
         f"{len(leaking)} of {len(cutting)} ways to cut leave the signs in the zeros "
         f"({listing(leaking)}). {len(kept)} of {stores} ways to store a model keep them. What "
