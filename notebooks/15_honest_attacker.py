@@ -113,7 +113,7 @@ study = honest_study(
 # has the pruned model without a defence, and the attack on it.
 
 # %%
-plates.picture_grid(study.plate(), cell_width=0.75)
+plates.picture_grid(study.plate(), cell_width=0.9)
 
 # %%
 choice = choose(study)

@@ -68,7 +68,7 @@ def hide(weights: Weights, masks: Masks, *, how: Hiding, seed: int = 0) -> Weigh
 
 
 def _layer(weight: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    sigma = weight[~mask].std(correction=0)
+    sigma = row_statistics(weight.reshape(1, -1), mask.reshape(1, -1)).std[0]
     return sigma * torch.randn(int(mask.sum()), generator=generator, dtype=torch.float64)
 
 

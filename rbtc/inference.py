@@ -25,13 +25,14 @@ conditional mean instead of their value.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rbtc.layers import Masks, Weights, check_weights
-from rbtc.mixture import Mixture, fit_mixture
+from rbtc.mixture import Mixture, fit_layers
 
 Evidence = Literal["magnitudes", "columns"]
 
@@ -46,12 +47,18 @@ FIRST = 0.1
 """Share of modified weights where the search starts from nothing."""
 
 
-def modified_probability(weights: Weights, *, evidence: Evidence = "columns") -> dict[str, Tensor]:
+def modified_probability(
+    weights: Weights,
+    *,
+    evidence: Evidence = "columns",
+    fits: Mapping[str, Mixture] | None = None,
+) -> dict[str, Tensor]:
     """The probability of each weight that it is a modified one, as an attacker infers it.
 
     Args:
         weights: Weight name -> (rows, columns), defended.
         evidence: See `rbtc.inference`.
+        fits: Of `rbtc.mixture.fit_layers` for the same weights, where they are at hand.
 
     Returns:
         Weight name -> (rows, columns) float64 in [0, 1].
@@ -63,10 +70,10 @@ def modified_probability(weights: Weights, *, evidence: Evidence = "columns") ->
     check_weights(weights)
     if evidence not in ("magnitudes", "columns"):
         raise ValueError(f"evidence is {evidence!r}, expected 'magnitudes' or 'columns'")
+    fits = fit_layers(weights) if fits is None else fits
     found = {}
     for name in sorted(weights):
-        weight = weights[name].detach().double()
-        fit = fit_mixture(weight)
+        weight, fit = weights[name].detach().double(), fits[name]
         found[name] = fit.probability(weight) if evidence == "magnitudes" else _columns(weight, fit)
     return found
 
@@ -111,7 +118,8 @@ def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, flo
             share = ((p.sum(dim=0) + prior * PSEUDO) / (len(p) + PSEUDO)).clamp(1e-4, 1 - 1e-4)
         both = torch.logaddexp(modified + share.log(), unmodified + torch.log1p(-share))
         level = float(both.mean())
-        noise = math.sqrt(max(float((p * weight.square()).sum() / p.sum()), 1e-300))
+        noise = float((p * weight.square()).sum() / p.sum().clamp(min=1e-12)) ** 0.5
+        noise = max(noise, 1e-150)
     return p, level
 
 

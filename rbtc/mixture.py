@@ -75,16 +75,13 @@ def fit_mixture(values: Tensor, *, iterations: int = 200) -> Mixture:
     single = float((count * square).sum() / total)
     middle = np.sqrt(np.interp(0.5, np.cumsum(count) / total, square))
     plain = float((count * _log_density(square, single)).sum() / total)
-    best: tuple[float, float, float, float] | None = None
-    for start in STARTS:
-        found = _maximise(count / total, square, (start * middle) ** 2, middle**2, iterations)
-        if best is None or found[0] > best[0] + 1e-12:
-            best = found
-    assert best is not None
-    level, share, modified, unmodified = best
+    starts = (middle * np.array(STARTS)) ** 2
+    level, *found = _maximise(count / total, square, starts, middle**2, iterations)
+    best = int(level.argmax())
+    share, modified, unmodified = (float(each[best]) for each in found)
     if share > MOST:
         share, modified, unmodified = 1 - share, unmodified, modified
-    return Mixture(share, modified**0.5, unmodified**0.5, max(level - plain, 0.0))
+    return Mixture(share, modified**0.5, unmodified**0.5, max(float(level[best]) - plain, 0.0))
 
 
 def fit_layers(weights: Mapping[str, Tensor], *, iterations: int = 200) -> dict[str, Mixture]:
@@ -121,25 +118,38 @@ def _binned(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return count[count > 0], square[count > 0] / count[count > 0]
 
 
-def _log_density(square: np.ndarray, variance: float) -> np.ndarray:
+def _log_density(square: np.ndarray, variance: np.ndarray | float) -> np.ndarray:
     return -0.5 * (square / variance + np.log(2 * np.pi * variance))
 
 
 def _maximise(
-    share_of: np.ndarray, square: np.ndarray, modified: float, unmodified: float, iterations: int
-) -> tuple[float, float, float, float]:
-    """Expectation maximisation on bins: (log-likelihood a weight, alpha, sigma_M^2, sigma_U^2)."""
+    part: np.ndarray, square: np.ndarray, modified: np.ndarray, unmodified: float, iterations: int
+) -> tuple[np.ndarray, ...]:
+    """Expectation maximisation on bins, from all starts at once.
+
+    Args:
+        part: share of the weights in each bin (bins,).
+        square: their mean square (bins,).
+        modified: sigma_M^2 at each start (starts,).
+        unmodified: sigma_U^2 at the start.
+        iterations: at most so many steps.
+
+    Returns:
+        Log-likelihood a weight, alpha, sigma_M^2 and sigma_U^2, each (starts,).
+    """
     # A component that narrows on a handful of equal magnitudes has unbounded likelihood.
-    floor, alpha, level = float(square.min()), 0.1, -np.inf
+    floor = float(square.min())
+    alpha, wide = np.full(len(modified), 0.1), np.full(len(modified), unmodified)
+    level = np.full(len(modified), -np.inf)
     for _ in range(iterations):
-        one = np.log(alpha) + _log_density(square, modified)
-        other = np.log1p(-alpha) + _log_density(square, unmodified)
-        both = np.logaddexp(one, other)
-        before, level = level, float(share_of @ both)
-        if level - before < 1e-10:
+        one = np.log(alpha)[:, None] + _log_density(square, modified[:, None])
+        other = np.log1p(-alpha)[:, None] + _log_density(square, wide[:, None])
+        both = np.logaddexp(one, other)  # (starts, bins)
+        before, level = level, both @ part
+        if (level - before < 1e-10).all():
             break
-        own = share_of * np.exp(one - both)
-        alpha = float(np.clip(own.sum(), 1e-6, 1 - 1e-6))
-        modified = max(float(own @ square) / alpha, floor)
-        unmodified = max(float((share_of - own) @ square) / (1 - alpha), floor)
-    return level, alpha, modified, unmodified
+        own = np.exp(one - both) * part
+        alpha = own.sum(axis=1).clip(1e-6, 1 - 1e-6)
+        modified = (own @ square / alpha).clip(floor)
+        wide = ((part - own) @ square / (1 - alpha)).clip(floor)
+    return level, alpha, modified, wide

@@ -22,6 +22,7 @@ from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, prune, zero_masks
 from rbtc.layers import density as share_of
 from rbtc.magnitudes import check_strategy
+from rbtc.mixture import Mixture
 from rbtc.revive import revive
 from rbtc.topk import check_keep
 
@@ -151,9 +152,15 @@ class Attacker:
             raise ValueError('attacker="threshold" needs a threshold, for example 5 * sigma')
         return threshold_attack(variant.weights, threshold=threshold)
 
-    def infer(self, variant: Variant, *, evidence: Evidence = "columns") -> dict[str, torch.Tensor]:
+    def infer(
+        self,
+        variant: Variant,
+        *,
+        evidence: Evidence = "columns",
+        fits: Mapping[str, Mixture] | None = None,
+    ) -> dict[str, torch.Tensor]:
         """The probability of each weight that it is a modified one, see `rbtc.inference`."""
-        return modified_probability(variant.weights, evidence=evidence)
+        return modified_probability(variant.weights, evidence=evidence, fits=fits)
 
     def attack_guessed(self, variant: Variant, places: Masks, **options: Any) -> Variant:
         """Set the guessed places to zero and attack there (paper Sec. 5.5).

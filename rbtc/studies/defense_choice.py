@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """Which defence to recommend: a rule on the measurements, tried on concepts it was not made on."""
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ import pandas as pd
 
 from rbtc.models.prompts import Subject
 from rbtc.report.tables import cell, listing
-from rbtc.stats import Difference
 from rbtc.studies.honest_attacker import HonestStudy
 from rbtc.studies.inferred_masks import HONEST, attacked
 
@@ -132,9 +133,10 @@ def choice_told(study: HonestStudy, choice: Choice) -> str:
     kept = study.change("pruned", choice.name, "preserved", tried)
     return (
         f"{text} On {listing(subject.label for subject in tried)}, which had no part in the "
-        f"choice: AUC {study.auc(choice.name, HONEST, tried):.3f}, erased class after the attack "
-        f"{study.accuracy(after, chosen=tried)}, changed by the defence on the attack's side by "
-        f"{_against(study, after, tried)}, other classes changed by {kept}."
+        f"choice: AUC {study.auc(choice.name, HONEST, tried):.3f}; the erased class is recognised "
+        f"after the attack in {study.accuracy(after, chosen=tried)} of the pictures, a change of "
+        f"{study.change('revived', after, chosen=tried)} from the attack on the undefended model; "
+        f"the other classes change by {kept}."
     )
 
 
@@ -154,8 +156,3 @@ def answer(study: HonestStudy, choice: Choice) -> str:
             f"{gain}: {verdict}."
         )
     return "\n".join(lines)
-
-
-def _against(study: HonestStudy, after: str, chosen: Sequence[Subject]) -> Difference:
-    """Change from the attack on the pruned model to the attack on the defended one."""
-    return study.change("revived", after, chosen=chosen)

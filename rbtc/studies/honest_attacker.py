@@ -231,10 +231,9 @@ def honest_study(
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
     if not 0 < share < 1 or not 0 < cutoff <= 1:
         raise ValueError(f"share and cutoff must lie in (0, 1), not {share} and {cutoff}")
-    if not sigmas or (unknown := sorted({*hidings} - {*get_args(Hiding)})):
-        raise ValueError(
-            f"expected noise levels and hidings among {get_args(Hiding)}, not {sigmas}, {unknown}"
-        )
+    known = get_args(Hiding)
+    if not sigmas or {*hidings} - {*known}:
+        raise ValueError(f"expected noise levels and hidings of {known}, not {sigmas}, {hidings}")
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
     lab.jury.require("object")

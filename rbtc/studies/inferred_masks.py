@@ -1,3 +1,6 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """One erased concept under every defence: the models, what is seen of them, and the attacks."""
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from rbtc.defense import sigma_by_layer
 from rbtc.hiding import Hiding
 from rbtc.inference import Evidence, name_modified
 from rbtc.lab import Lab, Variant
-from rbtc.mixture import fit_layers
+from rbtc.mixture import Mixture, fit_layers
 from rbtc.models.prompts import Subject
 from rbtc.report.tables import power
 from rbtc.roc import roc
@@ -22,7 +25,7 @@ EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
 HONEST: Evidence = "columns"
 """The evidence of the attacker who judges all defences."""
 
-THRESHOLDS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 Judged = Iterator[tuple[Mapping[str, Any], Variant]]
 
@@ -123,8 +126,9 @@ class DefendedConcept:
     def _look(self, defence: str, variant: Variant) -> dict[str, Any]:
         """What the weights show of the defence; returns the honest attacker's probabilities."""
         masks, honest = self.lab.owner.masks(self.subject), {}
+        fits = fit_layers(variant.weights)
         for evidence in EVIDENCE:
-            scores = self.lab.attacker.infer(variant, evidence=evidence)
+            scores = self.lab.attacker.infer(variant, evidence=evidence, fits=fits)
             if evidence == HONEST:
                 honest = scores
             found = roc(scores, masks)
@@ -132,10 +136,12 @@ class DefendedConcept:
             self.seen.append({**place, "auc": found.auc, **found.at(self.cutoff)})
             self.sweeps.append(found.sweep(THRESHOLDS).assign(**place))
             self.curves.append(found.curve().assign(**place))
-        self.estimates += self._estimates(defence, variant)
+        self.estimates += self._estimates(defence, variant, fits)
         return honest
 
-    def _estimates(self, defence: str, variant: Variant) -> list[dict[str, Any]]:
+    def _estimates(
+        self, defence: str, variant: Variant, fits: Mapping[str, Mixture]
+    ) -> list[dict[str, Any]]:
         """The mixture fit of each layer beside the truth."""
         masks = self.lab.owner.masks(self.subject)
         cut = {name: ~mask for name, mask in masks.items()}
@@ -154,5 +160,5 @@ class DefendedConcept:
                 "true_sigma_modified": fills.loc[name, "sigma"],
                 "true_sigma_unmodified": survivors.loc[name, "sigma"],
             }
-            for name, fit in fit_layers(variant.weights).items()
+            for name, fit in fits.items()
         ]
