@@ -63,8 +63,8 @@ HTML(compare.markup())
 # ## How many signs, how loud
 #
 # The attacker keeps the share $K$ of largest estimates and gives each a magnitude
-# ([](04_nms_ablations.ipynb)). A smaller $K$ keeps fewer signs. Is a larger share of them right, and
-# where does the picture come back?
+# ([](04_nms_ablations.ipynb)). A smaller $K$ keeps fewer signs. Is a larger share of them right,
+# and where does the picture come back?
 
 # %%
 keep = explorer.keep(lab, concepts, keep_ratios, seed, chapters=chapters, draw_seed=draw_seed)

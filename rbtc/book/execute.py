@@ -222,9 +222,8 @@ def _tidy(notebook: Any, name: str) -> None:
         if cell.cell_type != "code":
             continue
         tags = cell.metadata.setdefault("tags", [])
-        parameters = {INJECTED, "parameters"} & set(tags)
-        if (tag := HIDDEN if parameters else FOLDED) not in tags:
-            tags.append(tag)
+        wanted = [FOLDED, HIDDEN] if {INJECTED, "parameters"} & set(tags) else [FOLDED]
+        tags.extend(tag for tag in wanted if tag not in tags)
         # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
         kept = [
             output
