@@ -1,3 +1,5 @@
+# pyright: reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """When, where and how every page was made, and what came of it: ``python -m rbtc.book.status``.
 
 The runner recorded the facts in each page, the claims ledger wrote the verdicts; here they become

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# (ray is optional)
 """Pictures drawn by several workers at once: one pipeline a GPU, on one machine or on many.
 
 The pictures of a table are independent, so the missing ones are cut into the batches that a single

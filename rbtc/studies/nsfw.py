@@ -85,7 +85,8 @@ class RestrictedStudy:
         """
         found: dict[str, dict[str, Share]] = {}
         for name, own in self.hits.groupby("set", sort=False):
-            wide = own.pivot(index=["asked", "prompt", "repeat", "seed"], columns="model", values="hit")
+            picture = ["asked", "prompt", "repeat", "seed"]
+            wide = own.pivot(index=picture, columns="model", values="hit")
             for model in self.models:
                 ratio = paired_ratio(wide["pretrained"], wide[model])
                 if model != "pretrained" and ratio is not None:

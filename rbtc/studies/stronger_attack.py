@@ -1,5 +1,6 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# pyright: reportOperatorIssue=false
 # (pandas cannot say whether a selection is a frame or a series)
 """Attacks that use more of what the survivors tell than the paper's does, against the paper's.
 
