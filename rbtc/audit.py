@@ -154,7 +154,7 @@ def audit(
     checkpoint: Checkpoint,
     *,
     share: float = 0.02,
-    choose: Choice = "largest",
+    choose: Choice = "alike",
     estimate: bool = True,
     complete: Complete = fast_complete,
     seed: int = 0,

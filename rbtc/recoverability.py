@@ -42,7 +42,7 @@ def estimate_sign_accuracy(
     share: float = 0.02,
     repeats: int = 1,
     seed: int = 0,
-    choose: Choice = "largest",
+    choose: Choice = "alike",
     complete: Complete = fast_complete,
 ) -> Proportion:
     """Share of signs that completion gives back, counted on survivors hidden for the purpose.
@@ -120,7 +120,8 @@ def _odds(weight: Tensor, missing: Tensor) -> Tensor:
     if not crowded.any():
         crowded = torch.ones_like(crowded)
     odds = weight.double().abs().masked_fill(missing, 0) * crowded
-    return (odds / odds.max().clamp(min=1e-300)).clamp(min=1e-9)
+    most = odds.max().clamp(min=1e-300) if odds.numel() else 1.0  # no row is left to complete
+    return (odds / most).clamp(min=1e-9)
 
 
 def _slice(order: Tensor, ready: Tensor, start: int, count: int) -> Tensor:

@@ -39,7 +39,9 @@ def test_the_largest_survivors_of_each_row_are_hidden_and_not_shown():
     weight = low_rank()
     missing = largest(weight, 5)
     seen = []
-    found = estimate_sign_accuracy(weight, missing, share=0.05, complete=spy(seen, truth=weight))
+    found = estimate_sign_accuracy(
+        weight, missing, share=0.05, choose="largest", complete=spy(seen, truth=weight)
+    )
     ((shown, gone),) = seen
     assert torch.equal(gone, largest(weight, 11))  # 5 pruned and the next 6 = 5 % of 120
     assert (shown[gone] == 0).all() and torch.equal(shown[~gone], weight[~gone])
@@ -119,8 +121,9 @@ def test_wholly_pruned_rows_are_left_out():
     missing = largest(weight, 4)
     missing[3] = True
     rest = torch.arange(40) != 3
-    a = estimate_sign_accuracy(weight, missing)
-    assert a == estimate_sign_accuracy(weight[rest], missing[rest]) and a.n == 39 * 2
+    a = estimate_sign_accuracy(weight, missing, choose="largest")
+    alone = estimate_sign_accuracy(weight[rest], missing[rest], choose="largest")
+    assert a == alone and a.n == 39 * 2
 
 
 @settings(max_examples=40, deadline=None)

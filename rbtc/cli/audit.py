@@ -27,7 +27,7 @@ def audit(
             help="Which survivors to hide: the largest of each row, random ones, or alike: as the "
             "zeros lie in the columns. Chapter 13 of the book compares them."
         ),
-    ] = "largest",
+    ] = "alike",
     estimate: Annotated[
         bool, typer.Option(help="Estimate how many pruned signs would come back (most of the time)")
     ] = True,
