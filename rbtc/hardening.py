@@ -24,6 +24,7 @@ import torch
 
 from rbtc.defense import obfuscate, pooled_sigma, posterior, sigma_by_layer
 from rbtc.detection import budget_attack, detection, detection_auc, threshold_attack
+from rbtc.inference import modified_probability, name_modified
 from rbtc.layers import Masks, Weights, density, zero_masks
 
 FACTORS = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
@@ -96,6 +97,8 @@ ATTACKERS: dict[str, Attacker] = {
     "smallest of each layer": smallest_of_each,
     "below 5 sigma": lambda weights, told: threshold_attack(weights, threshold=5 * told.sigma),
     "posterior": posterior_attack,
+    # Chapter 15's honest attacker, who is told nothing.
+    "columns": lambda weights, told: name_modified(modified_probability(weights)),
 }
 """Everyone who tries to find the filled places; add a stronger one here."""
 
