@@ -62,7 +62,7 @@ def calibration(
             ax.set_visible(False)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, title=legend, loc="outside lower center", ncols=len(labels)
+            handles, labels, title=legend, loc="outside upper center", ncols=len(labels)
         )  # fmt: skip
         figure.supxlabel(xlabel, fontsize="medium")
         figure.supylabel(ylabel, fontsize="medium")

@@ -32,7 +32,7 @@ CHOICES: dict[str, Choice] = {
 REASONS = {
     "density": "share of the layer that was cut",
     "crowding": "share cut in the columns of the cut weights",
-    "gap": "the same for the hidden ones, less that",
+    "gap": "share cut in the hidden weights' columns, less that of the cut ones'",
     "size": "size of the hidden weights over that of the cut ones",
 }
 """What may go along with an error, by its column."""
@@ -146,7 +146,7 @@ class AuditStudy:
         if sure:
             column = max(sure, key=lambda c: abs(sure[c].value))
             cause = (
-                f"What goes along with the error most is the {REASONS[column]}: correlation "
+                f"What goes along with the error most: {REASONS[column]}, correlation "
                 f"{_told(sure[column], True)}."
             )
         return (
