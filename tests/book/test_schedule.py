@@ -131,7 +131,13 @@ def test_a_stopped_run_takes_its_chapters_along(tmp_path, how):
     slow = "\n__import__('time').sleep(60)"
     made = make_book(tmp_path, a=waits("a", then=then + slow), b=waits("b", then=then + slow))
     words = [sys.executable, "-m", "rbtc.book", "run", "--jobs", "2", "--root", str(tmp_path)]
-    process = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        words,
+        cwd=REPOSITORY,
+        stderr=subprocess.DEVNULL,
+        # A shell's background jobs ignore Ctrl-C, and so do their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     end = time.monotonic() + 90
     while len(list(tmp_path.glob("pid-*"))) < 2 and time.monotonic() < end:
         assert process.poll() is None
