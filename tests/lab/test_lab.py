@@ -317,7 +317,7 @@ def test_pictures_are_kept_by_prompt_and_seed(lab, pipeline, tmp_path, monkeypat
         made.append(len(prompts))
         return generate(pipe, prompts, seeds, **options)
 
-    monkeypatch.setattr("rbtc.lab.measure.generate", count)
+    monkeypatch.setattr("rbtc.lab.ray_engine.generate", count)
     lab.measure.store = Store(tmp_path)
     few = lab.measure.images(lab.pretrained, "a church", range(3))
     more = lab.measure.images(lab.pretrained, "a church", range(5))
@@ -345,7 +345,7 @@ def test_a_run_cut_off_between_batches_goes_on_where_it_was(lab, tmp_path, monke
         made.append(list(seeds))
         return np.zeros((len(seeds), 64, 64, 3), np.uint8)
 
-    monkeypatch.setattr("rbtc.lab.measure.generate", fail_once)
+    monkeypatch.setattr("rbtc.lab.ray_engine.generate", fail_once)
     lab.measure.store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         lab.measure.images(lab.pretrained, "a church", range(20))
@@ -439,7 +439,7 @@ def test_a_concept_the_judge_does_not_know_is_refused_before_anything_is_drawn(
     from rbtc.models.judges import build_resnet, save_judge
 
     monkeypatch.setattr(
-        "rbtc.lab.measure.generate", lambda *args, **options: pytest.fail("a picture was drawn")
+        "rbtc.lab.ray_engine.generate", lambda *args, **options: pytest.fail("a picture was drawn")
     )
     given = new_lab(pipeline, tmp_path / "s", classifier=OfCandles())
     asked = [(given.subject(word), 3) for word in ("candle", "church", "bus")]
