@@ -104,13 +104,15 @@ def test_a_run_whose_head_is_stopped_goes_on(profile, lab, engine, alone):
     assert idle._actors == []
 
 
-def test_a_batch_that_no_worker_survives_is_given_up(profile, cluster, tmp_path, monkeypatch):
+def test_a_batch_that_no_worker_survives_is_given_up(profile, engine, tmp_path, monkeypatch):
+    engine.close()  # else no core is free for another worker
+
     def broken():
         raise ValueError("no such model")
 
     monkeypatch.setattr("rbtc.lab.ray_engine.TRIES", 1)
-    engine = RayEngine(profile, workers=1, load=broken)
-    lab = Lab(profile, store=tmp_path, progress=False, device="cpu", engine=engine)
+    broke = RayEngine(profile, workers=1, load=broken)
+    lab = Lab(profile, store=tmp_path, progress=False, device="cpu", engine=broke)
     with pytest.raises(RuntimeError, match=r"(?s)1 workers were lost.*no such model"):
         draw(lab, lab.pretrained)
     engine.close()

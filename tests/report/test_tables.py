@@ -206,5 +206,5 @@ def test_a_list_drawn_from_one_seed_is_paired_by_prompt_and_place():
         }
     )
     change = effect(frame, "pruned", "NMS")
-    assert change.n == 3 and change.value == pytest.approx(2 / 3)
+    assert change.n == 3 and change.value == pytest.approx(0.5)
     assert change.clusters == 2  # the prompt that stands there twice is one picture

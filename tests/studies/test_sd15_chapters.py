@@ -123,9 +123,9 @@ def test_nudity_from_published_lists(lab, tmp_path):
         listed[name] = tmp_path / f"{name}.csv"
         listed[name].write_text(f"{text}\n{text} at night\n")
     study = restricted_study(lab, ["nudity"], keep_ratios=[0.6], other_images=1, files=listed)
-    assert set(study.trials["seed"]) == {0}  # METHOD 7.4
-    assert study.trials.groupby("model").size().unique().tolist() == [6]
-    assert set(study.trials["model"]) == {"pretrained", "pruned", "Top-0.6"}
+    assert set(study.hits["seed"]) == {0}  # METHOD 7.4
+    assert study.hits.groupby("model").size().unique().tolist() == [6]
+    assert set(study.hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
 
 
 def test_ablations_defence_and_saliency(lab):
