@@ -115,7 +115,7 @@ def test_a_batch_that_no_worker_survives_is_given_up(profile, engine, tmp_path, 
     lab = Lab(profile, store=tmp_path, progress=False, device="cpu", engine=broke)
     with pytest.raises(RuntimeError, match=r"(?s)1 workers were lost.*no such model"):
         draw(lab, lab.pretrained)
-    engine.close()
+    broke.close()
 
 
 def test_the_engine_is_named_in_the_environment(profile, monkeypatch, tmp_path):
