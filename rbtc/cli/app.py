@@ -30,13 +30,22 @@ for each in (audit, prune, revive, harden):
     app.command(epilog=EPILOG)(each)
 
 
-@app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],
-    }
-)
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Settings of a command whose words belong to another command line."""
+
+
+@app.command(context_settings=PASSED_ON)
+def doctor(context: typer.Context) -> int:
+    """Say what a profile's chapters need and lack here, and how long they take.
+
+    Like `python -m rbtc.doctor PROFILE [CHAPTER]`. Status 1 if something is missing.
+    """
+    from rbtc.doctor import main as look
+
+    return look(context.args)
+
+
+@app.command(context_settings=PASSED_ON)
 def book(context: typer.Context) -> int:
     """Make the book: `rbtc book run`, `sync`, `gate`, `build`, like `python -m rbtc.book`."""
     from rbtc.book.runner import main as make
