@@ -26,6 +26,8 @@ class Choice:
         name: The recommended defence; None where none keeps within the margin.
         tied: All defences whose revival cannot be told from the least one's, by rising AUC.
         costly: Defences that the margin excludes.
+        doubtful: Those of them whose cost is not above the margin for sure: an interval of it
+            reaches within.
         chosen_on: Concepts whose numbers decided.
         tried_on: The others; empty for a single concept.
     """
@@ -33,6 +35,7 @@ class Choice:
     name: str | None
     tied: tuple[str, ...]
     costly: tuple[str, ...]
+    doubtful: tuple[str, ...]
     chosen_on: tuple[Subject, ...]
     tried_on: tuple[Subject, ...]
 
@@ -63,8 +66,14 @@ def choose(study: HonestStudy, *, margin: float = MARGIN) -> Choice:
         and study.change("pruned", name, "preserved", chosen).value >= -margin
     ]
     costly = tuple(name for name in study.defences if name not in admitted)
+    doubtful = tuple(
+        name
+        for name in costly
+        if study.change("pruned", name, "erased", chosen).low <= margin
+        and study.change("pruned", name, "preserved", chosen).high >= -margin
+    )
     if not admitted:
-        return Choice(None, (), costly, chosen, rest)
+        return Choice(None, (), costly, doubtful, chosen, rest)
     least = min(admitted, key=lambda name: study.accuracy(attacked(name), chosen=chosen).value)
     tied = [
         name
@@ -73,7 +82,7 @@ def choose(study: HonestStudy, *, margin: float = MARGIN) -> Choice:
         or study.change(attacked(least), attacked(name), chosen=chosen).direction == "undecided"
     ]
     tied.sort(key=lambda name: study.auc(name, HONEST, chosen))
-    return Choice(tied[0], tuple(tied), costly, chosen, rest)
+    return Choice(tied[0], tuple(tied), costly, doubtful, chosen, rest)
 
 
 def front(study: HonestStudy, chosen: Sequence[Subject] | None = None) -> pd.DataFrame:
@@ -122,9 +131,15 @@ def choice_told(study: HonestStudy, choice: Choice) -> str:
     """The recommendation in words, with what it does on the concepts it was not chosen on."""
     on = listing(subject.label for subject in choice.chosen_on)
     excluded = f" Excluded by their cost: {listing(choice.costly)}." if choice.costly else ""
+    if choice.doubtful:
+        excluded += (
+            f" At these counts that is not sure of {listing(choice.doubtful)}: an interval of "
+            "what they cost reaches within the margin."
+        )
     if choice.name is None:
         return f"**None of the defences can be recommended** on {on}.{excluded}"
-    text = f"**Recommended, on {on}: {choice.name}.**{excluded}"
+    lead = "Undecided; by its point estimates the rule takes" if choice.doubtful else "Recommended:"
+    text = f"**{lead} {choice.name}** (on {on}).{excluded}"
     if others := [name for name in choice.tied if name != choice.name]:
         text += f" Its revival cannot be told from that under {listing(others)}; its AUC is lower."
     if not choice.tried_on:
