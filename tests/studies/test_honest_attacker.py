@@ -109,6 +109,10 @@ def test_the_rule_excludes_cost_then_takes_the_least_revival_then_the_least_auc(
     text = choice_told(made, choice)
     assert "correlated" in text and "noise 1e-2" in text and made.subjects[1].label in text
     assert "comes back" in answer(made, choice)
+    sure = choice_told(made, dataclasses.replace(choice, doubtful=()))
+    doubt = choice_told(made, dataclasses.replace(choice, doubtful=("noise 1e-2",)))
+    assert sure.startswith("**Recommended: correlated**") and doubt.startswith("**Undecided")
+    assert "not sure of noise 1e-2" in doubt and set(choice.doubtful) <= set(choice.costly)
     harmful = scored(study, {**values, **{name: (0.9, 0.9) for name in study.defences}})
     assert choose(harmful).name is None
     assert "None of the defences" in choice_told(harmful, choose(harmful))
