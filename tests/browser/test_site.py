@@ -116,8 +116,9 @@ def visit(browser, page, **options):
     # Colours that are still on their way from light to dark have no contrast to judge.
     tab.add_init_script(
         "addEventListener('DOMContentLoaded', () => {"
-        "const still = document.createElement('style'); still.textContent = '*, *::before, *::after { transition: none !important; "
-        "animation: none !important }'; document.head.append(still); })"
+        "const still = document.createElement('style'); still.textContent = "
+        "'*, *::before, *::after { transition: none !important; animation: none !important }'; "
+        "document.head.append(still); })"
     )
     tab.goto((SITE / page).resolve().as_uri(), wait_until="load")
     return tab, troubles
