@@ -4,9 +4,10 @@
 
 The pictures of a table are independent, so the missing ones are cut into the batches that a single
 process would draw, and every worker takes the next. What comes back is filed by the one who asked,
-in the same store under the same keys; nothing downstream knows who drew it. The same batches on the
-same kind of device give the same bytes. A worker that is lost costs the batch it had in hand, and a
-run whose head is lost goes on from what was filed.
+in the same store under the same keys; nothing downstream knows who drew it. A worker has one core
+and keeps to one thread: the same batches give the same bytes as one process on the same kind of
+device gives with one thread. A worker that is lost costs the batch it had in hand, and a run whose
+head is lost goes on from what was filed.
 
 The default is in-process. ``Lab(engine=RayEngine(profile, workers=4))`` takes Ray, and so does
 ``RBTC_ENGINE=ray:4`` in the environment, without a change to any notebook.
@@ -39,6 +40,9 @@ ENGINE = "RBTC_ENGINE"
 TRIES = 3
 """A batch that takes so many workers down with it is given up."""
 
+CORES = 1
+"""Processor cores, and threads, of a worker: another number of threads rounds other last bits."""
+
 Batch = tuple[list[str], list[int]]
 
 
@@ -51,6 +55,7 @@ class _Worker:
     """One pipeline, in a process of its own."""
 
     def __init__(self, load: Callable[[], Bench], profile: Profile) -> None:
+        torch.set_num_threads(CORES)  # whatever OMP_NUM_THREADS says where the worker runs
         self.bench, self.profile = load(), profile
 
     def draw(self, variant: Variant, prompts: list[str], seeds: list[int]) -> np.ndarray:
@@ -175,7 +180,7 @@ class RayEngine:
     def _new(self) -> Any:
         import ray
 
-        options = {"num_cpus": 1, "num_gpus": 1 if self._gpus else 0}
+        options = {"num_cpus": CORES, "num_gpus": 1 if self._gpus else 0}
         return ray.remote(_Worker).options(**options).remote(self._load, self.profile)
 
     def _replace(self, worker: int, batch: Batch, tried: int, error: Exception) -> None:

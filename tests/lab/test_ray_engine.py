@@ -26,7 +26,7 @@ def profile():
 def cluster():
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        environment.setenv("OMP_NUM_THREADS", "1")  # as the one process that they are compared with
+        environment.setenv("OMP_NUM_THREADS", "2")  # inherited by workers, which keep to one core
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()
