@@ -69,8 +69,14 @@ def roofline(
     places = missing.flatten().nonzero().flatten()
     matrix = PartlyKnown(column_means(weight, missing), places)
     root, k = InverseRoot(matrix), len(places)
-    for _ in range(5):  # past the first, largest steps
+
+    def iteration() -> None:
+        """A step whose inverse root is computed, not forecast."""
         root.refill(matrix.values - root.smallest() * matrix.sample(root()))
+        root.update()
+
+    for _ in range(5):  # past the first, largest steps
+        iteration()
     w, size = root(), weight.element_size()
     product = 2 * m * m * n / median(lambda: w @ weight, device, repeats)
     copy = 2 * weight.numel() * size / median(lambda: weight.clone(), device, repeats)
@@ -78,11 +84,7 @@ def roofline(
     counted, bases = root.products, root.bases
     timed = []
     for _ in range(repeats):
-        timed.append(
-            seconds(
-                lambda: root.refill(matrix.values - root.smallest() * matrix.sample(root())), device
-            )
-        )
+        timed.append(seconds(iteration, device))
     squares = (root.products - counted) / repeats
     reads = k * m * size if matrix.sparse else n * m * size
     work = 2 * k * m if matrix.sparse else 2 * m * m * n
@@ -95,7 +97,7 @@ def roofline(
     table = [(name, f, b, median(job, device, repeats)) for name, f, b, job in parts]
     flops = 2 * work + squares * 2 * m**3 + parts[3][1]
     moved = 2 * parts[0][2] + squares * parts[2][2] + parts[3][2]
-    table.append(("whole iteration", flops, moved, statistics.median(timed)))
+    table.append(("computed iteration", flops, moved, statistics.median(timed)))
     frame = pd.DataFrame(table, columns=["part", "flops", "bytes", "seconds"])
     frame["gflop_per_s"] = frame["flops"] / frame["seconds"] / 1e9
     frame["least_seconds"] = np.maximum(frame["flops"] / product, frame["bytes"] / copy)

@@ -31,6 +31,13 @@ SPARSE_SHARE = 0.07
 _BLOCK = 8  # width of the block that follows the smallest singular values
 
 
+_BANDS, _BAND_ROWS = 4, 128  # blocks of a symmetric product, and the least height of one
+
+
+HALF = (1 + 1 / _BANDS) / 2
+"""Share of a product that is computed where the result is symmetric and large."""
+
+
 _CORRECTIONS = {"cpu": 5, "cuda": 8}  # so many cost as much as one eigendecomposition
 
 
@@ -48,8 +55,9 @@ class PartlyKnown:
     """A wide matrix Z (m, n) of which the entries at flat indices `places` (k,) change.
 
     Products with the changing part only: `sample(w)` is (w Z) at the places, `refill(values)` sets
-    them and returns what the Gram matrix changes by. Sparse kernels on a CPU when few entries are
-    missing, dense products otherwise. `filled` is copied.
+    them and returns what the Gram matrix changes by, `place(values)` sets them and leaves that to
+    the next `refill`. Sparse kernels on a CPU when few entries are missing, dense products
+    otherwise. `filled` is copied.
     """
 
     def __init__(self, filled: Tensor, places: Tensor) -> None:
@@ -76,8 +84,15 @@ class PartlyKnown:
         pattern = self._pattern(torch.zeros_like(self.values))
         return torch.sparse.sampled_addmm(pattern, w, self.transposed.mT, beta=0).values()
 
+    def place(self, values: Tensor) -> None:
+        """Set the values at the places; `self.values` stay those of the last `refill`."""
+        self._write(values)
+
     def refill(self, values: Tensor) -> Tensor:
-        """Set the values at the places; return T (m, m) of `Z Z' -> Z Z' + T + T'`."""
+        """Set the values at the places; return T (m, m) of `Z Z' -> Z Z' + T + T'`.
+
+        The change is counted from the last refill.
+        """
         change = values - self.values
         self._write(self.values + change / 2)
         if self.sparse:
@@ -106,7 +121,8 @@ class InverseRoot:
     tolerance: bound on the relative error of W, root mean square over its eigen-directions; None
         takes 1e-5 in float32 and 1e-12 in float64.
     corrections: how many are tried before the basis is computed anew; None suits the device.
-    bases, products: eigendecompositions and products of (m, m) matrices needed so far.
+    bases, products: eigendecompositions and products of (m, m) matrices needed so far; a symmetric
+        product counts as `HALF`.
 
     Raises NearlySingularError, at the start or later, when s_min is below 1e-6 s_max.
     """
@@ -115,7 +131,7 @@ class InverseRoot:
     tolerance: float | None = None
     corrections: int | None = None
     bases: int = field(default=0, init=False)
-    products: int = field(default=0, init=False)
+    products: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         z = self.matrix.transposed
@@ -127,8 +143,8 @@ class InverseRoot:
 
     def __call__(self) -> Tensor:
         """Return W (m, m) in the original basis."""
-        self.products += 2
-        return self.basis @ self.root @ self.basis.mT
+        self.products += 1 + HALF
+        return symmetric_product(self.basis @ self.root, self.basis.mT)
 
     def smallest(self) -> float:
         """Return s_min, as the inverse of the largest Ritz value of W on a small block.
@@ -146,21 +162,35 @@ class InverseRoot:
         return 1 / float(ritz[-1])
 
     def refill(self, values: Tensor) -> None:
-        """Set the missing entries of the matrix and bring W up to date."""
-        self.products += 2
-        change = self.basis.mT @ self.matrix.refill(values) @ self.basis
-        self.gram += change + change.mT
+        """Set the missing entries of the matrix; W follows with the next `update`."""
+        self.matrix.place(values)
+        self.waiting = values
+
+    def update(self) -> None:
+        """Bring W up to date with all refills since the last call."""
+        if self.waiting is None:
+            return
+        self.products += 1 + HALF
+        change = self.matrix.refill(self.waiting)
+        self.waiting = None
+        change = symmetric_product(self.basis.mT @ (change + change.mT), self.basis)
+        self.gram += change
+        # To first order, and where W is diagonal, what I - W G W becomes costs no product.
+        scale = self.root.diagonal()
+        first = change.mul_(-scale[:, None]).mul_(scale[None, :])
+        disturbed = _size(first)
+        if disturbed < 0.5:
+            self._correct(first)
         assert self.tolerance is not None and self.corrections is not None
         error, size = self._error()
         # What the refill disturbed shrinks with the steps; removing most of it is enough.
-        target = max(self.tolerance, _REMAINDER * size)
+        target = max(self.tolerance, _REMAINDER * disturbed)
         for count in range(self.corrections + 1):
             if size < self.tolerance or (count and size < target):
                 return
             if not size * self.rate ** (self.corrections - count) < target or not size < 0.5:
                 break
-            inverse = 1 / self.root.diagonal()
-            self.root += error / (inverse[:, None] + inverse[None, :])
+            self._correct(error)
             if size * self.rate < target:
                 return  # another look costs as much as a correction: trust the measured rate
             last = size
@@ -169,13 +199,18 @@ class InverseRoot:
         self._restart()
 
     def _error(self) -> tuple[Tensor, float]:
-        self.products += 2
-        error = -(self.root @ (self.gram @ self.root))
-        error = (error + error.mT) / 2
+        self.products += 1 + HALF
+        error = symmetric_product(self.root @ self.gram, self.root).neg_()
         error.diagonal().add_(1)
-        return error, float(error.norm()) / len(error) ** 0.5 / 2
+        return error, _size(error)
+
+    def _correct(self, error: Tensor) -> None:
+        """One step of Newton's method against I - W G W; `error` is used up."""
+        inverse = 1 / self.root.diagonal()
+        self.root += error.div_(inverse[:, None] + inverse[None, :])
 
     def _restart(self) -> None:
+        self.waiting: Tensor | None = None
         self.rate = 0.3  # contraction of one correction, until it is measured
         squares, basis = torch.linalg.eigh(self.matrix.gram(torch.float64))
         if not squares[0] > _SINGULAR * squares[-1]:
@@ -186,3 +221,20 @@ class InverseRoot:
         self.gram = torch.diag(squares.to(dtype))
         self.root = torch.diag(squares.rsqrt().to(dtype))
         self.block = torch.eye(len(squares), dtype=dtype, device=basis.device)[:, :_BLOCK]
+
+
+def symmetric_product(a: Tensor, b: Tensor) -> Tensor:
+    """The product (m, m) of two matrices whose product is symmetric: half of it is computed."""
+    m = len(a)
+    height = -(-m // _BANDS) if m >= _BANDS * _BAND_ROWS else m
+    result = a.new_empty(m, m)
+    for top in range(0, m, height):
+        end = min(top + height, m)
+        result[top:end, :end] = a[top:end] @ b[:, :end]
+        result[:top, top:end] = result[top:end, :top].mT
+    return result
+
+
+def _size(error: Tensor) -> float:
+    """Relative error of W, root mean square over its directions, for I - W G W."""
+    return float(error.norm()) / len(error) ** 0.5 / 2

@@ -13,6 +13,7 @@ from step to step (`rbtc.solvers.polar`): the same steps to a relative 1e-5, in 
 import torch
 from torch import Tensor
 
+from rbtc.solvers.forecast import Forecast
 from rbtc.solvers.polar import InverseRoot, NearlySingularError, PartlyKnown
 from rbtc.solvers.svd import Solution, check_stop, observed_energy, relative_change, shrinkage_at
 
@@ -26,6 +27,10 @@ RESTING_FLIPS = 1e-3
 
 RESTING_MOVES = 5e-3
 """... and, in `rbtc.solvers.reweighted`, exchanges at most this share of the Top-0.6 set."""
+
+
+FORECAST_ERROR = 1.0
+"""Times the tolerance: how far a step may be off that is taken with a forecast W."""
 
 
 _TOP = 0.6
@@ -93,8 +98,23 @@ def released_tracked(
     matrix = PartlyKnown(filled, places)
     root = InverseRoot(matrix)
     watch = _Watch(matrix.values, matrix.energy, tolerance, early_stop)
+    forecast = Forecast(FORECAST_ERROR * tolerance)
     for iteration in range(1, max_iterations + 1):
-        new = watch.values - root.smallest() * matrix.sample(root())
+        expected = forecast.at(iteration)
+        if expected is None or forecast.due():
+            root.update()
+            w, smallest = root(), root.smallest()
+            step = smallest * matrix.sample(w)
+            error = None
+            if expected is not None:
+                error = relative_change(
+                    expected[1] * matrix.sample(expected[0]), step, matrix.energy
+                )
+            forecast.judge(iteration, w, smallest, error)
+        else:
+            w, smallest = expected
+            step = smallest * matrix.sample(w)
+        new = watch.values - step
         if watch.step(new):
             break
         if iteration < max_iterations:

@@ -25,15 +25,8 @@ import torch
 from torch import Tensor
 
 from rbtc.solvers.polar import PartlyKnown
-from rbtc.solvers.released import (
-    RESTING_FLIPS,
-    RESTING_MOVES,
-    exchanged,
-    flipped,
-    largest_set,
-)
-from rbtc.solvers.reweighted import OVERRELAXATION, ColumnSystems
-from rbtc.solvers.svd import Solution, check_stop, relative_change
+from rbtc.solvers.reweighted import reweighted
+from rbtc.solvers.svd import Solution, check_stop
 
 
 def spectral(
@@ -66,24 +59,15 @@ def spectral(
     check_exponent(exponent, ridge)
     check_stop(max_iterations, tolerance)
     matrix = PartlyKnown(filled, places)
-    systems = ColumnSystems(matrix)
-    values, gram = matrix.values, matrix.gram(torch.float64)
-    top = largest_set(values)
-    residuals: list[float] = []
-    for iteration in range(1, max_iterations + 1):
-        weighting = gram_power(gram, exponent / 2 - 1, ridge).to(values.dtype)
-        step = systems.solve(weighting, -matrix.sample(weighting))
-        new = values + OVERRELAXATION * step
-        residuals.append(relative_change(new, values, matrix.energy))
-        new_top = largest_set(new)
-        calm = flipped(new, values) <= RESTING_FLIPS and exchanged(new_top, top) <= RESTING_MOVES
-        values, top = new, new_top
-        if residuals[-1] < tolerance or (early_stop and calm):
-            return Solution(values, tuple(residuals), iteration, True)
-        if iteration < max_iterations:
-            product = matrix.refill(values).double()
-            gram += product + product.mT
-    return Solution(values, tuple(residuals), max_iterations, False)
+    return reweighted(
+        matrix,
+        matrix.gram(torch.float64),
+        lambda gram: gram_power(gram, exponent / 2 - 1, ridge).to(filled.dtype),
+        keep=False,  # far from p = 1 the weighting changes more than the steps shrink
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        early_stop=early_stop,
+    )
 
 
 def gram_power(gram: Tensor, power: float, ridge: float = 0.0) -> Tensor:

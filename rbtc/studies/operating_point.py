@@ -21,6 +21,7 @@ two. `class_sweep` then shows what that choice does to the reported classes.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -31,6 +32,7 @@ from tqdm.auto import tqdm
 from rbtc import command
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
+from rbtc.models.profiles import load_profile
 from rbtc.models.prompts import Reference, Subject, vocabulary
 from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
@@ -47,6 +49,10 @@ REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
 
 KEEP_RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+NAME = "operating_point"
+"""How the names of the profile's own tables begin."""
 
 
 MAX_DENSITY = 0.12
@@ -148,15 +154,21 @@ def pruning_sweep(
     return pd.DataFrame(rows)
 
 
-def read_sweeps(folder: str | Path = "results") -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_sweeps(
+    folder: str | Path = "results", name: str = NAME
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables that the command wrote: of `pruning_sweep`, and of `keep_sweep`.
+
+    Args:
+        folder: where they lie.
+        name: how their names begin, the command's ``--name``.
 
     Raises:
         FileNotFoundError: it has not been run.
     """
     tables = []
-    for name in ("operating_point_pruning", "operating_point_keep"):
-        path = Path(folder) / f"{name}.csv"
+    for part in ("pruning", "keep"):
+        path = Path(folder) / f"{name}_{part}.csv"
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
@@ -289,13 +301,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--concepts", type=int, default=8, help="how many held-out concepts")
     parser.add_argument("--images", type=int, default=12, help="pictures of the erased concept")
     parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
+    parser.add_argument("--model", help="another model's folder, in place of the profile's")
+    parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS)
+    parser.add_argument("--references", nargs="+", choices=REFERENCES, default=REFERENCES)
+    parser.add_argument("--name", default=NAME, help="how the tables' names begin")
     parser.add_argument("--folder", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
     check_writable(options.folder)
-    lab = Lab(options.profile)
+    profile = load_profile(options.profile)
+    if options.model:
+        profile = dataclasses.replace(profile, model=options.model)
+    lab = Lab(profile)
     concepts = held_out_concepts(lab, options.concepts)
     counts = {"images": options.images, "other_images": options.other_images}
-    sweep = pruning_sweep(lab, concepts, **counts)
+    grid = {"ratios": options.ratios, "references": options.references}
+    sweep = pruning_sweep(lab, concepts, **counts, **grid)
     choice = choose_pruning(sweep)
     pruning: dict[str, Any] = {
         "ratio": float(choice["ratio"]),
@@ -303,8 +323,8 @@ def main(arguments: list[str] | None = None) -> None:
         "reference": str(choice["reference"]),
     }
     attacks = keep_sweep(lab, concepts, **counts, **pruning)
-    save_csv(sweep, "operating_point_pruning", options.folder)
-    save_csv(attacks, "operating_point_keep", options.folder)
+    save_csv(sweep, f"{options.name}_pruning", options.folder)
+    save_csv(attacks, f"{options.name}_keep", options.folder)
     print(settings_table(sweep).round(3).to_string(index=False))
     print(f"chosen: {pruning}, keep_ratio = {choose_keep(attacks)}")
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "completion_benchmark.csv", index=False)
     part = {
-        "device": "cpu", "shape": "1280x5120", "part": "whole iteration", "flops": 2e9,
+        "device": "cpu", "shape": "1280x5120", "part": "computed iteration", "flops": 2e9,
         "bytes": 3e7, "seconds": 0.05, "gflop_per_s": 40, "least_seconds": 0.02,
         "share_of_limit": 0.4, "product_gflop_per_s": 100, "copy_gb_per_s": 10,
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_tables_are_short_and_leave_out_what_was_not_measured(folder):
     assert list(made.table("small").index) == [speed.FAITHFUL]
     assert made.table("sd-v1.5").loc[speed.FAITHFUL, "times faster"] == "25"
     assert made.absent() == "*sklearn KNNImputer* did not run: `ImportError: none`."
-    assert made.limits().loc["whole iteration", "share of the limit"] == "40%"
+    assert made.limits().loc["computed iteration", "share of the limit"] == "40%"
     assert made.exponents().loc["fast", "rows"] == 1.0
     with pytest.raises(ValueError, match="no task 'big'"):
         made.task("big")

@@ -1,0 +1,74 @@
+"""An inverse root between two times at which it is computed.
+
+The released iteration is a gradient descent: after its first steps the inverse square root W of
+the Gram matrix moves along a smooth path. Three computed W give a parabola through it, and a step
+taken with the parabola's W costs no product of (m, m) matrices. How far it may be trusted is
+measured, not assumed: whenever W is computed, the step that the parabola would have taken is
+compared with the step that is taken.
+"""
+
+from collections import deque
+
+from torch import Tensor
+
+LONGEST = 7
+"""Steps in a row that may be forecast."""
+
+
+_POINTS = 3
+
+
+_GROWTH = 8  # times the error of a parabola twice as far away
+
+
+class Forecast:
+    """W and s_min by iteration, from where they are computed to where they are not.
+
+    Args:
+        allowed: error of a forecast step that is accepted, in the unit of `judge`.
+    """
+
+    def __init__(self, allowed: float) -> None:
+        self.allowed = allowed
+        self.length = 0  # of the next stretch of forecast steps
+        self._known: deque[tuple[int, Tensor, float]] = deque(maxlen=_POINTS)
+        self._left = 0
+
+    def due(self) -> bool:
+        """Whether W has to be computed for this step; else the step may be forecast."""
+        if self._left:
+            self._left -= 1
+            return False
+        return True
+
+    def at(self, iteration: int) -> tuple[Tensor, float] | None:
+        """W (m, m) and s_min by the parabola through the last three; None before there are any."""
+        if len(self._known) < _POINTS:
+            return None
+        times = [time for time, _, _ in self._known]
+        shares = [
+            _product((iteration - other) / (time - other) for other in times if other != time)
+            for time in times
+        ]
+        (_, w, s), *others = self._known
+        w, s = shares[0] * w, shares[0] * s
+        for share, (_, other, smallest) in zip(shares[1:], others, strict=True):
+            w.add_(other, alpha=share)
+            s += share * smallest
+        return w, s
+
+    def judge(self, iteration: int, w: Tensor, smallest: float, error: float | None) -> None:
+        """Take what was computed, and the error that the forecast of this step had, if any."""
+        self._known.append((iteration, w, smallest))
+        if error is None or not error <= self.allowed:
+            self.length //= 2
+        elif error * _GROWTH <= self.allowed:
+            self.length = min(2 * self.length + 1, LONGEST)
+        self._left = self.length if len(self._known) == _POINTS else 0
+
+
+def _product(factors) -> float:
+    result = 1.0
+    for factor in factors:
+        result *= factor
+    return result
