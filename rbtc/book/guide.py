@@ -63,11 +63,16 @@ def _proof(found: dict[str, Any]) -> str:
     text = (
         f"A run with random weights ({facts['unet_parameters']:,} of them in the UNet, "
         f"{facts['matrices']} matrices attacked, pictures of {size} px, {options['dtype']}, "
-        f"{found['threads']} thread of a CPU shared with other work) took "
+        f"{_threads(found)} of a CPU shared with other work) took "
         f"{found['minutes']:.0f} minutes; the completion was stopped after at most "
         f"{options['iterations']} iterations a matrix:"
     )
     return f"{text}\n\n{_markdown(lines)}"
+
+
+def _threads(found: dict[str, Any]) -> str:
+    count = int(found["threads"])
+    return f"{count} thread" if count == 1 else f"{count} threads"
 
 
 def render(text: str, root: Path) -> str:

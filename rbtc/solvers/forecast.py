@@ -18,9 +18,6 @@ LONGEST = 7
 _POINTS = 3
 
 
-_GROWTH = 8  # times the error of a parabola twice as far away
-
-
 class Forecast:
     """W and s_min by iteration, from where they are computed to where they are not.
 
@@ -60,11 +57,20 @@ class Forecast:
     def judge(self, iteration: int, w: Tensor, smallest: float, error: float | None) -> None:
         """Take what was computed, and the error that the forecast of this step had, if any."""
         self._known.append((iteration, w, smallest))
-        if error is None or not error <= self.allowed:
-            self.length //= 2
-        elif error * _GROWTH <= self.allowed:
-            self.length = min(2 * self.length + 1, LONGEST)
+        self.length = 0 if error is None else self._stretch(error)
         self._left = self.length if len(self._known) == _POINTS else 0
+
+    def _stretch(self, error: float) -> int:
+        """Most steps in a row, at most twice as many as before and one, that may be forecast.
+
+        A parabola through points one unit apart is off by an amount that grows with the distance r
+        from the last one like r (r + 1) (r + 2); one unit away it was off by `error`.
+        """
+        for length in range(min(2 * self.length + 1, LONGEST), 0, -1):
+            r = length / (self.length + 1)
+            if error * r * (r + 1) * (r + 2) / 6 <= self.allowed:
+                return length
+        return 0
 
 
 def _product(factors) -> float:

@@ -231,6 +231,8 @@ def symmetric_product(a: Tensor, b: Tensor) -> Tensor:
     for top in range(0, m, height):
         end = min(top + height, m)
         result[top:end, :end] = a[top:end] @ b[:, :end]
+        corner = result[top:end, top:end].tril_()
+        corner += corner.tril(-1).mT
         result[:top, top:end] = result[top:end, :top].mT
     return result
 

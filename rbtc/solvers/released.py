@@ -29,8 +29,8 @@ RESTING_MOVES = 5e-3
 """... and, in `rbtc.solvers.reweighted`, exchanges at most this share of the Top-0.6 set."""
 
 
-FORECAST_ERROR = 1.0
-"""Times the tolerance: how far a step may be off that is taken with a forecast W."""
+FORECAST_ERROR = 0.5
+"""Share of the tolerance: how far a step may be off that is taken with a forecast W."""
 
 
 _TOP = 0.6

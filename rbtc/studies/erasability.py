@@ -8,12 +8,14 @@ they are only read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from rbtc.report.outputs import used
 from rbtc.stats import Proportion
+from rbtc.studies.operating_point import SETTING, choose_keep, choose_pruning
 
 COLUMNS = {
     "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "model", "concept",
@@ -80,7 +82,8 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
 
     Returns:
         Indexed by variant: pictures and levers of its training, accuracies pretrained and without
-        feed-forward outputs, density, sign accuracy, accuracies pruned and revived, of the others.
+        feed-forward outputs, density, sign accuracy, accuracies pruned and revived, of the others;
+        last `product`.
 
     Raises:
         ValueError: nothing was counted at this ratio and K.
@@ -96,17 +99,60 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
     lines = {}
     for name, rows in scores.groupby("variant", sort=False):
         pruned = rows[(rows["ratio"] == ratio) & (rows["model"] == "pruned")]
+        before = share(rows[rows["model"] == "pretrained"])
+        after = share(revived[revived["variant"] == name])
         lines[name] = {
             "pictures": int(rows["pictures"].iloc[0]),
             "activation sparsity": float(rows["activation_sparsity"].iloc[0]),
             "neuron sparsity": float(rows["neuron_sparsity"].iloc[0]),
             "styled captions": float(rows["styled"].iloc[0]),
-            "pretrained": share(rows[rows["model"] == "pretrained"]),
+            "pretrained": before,
             "no feed-forward": share(rows[rows["model"] == "no feed-forward"]),
             "density": float(pruned["density"].mean()),
             "signs": float(pruned["sign_accuracy"].mean()),
             "pruned": share(pruned),
             "others, pruned": share(pruned, "preserved"),
-            "revived": share(revived[revived["variant"] == name]),
+            "revived": after,
+            "product": product(before, share(pruned), after),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def product(pretrained: Proportion, pruned: Proportion, revived: Proportion) -> float:
+    """Accuracy times the share of it that pruning takes times the share the attack leaves with.
+
+    1 for a model that draws every concept, loses it when pruned and has it back when attacked.
+    """
+    before = pretrained.value
+    return before * (1 - pruned.value / before) * (revived.value / before) if before else 0.0
+
+
+def operating_points(sweeps: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
+    """One line per model at the operating point that was chosen for it on the held-out concepts.
+
+    Args:
+        sweeps: model -> its tables of `rbtc.studies.operating_point.read_sweeps`.
+
+    Returns:
+        Indexed by model: ratio, calls and K, density, accuracies on the erased concept pretrained,
+        pruned and revived, on the others pruned and revived, and the `product`.
+    """
+    lines = {}
+    for name, (sweep, attacks) in sweeps.items():
+        choice, keep_ratio = choose_pruning(sweep), choose_keep(attacks)
+        at = (sweep[list(SETTING)] == choice[list(SETTING)]).all(axis=1)
+        before, pruned = share(sweep[sweep["ratio"] == 0]), share(sweep[at])
+        attacked = attacks[attacks["keep_ratio"] == keep_ratio]
+        lines[name] = {
+            "ratio": float(choice["ratio"]),
+            "calls": int(choice["calls"]),
+            "K": keep_ratio,
+            "density": float(choice["density"]),
+            "pretrained": before,
+            "pruned": pruned,
+            "others, pruned": share(sweep[at], "preserved"),
+            "revived": share(attacked),
+            "others, revived": share(attacked, "preserved"),
+            "product": product(before, pruned, share(attacked)),
         }
     return pd.DataFrame.from_dict(lines, orient="index")

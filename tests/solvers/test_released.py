@@ -9,8 +9,10 @@ from oracles import pruned, released_loop, wanda_mask
 
 from rbtc.completion import complete
 from rbtc.solvers import released as engines
+from rbtc.solvers.polar import InverseRoot
 from rbtc.solvers.released import exchanged, flipped, largest_set, released_exact, released_tracked
-from rbtc.solvers.reweighted import released_fast
+from rbtc.solvers.reweighted import ColumnSystems, released_fast
+from rbtc.solvers.svd import observed_energy, relative_change
 
 STOP = {"max_iterations": 500, "tolerance": 1e-5}
 
@@ -54,6 +56,21 @@ def test_tracked_steps_are_the_released_steps_when_the_number_is_fixed():
         assert float((exact.values - tracked.values).norm() / exact.values.norm()) < 1e-3
 
 
+def test_forecast_steps_save_inverse_roots_and_stay_within_the_tolerance(monkeypatch):
+    computed = []
+    called = InverseRoot.__call__
+    monkeypatch.setattr(InverseRoot, "__call__", lambda root: computed.append(1) or called(root))
+    filled, places, *_ = problem()
+    stop = {"max_iterations": 500, "tolerance": 1e-5}
+    saving = released_tracked(filled, places, **stop)
+    saved = saving.iterations - len(computed)
+    assert saved >= 5
+    monkeypatch.setattr(engines, "FORECAST_ERROR", 0.0)
+    whole = released_tracked(filled, places, **stop)
+    assert len(computed) == saving.iterations - saved + whole.iterations
+    assert relative_change(saving.values, whole.values, observed_energy(filled, places)) < 1e-4
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("power", "outliers"), [(0.3, False), (0.5, False), (0.5, True)])
 def test_fast_has_the_signs_and_the_top_set_of_the_converged_loop(dtype, power, outliers):
@@ -82,6 +99,21 @@ def test_fast_reaches_the_least_nuclear_norm_and_descends():
     assert all(b <= a + 1e-10 for a, b in pairwise(norms))
     u, _, vt = torch.linalg.svd(z, full_matrices=False)
     assert float((u @ vt).view(-1)[places].abs().max()) < 1e-8  # the subgradient vanishes
+
+
+def test_fast_keeps_the_factors_of_its_systems_while_the_steps_shrink(monkeypatch):
+    factored = []
+    factor = ColumnSystems.factor
+    monkeypatch.setattr(
+        ColumnSystems, "factor", lambda systems, w: factored.append(1) or factor(systems, w)
+    )
+    filled, places, *_ = problem()
+    found = released_fast(filled, places, max_iterations=50, tolerance=1e-5)
+    assert found.converged and found.iterations > 2 and len(factored) == 1
+    monkeypatch.setattr("rbtc.solvers.reweighted._SHRINKS", 0.0)  # no step shrinks enough
+    again = released_fast(filled, places, max_iterations=50, tolerance=1e-5)
+    assert len(factored) == again.iterations  # the second step takes those of the first
+    assert flipped(found.values, again.values) < 0.005
 
 
 def test_fast_does_not_move_where_the_released_loop_would_not():

@@ -1,0 +1,195 @@
+"""The book's figures: number, caption, alternative text, and where numbers and code of each lie.
+
+Captions stand in ``book/figures.toml``, a table per figure in the order of the pages. The code is
+not written down anywhere: it is looked up in the cell that draws a figure, so that a link leads to
+the line that the function has in the commit from which the site is built.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rbtc
+
+FILE = "book/figures.toml"
+"""Where captions stand, below the repository."""
+
+_KEYS = ("call", "caption", "alt", "csv")
+_NOT_SHOWN = (f"{rbtc.__name__}.book", f"{rbtc.__name__}.lab", f"{rbtc.__name__}.report.tables")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a chapter.
+
+    Attributes:
+        chapter: name of its notebook.
+        number: its place on the page, from 1.
+        call: how the cell calls what draws it, "panels.class_lines".
+        caption: what a reader sees below it.
+        alt: what somebody hears who cannot see it.
+        csv: results files with its numbers, without the ending.
+    """
+
+    chapter: str
+    number: int
+    call: str
+    caption: str
+    alt: str
+    csv: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """`Figure 8.1`, the first of chapter 08."""
+        return f"Figure {int(self.chapter.partition('_')[0])}.{self.number}"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function or class, and where it begins: a file below the repository, a line from 1."""
+
+    name: str
+    file: str
+    line: int
+
+
+def read_figures(root: Path) -> dict[str, list[Figure]]:
+    """Chapter -> its figures, from `FILE`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no TOML, an entry lacks something, or a results file is missing.
+    """
+    path = root / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it holds the captions of the book's figures")
+    try:
+        chapters = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    return {
+        chapter: [_figure(root, chapter, number, entry) for number, entry in enumerate(entries, 1)]
+        for chapter, entries in chapters.items()
+    }
+
+
+def _figure(root: Path, chapter: str, number: int, entry: Mapping[str, Any]) -> Figure:
+    where = f"{FILE}: [[{chapter}]], number {number}"
+    if set(entry) != set(_KEYS):
+        raise ValueError(f"{where} holds {sorted(entry)}, expected {', '.join(_KEYS)}")
+    texts = [entry[key] for key in _KEYS[:3]]
+    files = entry["csv"]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"{where}: call, caption and alt must be texts that say something")
+    if not isinstance(files, list) or not files:
+        raise ValueError(f"{where}: csv must list at least one file of results/")
+    for name in files:
+        if not (root / "results" / f"{name}.csv").is_file():
+            raise ValueError(f"{where}: there is no results/{name}.csv")
+    call, caption, alt = (" ".join(text.split()) for text in texts)
+    return Figure(chapter, number, call, caption, alt, tuple(files))
+
+
+def drawn_in(page: Any) -> list[int]:
+    """For each figure of an executed page, in order, the index of the cell that shows it."""
+    return [
+        index
+        for index, cell in enumerate(page.cells)
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+
+
+def mismatches(figures: Mapping[str, Sequence[Figure]], pages: Mapping[str, Any]) -> list[str]:
+    """What captions and executed pages do not agree on, a sentence each; empty if all is well.
+
+    Args:
+        figures: from `read_figures`.
+        pages: chapter -> its executed notebook.
+    """
+    found = [f"{FILE} describes {name}, which is no page" for name in sorted({*figures} - {*pages})]
+    for name, page in pages.items():
+        cells, described = drawn_in(page), figures.get(name, [])
+        if len(cells) != len(described):
+            found.append(f"{name} shows {len(cells)} figures, {FILE} describes {len(described)}")
+            continue
+        for figure, index in zip(described, cells, strict=True):
+            if f"{figure.call}(" not in page.cells[index].source:
+                found.append(
+                    f"{figure.label} of {name}: its cell does not call {figure.call}, as {FILE} "
+                    "says"
+                )
+    return found
+
+
+def code_of(page: Any, index: int, call: str, root: Path) -> list[Code]:
+    """The functions behind a figure: first what draws it, then what made the values it shows.
+
+    Args:
+        page: the executed notebook.
+        index: of the cell that shows the figure.
+        call: what draws it, as the cell calls it.
+        root: the repository, to which files are relative.
+    """
+    cells = [cell.source for cell in page.cells[: index + 1] if cell.cell_type == "code"]
+    names = _imports(cells)
+    made: dict[str, list[str]] = {}  # variable -> what was called for it
+    for cell in cells:
+        for node in ast.walk(ast.parse(cell)):
+            if isinstance(node, ast.Assign):
+                called = list(_called(node.value, names))
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and called:
+                        made[target.id] = called
+    here = ast.parse(page.cells[index].source)
+    paths = [_full(call, names), *_called(here, names)]
+    for node in ast.walk(here):
+        if isinstance(node, ast.Name):
+            paths += made.get(node.id, ())
+    found = [_located(path, root) for path in dict.fromkeys(filter(None, paths))]
+    return [code for code in found if code is not None]
+
+
+def _imports(cells: Sequence[str]) -> dict[str, str]:
+    """Name in the notebook -> full name, of what comes from this package."""
+    names: dict[str, str] = {}
+    for cell in cells:
+        for node in ast.walk(ast.parse(cell)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(rbtc.__name__):
+                for alias in node.names:
+                    names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return names
+
+
+def _called(tree: ast.AST, names: Mapping[str, str]) -> Iterator[str]:
+    """Full names of this package's functions that are called in a piece of code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (path := _full(ast.unparse(node.func), names)):
+            yield path
+
+
+def _full(call: str, names: Mapping[str, str]) -> str:
+    first, dot, rest = call.partition(".")
+    path = f"{names[first]}{dot}{rest}" if first in names else ""
+    return "" if path.startswith(_NOT_SHOWN) else path
+
+
+def _located(path: str, root: Path) -> Code | None:
+    """Where a function is defined; None for what is no function or class of the repository."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        file = Path(inspect.getsourcefile(found) or "").resolve()
+        line = inspect.getsourcelines(found)[1]
+    except (ImportError, AttributeError, TypeError, OSError):
+        return None
+    if not file.is_relative_to(root.resolve()):
+        return None
+    return Code(name, file.relative_to(root.resolve()).as_posix(), line)

@@ -1,0 +1,100 @@
+import nbformat
+import pytest
+
+from rbtc.book.execute import REPOSITORY
+from rbtc.book.figures import code_of, drawn_in, mismatches, read_figures
+from rbtc.book.opening import pages
+
+ENTRY = """
+[[08_objects]]
+call = "plates.picture_grid"
+caption = \"\"\"One picture per class \\
+    and model.\"\"\"
+alt = "Grid of pictures."
+csv = ["08_objects"]
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "08_objects.csv").write_text("n\n1\n")
+    (tmp_path / "book" / "figures.toml").write_text(ENTRY)
+    return tmp_path
+
+
+def cell(source, *kinds):
+    outputs = [
+        nbformat.v4.new_output("display_data", {kind: "AAAA", "text/plain": "x"}) for kind in kinds
+    ]
+    return nbformat.v4.new_code_cell(source, outputs=outputs)
+
+
+def page(*cells):
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+SOURCES = (
+    "from rbtc.lab import Lab\nfrom rbtc.report import pictures as plates\n"
+    "from rbtc.report import tables\nfrom rbtc.studies.objects import object_study\n"
+    "lab = Lab(profile)\nstudy = object_study(lab, concepts, images)",
+    'tables.save_csv(study.hits, "08_objects")\nplates.picture_grid(study.pictures)',
+)
+
+
+def test_a_figure_has_a_number_and_its_texts_in_one_line(root):
+    (figure,) = read_figures(root)["08_objects"]
+    assert figure.label == "Figure 8.1" and figure.csv == ("08_objects",)
+    assert figure.caption == "One picture per class and model."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('alt = "Grid of pictures."', "", "holds .*, expected call, caption, alt, csv"),
+        ('"Grid of pictures."', '" "', "must be texts that say something"),
+        ('["08_objects"]', "[]", "at least one file of results"),
+        ('["08_objects"]', '["08_other"]', r"there is no results/08_other\.csv"),
+        ("[[08_objects]]", "[[08_objects]", "is not valid TOML"),
+    ],
+)
+def test_a_bad_entry_is_named(root, old, new, told):
+    path = root / "book" / "figures.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=told):
+        read_figures(root)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="holds the captions"):
+        read_figures(root)
+
+
+def test_captions_and_pages_have_to_agree(root):
+    figures = read_figures(root)
+    shown = page(cell("x = 1"), cell("plates.picture_grid(a)", "image/png"), cell("1", "text/html"))
+    assert drawn_in(shown) == [1]
+    assert mismatches(figures, {"08_objects": shown}) == []
+    other = page(cell("charts.curves(a)", "image/png"))
+    assert "does not call plates.picture_grid" in mismatches(figures, {"08_objects": other})[0]
+    assert mismatches(figures, {"09_saliency": other}) == [
+        "book/figures.toml describes 08_objects, which is no page",
+        "09_saliency shows 1 figures, book/figures.toml describes 0",
+    ]
+
+
+def test_the_code_of_a_figure_is_what_draws_it_and_what_made_its_values():
+    made = page(*(cell(source) for source in SOURCES))
+    drawing, study = code_of(made, 1, "plates.picture_grid", REPOSITORY)
+    assert (drawing.name, drawing.file) == ("picture_grid", "rbtc/report/pictures.py")
+    lines = (REPOSITORY / drawing.file).read_text().splitlines()
+    assert lines[drawing.line - 1].startswith("def picture_grid(")
+    assert (study.name, study.file) == ("object_study", "rbtc/studies/objects.py")
+
+
+def test_every_figure_of_the_book_is_described_and_leads_to_code():
+    figures, executed = read_figures(REPOSITORY), pages(REPOSITORY)
+    assert mismatches(figures, executed) == []
+    for name, described in figures.items():
+        for figure, index in zip(described, drawn_in(executed[name]), strict=True):
+            assert code_of(executed[name], index, figure.call, REPOSITORY), figure.label
+            assert len(figure.alt) >= 80, f"{figure.label} of {name} says too little"
