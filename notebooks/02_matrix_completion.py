@@ -277,7 +277,10 @@ Markdown(speed.absent())
 #
 # One iteration on a matrix of the largest shape, part by part: the floating-point operations it
 # needs, the bytes that have to move, the time it takes and the least time that the rates of a
-# matrix product and of a copy, measured in the same run, allow.
+# matrix product and of a copy, measured in the same run, allow. This is an iteration whose inverse
+# root is computed. After the first steps the root moves along a smooth path, and a parabola
+# through the last three replaces most of the computations: wherever one is made, it shows how far
+# off the parabola was, and that decides how many steps may be forecast next.
 
 # %%
 speed.limits()

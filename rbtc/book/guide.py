@@ -6,12 +6,12 @@ of the proof at full size are those of the committed run, if there is one.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from rbtc import command
+from rbtc.book import marked
 from rbtc.budget import cost_table, costs
 from rbtc.files import write_whole
 from rbtc.models.profiles import load_profile
@@ -81,18 +81,12 @@ def render(text: str, root: Path) -> str:
     Raises:
         ValueError: the markers are not there once each.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{PAGE} must hold {BEGIN} and {END} once each")
-    head, rest = text.split(BEGIN)
-    return head + computed(root) + rest.split(END)[1]
+    return marked.replaced(text, BEGIN, END, computed(root), PAGE)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; with ``--check`` only say whether it is up to date (status 1: it is not)."""
-    parser = argparse.ArgumentParser(prog="python -m rbtc.book.guide", description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    options = parser.parse_args(arguments)
+    options = marked.parse("python -m rbtc.book.guide", __doc__, arguments)
     path = options.root / PAGE
     text = path.read_text(encoding="utf-8")
     fresh = render(text, options.root)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 from rbtc import command
-from rbtc.book import opening
+from rbtc.book import marked, opening
 from rbtc.book.pages import Book
 from rbtc.book.record import run_sentence
 from rbtc.book.status import page_facts
@@ -73,18 +72,12 @@ def measured(root: Path) -> str:
 
 def render(text: str, root: Path) -> str:
     """``text`` with the part between the markers made anew."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"README.md must hold {BEGIN} and {END} once each")
-    head, rest = text.split(BEGIN)
-    return head + measured(root) + rest.split(END)[1]
+    return marked.replaced(text, BEGIN, END, measured(root), "README.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write README.md; with ``--check`` only say whether it is up to date (status 1: it is not)."""
-    parser = argparse.ArgumentParser(prog="python -m rbtc.book.readme", description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    options = parser.parse_args(arguments)
+    options = marked.parse("python -m rbtc.book.readme", __doc__, arguments)
     path = options.root / "README.md"
     text = path.read_text(encoding="utf-8")
     fresh = render(text, options.root)

@@ -8,7 +8,6 @@ the table of the status page. Nothing is executed.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import nbformat
 import pandas as pd
 
 from rbtc import command
+from rbtc.book import marked
 from rbtc.book.stamp import duration
 from rbtc.files import write_whole
 from rbtc.report import markdown
@@ -159,10 +159,7 @@ def renew(root: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the table; with ``--check`` only say whether it is up to date (status 1: it is not)."""
-    parser = argparse.ArgumentParser(prog="python -m rbtc.book.status", description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    options = parser.parse_args(arguments)
+    options = marked.parse("python -m rbtc.book.status", __doc__, arguments)
     if not options.check:
         renew(options.root)
     elif outdated(options.root):
