@@ -122,8 +122,8 @@ study.counts()
 # %% [markdown]
 # The lists differ in length and in how often they work at all, so the counts are compared as shares
 # of the pretrained model's count on the same list. Bars are ours with 95 % intervals, marks the
-# paper's. A list on which our pretrained model shows nothing has no bar: there was nothing to
-# erase.
+# paper's. A whisker without a bar is a count of zero; a list without either is one on which our
+# pretrained model shows nothing, so there was nothing to erase.
 
 # %%
 charts.bars_with_intervals(

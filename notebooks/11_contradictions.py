@@ -37,9 +37,9 @@ groups = kinds(found)
 # %% [markdown]
 # ## Look first
 #
-# The paper's own numbers beside what its other numbers say they should be. A mark off the line is a
-# place where the paper disagrees with itself: an average that is not the mean of its column, a text
-# that quotes another number than its table, the same run with two results.
+# The paper's own numbers beside what its other numbers say they should be. A mark off zero is a
+# place where the paper disagrees with itself: an average that is not the mean of its column, or the
+# same run with two results.
 
 # %%
 tables.save_csv(frame_of(found), "11_contradictions")

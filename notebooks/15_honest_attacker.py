@@ -133,7 +133,7 @@ study.fit()
 # ## What the weights give away
 #
 # The ROC curve: of the cut places, the share that is named (up) when this share of the others is
-# named too (across). The diagonal is guessing. First from magnitudes, then from columns; no picture
+# named too (across). The dotted diagonal is guessing. First from magnitudes, then from columns; no picture
 # enters.
 
 # %%
@@ -148,6 +148,7 @@ display(
             series="defence",
             title=f"from {evidence}",
             limits=(-0.02, 1.02),
+            diagonal=True,
             xlabel="share of the survivors that is named",
             ylabel="share of the cut places found",
         )

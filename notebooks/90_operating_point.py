@@ -122,8 +122,8 @@ charts.lines_with_intervals(
         }
         for name in ("pruned", "revived")
     },
-    xlabel="ratio",
-    ylabel="accuracy on the erased class, twelve classes",
+    xlabel="ratio of pruning",
+    ylabel="accuracy on the erased class",
     limits=(0, 1.02),
 )
 

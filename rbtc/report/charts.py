@@ -34,9 +34,12 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     level: float | None = None,
+    diagonal: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> Figure:
     """Many thin lines without intervals, coloured in the order of their series.
+
+    More than six take turns in four dash patterns, so that neighbours can be told apart.
 
     Args:
         frame: one row per point.
@@ -49,6 +52,7 @@ def curves(
         log_x: logarithmic horizontal axis.
         log_y: logarithmic vertical axis.
         level: draw a dashed horizontal line there.
+        diagonal: draw a dotted line from (0, 0) to (1, 1).
         limits: ends of the vertical axis.
     """
     import matplotlib.pyplot as plt
@@ -61,8 +65,12 @@ def curves(
         colours = sns.color_palette("viridis", len(lines))
         figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
         plt.close(figure)
-        for (name, own), colour in zip(lines, colours, strict=True):
-            ax.plot(own[x], own[y], color=colour, linewidth=1.2, label=str(name))
+        dashes = DASHES if len(lines) > 6 else DASHES[:1]
+        for number, ((name, own), colour) in enumerate(zip(lines, colours, strict=True)):
+            style = dashes[number % len(dashes)]
+            ax.plot(own[x], own[y], style, color=colour, linewidth=1.2, label=str(name))
+        if diagonal:
+            ax.plot([0, 1], [0, 1], ":", color="#1b1b1b", linewidth=1)
         if level is not None:
             ax.axhline(level, color="#1b1b1b", linestyle="--", linewidth=1)
         if log_x:
@@ -114,6 +122,12 @@ def heat_maps(
             ax.tick_params(length=0, rotation=0)
         figure.colorbar(axes[0, 0].collections[0], ax=axes[0].tolist(), shrink=0.8)
     return figure
+
+
+DASHES = ("-", "--", "-.", ":")
+
+
+WIDEST = 9.0  # inches of a bar chart: wider ones cannot be read in a column
 
 
 # One colour per role in the whole book, told apart also without colour vision.
@@ -170,8 +184,9 @@ def bars_with_intervals(
 
     frame = long_form(values)
     series, labels = list(values), list(dict.fromkeys(frame["x"]))
+    width = min(max(4.5, 0.32 * len(series) * len(labels) + 2), WIDEST)
     with house_style():
-        figure, ax = _figure(1, 1, (max(4.5, 0.32 * len(series) * len(labels) + 2), 3.4))
+        figure, ax = _figure(1, 1, (width, 3.4))
         sns.barplot(
             frame,
             x="x",
@@ -185,10 +200,10 @@ def bars_with_intervals(
             ax=ax,
         )
         # Drawn by hand: seaborn would compute intervals of its own from the one value it has.
-        width = 0.8 / len(series)
+        thickness = 0.8 / len(series)
         marked = False
         for number, name in enumerate(series):
-            shift = (number + 0.5) * width - 0.4
+            shift = (number + 0.5) * thickness - 0.4
             for place, label in enumerate(labels):
                 if label in values[name]:
                     value, low, high = interval(values[name][label])
@@ -215,7 +230,8 @@ def bars_with_intervals(
                     )
                     marked = True
         _finish(ax, title, xlabel, ylabel, limits)
-        if len(labels) > 6 or max(len(str(label)) for label in labels) > 10:
+        letters = [len(str(label)) for label in labels]
+        if len(labels) > 6 or max(letters) > 10 or sum(letters) > 7 * width:
             ax.tick_params("x", rotation=30)
             for text in ax.get_xticklabels():
                 text.set_horizontalalignment("right")
@@ -309,6 +325,11 @@ def surface(
     steps = np.linspace(*limits, levels + 1)
     with house_style():
         figure, ax = _figure(1, 1, (5.5, 4))
+        # Before the lines are drawn: their labels take gaps on the axes as they are by then.
+        if log_x:
+            ax.set_xscale("log")
+        if log_y:
+            ax.set_yscale("log")
         inside = limits[0] <= np.nanmin(z) and np.nanmax(z) <= limits[1]
         filled = ax.contourf(
             x, y, z, levels=steps, cmap="cividis", extend="neither" if inside else "both"
@@ -321,10 +342,6 @@ def surface(
                 ax.clabel(lines, fmt="%.2g", fontsize=7)
         figure.colorbar(filled, ax=ax, label=zlabel)
         ax.grid(False)
-        if log_x:
-            ax.set_xscale("log")
-        if log_y:
-            ax.set_yscale("log")
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if title:
             ax.set_title(title)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from rbtc.report.charts import house_style
@@ -68,7 +70,7 @@ def forest(verdicts: Sequence[Verdict]) -> Figure:
                 )  # fmt: skip
                 shown.add(outcome)
         ax.axvline(0, color="#1b1b1b", linewidth=1)
-        ax.set_yticks(range(len(found)), [f"{v.claim.key}" for v, _ in found], fontsize=8)
+        ax.set_yticks(range(len(found)), _keys([v.claim.key for v, _ in found]), fontsize=8)
         ax.set_ylim(len(found) - 0.4, -0.6)
         ax.set(xlabel="change of a share, with its 95 % interval")
         handles, labels = ax.get_legend_handles_labels()
@@ -76,3 +78,13 @@ def forest(verdicts: Sequence[Verdict]) -> Figure:
         ax.legend([h for _, h in ordered], [name for name, _ in ordered],
                   loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(ordered))  # fmt: skip
     return figure
+
+
+def _keys(keys: Sequence[str]) -> list[str]:
+    """Keys of claims, with a letter where several parts of one claim have a line each."""
+    seen: Counter[str] = Counter()
+    named = []
+    for key in keys:
+        named.append(f"{key}{ascii_lowercase[seen[key]]}" if keys.count(key) > 1 else key)
+        seen[key] += 1
+    return named

@@ -81,6 +81,8 @@ def small_multiples(
                     )
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
+        if len(set(places)) <= 8 and all(x.is_integer() for x in places):  # things that are counted
+            axes[0, 0].set_xticks(sorted(set(places)))
         _legend(figure, axes.flat[0], dashed=bool(paper and any(paper.values())))
         figure.supxlabel(xlabel, fontsize="medium")
         figure.supylabel(ylabel, fontsize="medium")
@@ -138,7 +140,8 @@ def class_lines(
                 ax.grid(axis="x", visible=False)
             ax.set(title=title, ylim=limits)
             _name_ends(ax, {c: max(points) for c, points in lines.items()}, limits)
-        axes[0, 0].legend(loc="best", fontsize=8)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=8)
         axes[-1, 0].set_xlabel(xlabel)
         figure.supylabel(ylabel, fontsize="medium")
     return figure
@@ -174,7 +177,10 @@ def _line(
 def _name_ends(
     ax: Axes, ends: Mapping[str, tuple[float, float]], limits: tuple[float, float]
 ) -> None:
-    """Class names beside the last points of their lines, pushed apart where they would touch."""
+    """Class names beside the last points of their lines, pushed apart where they would touch.
+
+    A thin line leads from each name to the point that it belongs to.
+    """
     low, high = limits
     gap = APART * (high - low)
     order = sorted(ends, key=lambda concept: ends[concept][1])
@@ -192,9 +198,11 @@ def _name_ends(
     ax.set_xlim(left, right + 0.02 * (right - left))
     for concept, height in zip(order, heights, strict=True):
         ax.annotate(
-            concept, (1.0, height), xycoords=("axes fraction", "data"), xytext=(5, 0),
-            textcoords="offset points", va="center", fontsize=7, color="#444444",
-            annotation_clip=False,
+            concept, (1.0, ends[concept][1]), xycoords=("axes fraction", "data"),
+            xytext=(1.04, height), textcoords=("axes fraction", "data"), va="center", fontsize=7,
+            color="#444444", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": "#b0b0b0", "linewidth": 0.5, "shrinkA": 1,
+                        "shrinkB": 0},
         )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,12 +67,17 @@ def picture_grid(
                 if (row, column) in tiles:
                     ax.imshow(tiles[row, column])
                 if number == 0:
-                    ax.set_title(column)
+                    ax.set_title(_heading(column, cell_width))
                 if place == 0:
                     ax.set_ylabel(row, rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
     return figure
+
+
+def _heading(text: str, inches: float) -> str:
+    """A column's heading in lines that its cell has room for; one that has lines keeps them."""
+    return text if "\n" in text else fill(text, max(8, int(10 * inches)))
 
 
 def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.ndarray:

@@ -41,6 +41,8 @@ LOOP, FAITHFUL, FAST = (
 
 
 SD = "sd-v1.5"
+AXES = {"rows": "rows", "columns": "columns", "share": "share of missing entries"}
+"""What grows, for a reader."""
 BARS = {FAITHFUL: (60.0, 12.0), FAST: (15.0, 50.0)}
 """What the project asks at SD v1.5's shapes on two cores: seconds at most, times the loop."""
 MEMORY_BAR = 3.0
@@ -195,10 +197,13 @@ def race_figure(contenders: pd.DataFrame) -> Figure:
             ours = own["contender"].str.startswith("rbtc")
             colours = ["#0173b2" if mine else "#949494" for mine in ours]
             bars = ax.barh(own["contender"], own["seconds"], color=colours)
-            ax.bar_label(bars, labels=[f" {value:.3g} s" for value in own["seconds"]], fontsize=8)
+            told = [f" {s:,.0f} s" if s >= 100 else f" {s:.3g} s" for s in own["seconds"]]
+            ax.bar_label(bars, labels=told, fontsize=8)
             ax.set_xscale("log")
             ax.margins(x=0.2)
-            ax.set_title(f"{name}, {int(own['layers'].iloc[0])} layers", loc="left")
+            ax.grid(False)
+            layers = int(own["layers"].iloc[0])
+            ax.set_title(f"{name}, {layers} {'layer' if layers == 1 else 'layers'}", loc="left")
             ax.tick_params("y", labelsize=8)
         axes[-1, 0].set_xlabel("seconds for all layers")
     return figure
@@ -222,7 +227,10 @@ def growth_figure(growth: pd.DataFrame) -> Figure:
             for mode, own in growth[growth["axis"] == axis].groupby("mode", sort=False):
                 slope = own["exponent"].iloc[0]
                 ax.plot(own[axis], own["seconds"], "o-", label=f"{mode}: {slope:.2f}", ms=4)
-            ax.set(xscale="log", yscale="log", title=axis)
+            ax.set(xscale="log", yscale="log", xlabel=AXES.get(str(axis), str(axis)))
+            places = sorted(growth.loc[growth["axis"] == axis, axis].unique())
+            ax.set_xticks(places, [f"{place:g}" for place in places], fontsize=7, rotation=45)
+            ax.minorticks_off()
             ax.legend(title="exponent", fontsize=8, title_fontsize=8)
         axes[0, 0].set_ylabel("seconds")
     return figure
