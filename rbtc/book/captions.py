@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.figures import Code, Figure, code_of, drawn_in, read_figures
+from rbtc.book.figures import Code, Figure, code_of, paired, read_figures
 
 CHAPTERS, CODE, RESULTS = "notebooks/", "code/", "results"
 """Where chapters, code and results files lie in the site."""
@@ -47,8 +47,8 @@ def look_up(app: Any, doctree: Any) -> None:
     figures = read_figures(root).get(chapter, [])
     kept = _kept(app.env)
     kept[name] = [
-        (figure, code_of(page, index, figure.call, root))
-        for figure, index in zip(figures, drawn_in(page), strict=False)
+        (figure, [] if figure is None else code_of(page, index, figure.call, root))
+        for figure, index in paired(figures, page)
     ]
 
 
@@ -58,9 +58,11 @@ def forget(app: Any, env: Any, docname: str) -> None:
 
 
 def caption_figures(app: Any, doctree: Any, docname: str) -> None:
-    """Put every picture of a page that a cell shows into a figure with a caption."""
+    """Put every picture of a page that a cell shows into a figure with a caption.
+
+    One that nobody described, on a page that was made with other parameters, stays as it is.
+    """
     from docutils import nodes
-    from sphinx.util import logging
 
     if not docname.startswith(CHAPTERS):
         return
@@ -70,14 +72,9 @@ def caption_figures(app: Any, doctree: Any, docname: str) -> None:
         if "cell_output" in output.get("classes", ())
         for image in output.findall(nodes.image)
     ]
-    known = _kept(app.env).get(docname, [])
-    if len(pictures) != len(known):
-        logging.getLogger(__name__).warning(
-            "%s shows %d figures, book/figures.toml describes %d",
-            docname, len(pictures), len(known), location=docname,
-        )  # fmt: skip
-        return
-    for image, (figure, code) in zip(pictures, known, strict=True):
+    for image, (figure, code) in zip(pictures, _kept(app.env).get(docname, []), strict=True):
+        if figure is None:
+            continue
         image["alt"] = figure.alt
         framed = nodes.figure(ids=[f"figure-{figure.number}"], classes=["numbered"])
         image.replace_self(framed)
@@ -155,7 +152,7 @@ def _page_of(file: str) -> str:
     return CODE + file.removesuffix(".py")
 
 
-def _kept(env: Any) -> dict[str, list[tuple[Figure, list[Code]]]]:
+def _kept(env: Any) -> dict[str, list[tuple[Figure | None, list[Code]]]]:
     if not hasattr(env, _KEPT):
         setattr(env, _KEPT, {})
     return getattr(env, _KEPT)

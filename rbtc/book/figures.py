@@ -107,6 +107,23 @@ def drawn_in(page: Any) -> list[int]:
     ]
 
 
+def paired(figures: Sequence[Figure], page: Any) -> list[tuple[Figure | None, int]]:
+    """Every figure of an executed page with its description and its cell, in order.
+
+    A page that was made elsewhere, or with other parameters, may lack a figure or have one more:
+    that one has no description.
+    """
+    found: list[tuple[Figure | None, int]] = []
+    waiting = list(figures)
+    for index in drawn_in(page):
+        source = page.cells[index].source
+        place = next((i for i, one in enumerate(waiting) if f"{one.call}(" in source), None)
+        found.append((None if place is None else waiting[place], index))
+        if place is not None:
+            del waiting[: place + 1]
+    return found
+
+
 def mismatches(figures: Mapping[str, Sequence[Figure]], pages: Mapping[str, Any]) -> list[str]:
     """What captions and executed pages do not agree on, a sentence each; empty if all is well.
 

@@ -2,7 +2,7 @@ import nbformat
 import pytest
 
 from rbtc.book.execute import REPOSITORY
-from rbtc.book.figures import code_of, drawn_in, mismatches, read_figures
+from rbtc.book.figures import Figure, code_of, drawn_in, mismatches, paired, read_figures
 from rbtc.book.opening import pages
 
 ENTRY = """
@@ -80,6 +80,17 @@ def test_captions_and_pages_have_to_agree(root):
         "book/figures.toml describes 08_objects, which is no page",
         "09_saliency shows 1 figures, book/figures.toml describes 0",
     ]
+
+
+def test_a_page_that_lacks_a_figure_keeps_the_captions_of_the_others():
+    first, second, third = (
+        Figure("01_x", n, call, "c", "a", ("r",)) for n, call in enumerate(("a.x", "b.y", "c.z"), 1)
+    )
+    shown = page(
+        cell("a.x(1)", "image/png"), cell("d.w(1)", "image/png"), cell("c.z()", "image/png")
+    )
+    assert paired([first, second, third], shown) == [(first, 0), (None, 1), (third, 2)]
+    assert paired([], shown) == [(None, 0), (None, 1), (None, 2)]
 
 
 def test_the_code_of_a_figure_is_what_draws_it_and_what_made_its_values():
