@@ -38,6 +38,10 @@ from rbtc.studies.completion_benchmark import race_figure
 Values = dict[str, torch.Tensor]
 
 
+TASKS = ("small", "sd-v1.5", "emoji-sd")
+"""Sets of matrices; the rows of one are always of one run."""
+
+
 def converged(task: Task) -> tuple[Values, dict[str, int]]:
     """Return where the released loop ends on every layer, and after how many steps.
 
@@ -171,23 +175,39 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--patience", type=float, default=60.0, help="seconds; longer runs once")
+    parser.add_argument(
+        "--only", choices=TASKS, help="renew one task's rows of a table made before"
+    )
     parser.add_argument("--growth", action="store_true", help="also time growing matrices")
     chosen = parser.parse_args(arguments)
     options = {"device": chosen.device, "repeats": chosen.repeats}
     chosen.out.mkdir(parents=True, exist_ok=True)
 
-    tasks = [("drawn", QUICK_SHAPES)] if chosen.quick else [("sd-v1.5", SD_SHAPES)]
+    path = chosen.out / "completion_benchmark.csv"
+    if chosen.only and not path.is_file():
+        parser.error(f"--only renews rows of {path}, which is missing: run without it first")
+    small, large = (SMALL_SHAPES, SD_SHAPES)
+    if chosen.quick:
+        small, large = [(16, 64)], QUICK_SHAPES
+    makers = {
+        "small": lambda: drawn("small", small, chosen.device),
+        "sd-v1.5": lambda: drawn("drawn" if chosen.quick else "sd-v1.5", large, chosen.device),
+        "emoji-sd": lambda: None if chosen.quick else emoji(chosen.device),
+    }
     tables = []
-    for name, shapes in [("small", [(16, 64)] if chosen.quick else SMALL_SHAPES), *tasks]:
-        task = drawn(name, shapes, chosen.device)
-        small = name == "small"
-        tables.append(benchmark(task, small=small, patience=chosen.patience, **options))
-    own = None if chosen.quick else emoji(chosen.device)
-    if own is not None:
-        tables.append(benchmark(own, small=False, patience=chosen.patience, **options))
+    for name, make in makers.items():
+        if chosen.only in (None, name) and (task := make()) is not None:
+            tables.append(
+                benchmark(task, small=name == "small", patience=chosen.patience, **options)
+            )
     table = pd.concat(tables, ignore_index=True)
     table.insert(2, "device", device_name(chosen.device))
     table["matrices"] = ["as trained" if task == "emoji-sd" else SPECTRUM for task in table["task"]]
+    if chosen.only:
+        before = pd.read_csv(path)
+        parts = [table if name == chosen.only else before[before["task"] == name] for name in TASKS]
+        pd.concat(parts, ignore_index=True).to_csv(path, index=False)
+        return
     table.to_csv(chosen.out / "completion_benchmark.csv", index=False)
     race_figure(table).savefig(chosen.out / "completion_benchmark.png", dpi=150)
 

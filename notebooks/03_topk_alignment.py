@@ -88,7 +88,8 @@ charts.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group
 # ## Are their signs right more often?
 #
 # Table 6: the top $K$ and the rest, with 95 % intervals; dashed lines are the paper's. Every top
-# line would meet the overall accuracy at $K = 1$, beyond the right edge. What an attacker needs is a gap between the lines.
+# line would meet the overall accuracy at $K = 1$, beyond the right edge. What an attacker needs is
+# a gap between the lines.
 
 # %%
 shares = study.shares()

@@ -133,8 +133,8 @@ study.fit()
 # ## What the weights give away
 #
 # The ROC curve: of the cut places, the share that is named (up) when this share of the others is
-# named too (across). The dotted diagonal is guessing. First from magnitudes, then from columns; no picture
-# enters.
+# named too (across). The dotted diagonal is guessing. First from magnitudes, then from columns; no
+# picture enters.
 
 # %%
 tables.save_csv(study.curves, "15_roc")

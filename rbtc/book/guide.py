@@ -81,7 +81,7 @@ def render(text: str, root: Path) -> str:
     Raises:
         ValueError: the markers are not there once each.
     """
-    return marked.replaced(text, BEGIN, END, computed(root), PAGE)
+    return marked.replaced(text, BEGIN, END, computed(root), str(PAGE))
 
 
 def main(arguments: list[str] | None = None) -> int:

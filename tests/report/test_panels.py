@@ -50,8 +50,9 @@ def test_class_lines_name_every_class_apart(places):
     means = {x: share(0.5, 0.4, 0.6) if x == places[0] else share(0.7, 0.6, 0.8) for x in places}
     figure = class_lines({"erased": values}, {"erased": means}, paper={"erased": {places[0]: 0.4}})
     (ax,) = figure.axes
-    names = {text.get_text(): text.xy[1] for text in ax.texts}
+    names = {text.get_text(): text.xyann[1] for text in ax.texts}
     assert sorted(names) == sorted(classes)
+    assert {text.xy for text in ax.texts} == {(1.0, 1.0)}  # where a thin line leads from each name
     heights = sorted(names.values())
     assert all(b - a > 0.03 for a, b in pairwise(heights))
     assert max(heights) <= ax.get_ylim()[1]

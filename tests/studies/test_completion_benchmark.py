@@ -65,8 +65,8 @@ def test_tables_are_short_and_leave_out_what_was_not_measured(folder):
 def test_figures(folder):
     made = speed.read_benchmark(folder)
     assert len(speed.race_figure(made.contenders).axes) == 2
-    assert [ax.get_title() for ax in speed.growth_figure(made.growth).axes] == [
-        "rows", "columns", "share",
+    assert [ax.get_xlabel() for ax in speed.growth_figure(made.growth).axes] == [
+        "rows", "columns", "share of missing entries",
     ]  # fmt: skip
 
 

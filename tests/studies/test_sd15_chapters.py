@@ -27,11 +27,20 @@ from rbtc.models.prompts import Subject
 from rbtc.models.sd15 import mark_random, random_pipeline
 from rbtc.report import tables
 from rbtc.studies.art import art_study
+from rbtc.studies.audit import audit_study
 from rbtc.studies.defense import defense_study
+from rbtc.studies.honest_attacker import honest_study
+from rbtc.studies.matrix_completion import completion_study
 from rbtc.studies.nms_ablations import ablation_study
 from rbtc.studies.nsfw import restricted_study
 from rbtc.studies.objects import object_study
+from rbtc.studies.overview import overview
 from rbtc.studies.saliency import saliency_study
+from rbtc.studies.several_concepts import several_study
+from rbtc.studies.sign_vs_magnitude import sign_study
+from rbtc.studies.signed_zeros import signed_zero_study
+from rbtc.studies.stronger_attack import stronger_study
+from rbtc.studies.topk_alignment import alignment_study
 
 
 class Detector:
@@ -137,6 +146,30 @@ def test_ablations_defence_and_saliency(lab):
     assert len(sweep.hits) > 0
     cut = saliency_study(lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1)
     assert set(cut.hits["asked"]) >= {"church"}
+
+
+def test_overview_signs_completion_and_top_k(lab):
+    whole = overview(lab, ["church"], 1, other_images=1, pictures=1)
+    assert set(whole.hits["asked"]) >= {"church"}
+    signs = sign_study(lab, ["church"], 1, pictures=1)
+    assert signs.hits["seed"].nunique() == 1
+    filled = completion_study(lab, ["church"], solvers={"released": {}}, images=1)
+    assert len(next(iter(filled.by_layer().values()))) == 16
+    aligned = alignment_study(lab, ["church"], ratios=[0.5], shown=[0.6], images=1)
+    assert 0 < len(aligned.shares()) <= 2
+
+
+def test_the_chapters_beyond_the_paper(lab):
+    leak = signed_zero_study(lab, ["church"], 1)
+    assert set(leak.hits["asked"]) == {"church"}
+    told = audit_study(lab, ["church", "golf ball"], factors=[1.0])
+    assert told.lines["layer"].nunique() == 16
+    better = stronger_study(lab, ["church", "golf ball"], 1)
+    assert set(better.hits["asked"]) == {"church", "golf ball"}
+    honest = honest_study(lab, ["church"], sigmas=[1e-2], images=1, other_classes=1)
+    assert honest.seen["auc"].between(0, 1).all()
+    several = several_study(lab, ["church", "golf ball", "candle"], 1, counts=[1, 2], sets=1)
+    assert set(several.hits["asked"]) <= {"church", "golf ball", "candle"}
 
 
 def test_no_page_is_made_of_random_weights(lab, monkeypatch):
