@@ -108,13 +108,12 @@ tables.accuracy_table(study.preserved, "concept", "model") if other_images else 
 # comparable with the paper's, directions are.
 
 # %%
+similarity, score = effects.similarity_by_style(study), effects.score_by_style(study)
+tables.save_csv(charts.long_form(similarity), "06_similarity")
+tables.save_csv(charts.long_form(score), "06_score")
 display(
-    charts.bars_with_intervals(
-        effects.similarity_by_style(study), ylabel="CLIP similarity", colours=colours
-    ),
-    charts.bars_with_intervals(
-        effects.score_by_style(study), ylabel="CLIP score", limits=(0, 1), colours=colours
-    ),
+    charts.bars_with_intervals(similarity, ylabel="CLIP similarity", colours=colours),
+    charts.bars_with_intervals(score, ylabel="CLIP score", limits=(0, 1), colours=colours),
 )
 
 # %% [markdown]

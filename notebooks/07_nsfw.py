@@ -167,9 +167,9 @@ Markdown(
 )
 
 # %%
-charts.bars_with_intervals(
-    {model: {"other classes": share} for model, share in survivors.items()}, limits=(0, 1)
-)
+others = {model: {"other classes": share} for model, share in survivors.items()}
+tables.save_csv(charts.long_form(others), "07_others")
+charts.bars_with_intervals(others, limits=(0, 1))
 
 # %% [markdown]
 # ## NudeNet itself
@@ -182,6 +182,7 @@ check = nudenet_check()
 if check is None:
     display(Markdown("NudeNet is not installed here (the extra `nsfw`), so this cell is skipped."))
 else:
+    tables.save_csv(check[1], "07_nudenet")
     display(plates.picture_grid({"": {"matplotlib's sample": check[0]}}, cell_width=2))
     display(check[1].round(2).set_index("label"))
 

@@ -27,7 +27,7 @@ from IPython.display import Markdown
 import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import markdown, tables
-from rbtc.report.contradiction_tables import kinds, misfit_figure, reading_table
+from rbtc.report.contradiction_tables import kinds, misfit_figure, misfits, reading_table
 from rbtc.studies.contradictions import contradictions, frame_of
 
 lab = Lab(profile)
@@ -43,6 +43,7 @@ groups = kinds(found)
 
 # %%
 tables.save_csv(frame_of(found), "11_contradictions")
+tables.save_csv(misfits(), "11_misfits")
 misfit_figure()
 
 # %% [markdown]

@@ -79,6 +79,7 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # everywhere, whatever was there.
 
 # %%
+tables.save_csv(sign_maps.long_form(study.patch), "12_patch")
 sign_maps.sign_maps(study.patch, title=f"layer {study.layer}")
 
 # %% [markdown]

@@ -30,6 +30,7 @@ import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.studies.common import counts
 from rbtc.studies.stronger_attack import stronger_study
 
 lab = Lab(profile)
@@ -143,6 +144,7 @@ study.magnitudes.groupby("guess")[["correlation", "true over guessed"]].median()
 # picture.
 
 # %%
+tables.save_csv(counts(study.hits), "14_stronger_attack")
 tables.save_csv(tables.accuracy_table(study.hits, "concept", "model").reset_index(), "14_revived")
 tables.accuracy_table(study.hits, "concept", "model")
 

@@ -22,7 +22,9 @@ FILE = "book/figures.toml"
 """Where captions stand, below the repository."""
 
 _KEYS = ("call", "caption", "alt", "csv")
-_NOT_SHOWN = (f"{rbtc.__name__}.book", f"{rbtc.__name__}.lab", f"{rbtc.__name__}.report.tables")
+_NOT_SHOWN = tuple(
+    f"{rbtc.__name__}.{part}" for part in ("book", "lab", "report.tables", "studies.common")
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from rbtc.report.charts import _figure, house_style
 from rbtc.report.panels import WIDTH
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLUS, MINUS, LEFT, WRONG = "#0173b2", "#de8f05", "#ececec", "#1b1b1b"
+
+
+def long_form(panels: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Panels as a table: panel, row, column and sign of every cut weight of the piece."""
+    return pd.DataFrame(
+        {"panel": name, "row": row, "column": column, "sign": int(signs[row, column])}
+        for name, signs in panels.items()
+        for row, column in zip(*np.nonzero(~np.isnan(signs)), strict=True)
+    )
 
 
 def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str = "") -> Figure:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rbtc.layers import zero_masks
-from rbtc.report.sign_maps import sign_maps
+from rbtc.report.sign_maps import long_form, sign_maps
 from rbtc.report.spread import changes_table
 from rbtc.signed_zeros import read_signs
 from rbtc.studies.signed_zeros import CHANGES, EXACT, MODELS, PAPER, example, signed_zero_study
@@ -103,3 +103,14 @@ def test_operations_are_tried():
 def test_bad_counts_are_refused_before_any_work(lab, options):
     with pytest.raises(ValueError, match="at least 1"):
         signed_zero_study(lab, ["church"], **options)
+
+
+def test_the_numbers_of_a_map_are_its_cut_places():
+    signs = np.array([[1.0, np.nan], [np.nan, -1.0]])
+    frame = long_form({"truth": signs, "guess": -signs})
+    assert frame.to_dict("list") == {
+        "panel": ["truth", "truth", "guess", "guess"],
+        "row": [0, 1, 0, 1],
+        "column": [0, 1, 0, 1],
+        "sign": [1, -1, -1, 1],
+    }
