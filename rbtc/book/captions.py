@@ -133,7 +133,8 @@ def code_pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     made = html.escape(commit(root))
     for file in sorted(files):
         text = highlight((root / file).read_text(encoding="utf-8"), PythonLexer(), shown)
-        name = html.escape(file)
+        name = html.escape(file).replace("/", "/<wbr>")  # where a narrow screen may break it
+        text = f'<div class="highlight-python notranslate">{text}</div>'
         body = f"<h1>{name}</h1>\n<p>As it stands in commit {made}.</p>\n{text}"
         yield _page_of(file), {"title": file, "body": body}, "page.html"
 
