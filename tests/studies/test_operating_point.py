@@ -83,18 +83,23 @@ def test_the_reported_classes_are_shown_at_every_ratio(lab):
 
 
 def test_the_command_writes_its_tables(lab, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(operating_point, "Lab", lambda profile: lab)
+    asked = []
+    monkeypatch.setattr(operating_point, "Lab", lambda profile: asked.append(profile.model) or lab)
     monkeypatch.setattr(operating_point, "held_out_concepts", lambda lab, n: ["church", "bus"])
     monkeypatch.setattr(operating_point, "choose_pruning",
                         lambda s: choose_pruning(s, max_density=1.0))  # fmt: skip
-    small = {"ratios": (0.2,), "calls": (2,), "references": ("scene",)}
     full = operating_point.pruning_sweep
     monkeypatch.setattr(
-        operating_point, "pruning_sweep", lambda *of, **options: full(*of, **options, **small)
+        operating_point, "pruning_sweep", lambda *of, **options: full(*of, **options, calls=(2,))
     )
-    operating_point.main(["--images", "2", "--other-images", "1", "--folder", str(tmp_path)])
+    grid = ["--ratios", "0.2", "--references", "scene", "--images", "2", "--other-images", "1"]
+    operating_point.main([*grid, "--folder", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "chosen: {'ratio': 0.2, 'calls': 2, 'reference': 'scene'}" in printed
     assert len(read_sweeps(tmp_path)[0]) == 4
+    other = ["--model", "models/other", "--name", "other"]
+    operating_point.main([*grid, *other, "--folder", str(tmp_path)])
+    assert len(read_sweeps(tmp_path, "other")[1]) > 0
+    assert asked == ["models/emoji-sd", "models/other"]
     with pytest.raises(FileNotFoundError, match=r"run `python -m rbtc\.studies\.operating_point`"):
         read_sweeps(tmp_path / "elsewhere")
