@@ -1,12 +1,13 @@
 """An inverse root between two times at which it is computed.
 
 The released iteration is a gradient descent: after its first steps the inverse square root W of
-the Gram matrix moves along a smooth path. Three computed W give a parabola through it, and a step
-taken with the parabola's W costs no product of (m, m) matrices. How far it may be trusted is
-measured, not assumed: whenever W is computed, the step that the parabola would have taken is
-compared with the step that is taken.
+the Gram matrix moves along a smooth path that slows down like one over the number of the step.
+Three computed W give a parabola in x = 1 / step through it, and a step taken with the parabola's W
+costs no product of (m, m) matrices. How far it may be trusted is measured, not assumed: whenever W
+is computed, the step that the parabola would have taken is compared with the step that is taken.
 """
 
+import math
 from collections import deque
 
 from torch import Tensor
@@ -42,10 +43,10 @@ class Forecast:
         """W (m, m) and s_min by the parabola through the last three; None before there are any."""
         if len(self._known) < _POINTS:
             return None
-        times = [time for time, _, _ in self._known]
+        x, nodes = 1 / iteration, self._nodes()
         shares = [
-            _product((iteration - other) / (time - other) for other in times if other != time)
-            for time in times
+            math.prod((x - other) / (node - other) for other in nodes if other != node)
+            for node in nodes
         ]
         (_, w, s), *others = self._known
         w, s = shares[0] * w, shares[0] * s
@@ -56,25 +57,21 @@ class Forecast:
 
     def judge(self, iteration: int, w: Tensor, smallest: float, error: float | None) -> None:
         """Take what was computed, and the error that the forecast of this step had, if any."""
+        # A parabola is off by an amount that grows like the product of the distances to its nodes.
+        rate = None if error is None else error / self._distance(iteration)
         self._known.append((iteration, w, smallest))
-        self.length = 0 if error is None else self._stretch(error)
-        self._left = self.length if len(self._known) == _POINTS else 0
+        self.length = 0 if rate is None else self._stretch(iteration, rate)
+        self._left = self.length
 
-    def _stretch(self, error: float) -> int:
-        """Most steps in a row, at most twice as many as before and one, that may be forecast.
-
-        A parabola through points one unit apart is off by an amount that grows with the distance r
-        from the last one like r (r + 1) (r + 2); one unit away it was off by `error`.
-        """
+    def _stretch(self, iteration: int, rate: float) -> int:
+        """Most steps in a row, at most twice as many as before and one, that may be forecast."""
         for length in range(min(2 * self.length + 1, LONGEST), 0, -1):
-            r = length / (self.length + 1)
-            if error * r * (r + 1) * (r + 2) / 6 <= self.allowed:
+            if rate * self._distance(iteration + length) <= self.allowed:
                 return length
         return 0
 
+    def _nodes(self) -> list[float]:
+        return [1 / time for time, _, _ in self._known]
 
-def _product(factors) -> float:
-    result = 1.0
-    for factor in factors:
-        result *= factor
-    return result
+    def _distance(self, iteration: int) -> float:
+        return math.prod(abs(1 / iteration - node) for node in self._nodes())

@@ -77,11 +77,11 @@ class PartlyKnown:
         z = self.transposed if dtype is None else self.transposed.to(dtype)
         return z.mT @ z
 
-    def sample(self, w: Tensor) -> Tensor:
-        """Return (w Z) at the places, (k,), for a matrix w (m, m)."""
+    def sample(self, w: Tensor, every: int = 1) -> Tensor:
+        """Return (w Z) at every `every`-th place, (ceil(k / every),), for a matrix w (m, m)."""
         if not self.sparse:
-            return (w @ self.transposed.mT)[self.rows, self.columns]
-        pattern = self._pattern(torch.zeros_like(self.values))
+            return (w @ self.transposed.mT)[self.rows[::every], self.columns[::every]]
+        pattern = self._pattern(torch.zeros_like(self.values[::every]), every)
         return torch.sparse.sampled_addmm(pattern, w, self.transposed.mT, beta=0).values()
 
     def place(self, values: Tensor) -> None:
@@ -108,10 +108,11 @@ class PartlyKnown:
     def _write(self, values: Tensor) -> None:
         self.transposed[self.columns, self.rows] = values
 
-    def _pattern(self, values: Tensor) -> Tensor:
+    def _pattern(self, values: Tensor, every: int = 1) -> Tensor:
+        starts = (self._starts + every - 1) // every
         with warnings.catch_warnings():  # "Sparse CSR tensor support is in beta state"
             warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(self._starts, self.columns, values, self.shape)
+            return torch.sparse_csr_tensor(starts, self.columns[::every], values, self.shape)
 
 
 @dataclass

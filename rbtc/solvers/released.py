@@ -33,6 +33,12 @@ FORECAST_ERROR = 0.5
 """Share of the tolerance: how far a step may be off that is taken with a forecast W."""
 
 
+_JUDGED = 4096  # a forecast is judged by so many entries of a step or more ...
+
+
+_SPREAD = 8  # ... where there are enough, by one in eight
+
+
 _TOP = 0.6
 
 
@@ -99,6 +105,7 @@ def released_tracked(
     root = InverseRoot(matrix)
     watch = _Watch(matrix.values, matrix.energy, tolerance, early_stop)
     forecast = Forecast(FORECAST_ERROR * tolerance)
+    every = min(_SPREAD, max(1, len(matrix.values) // _JUDGED))
     for iteration in range(1, max_iterations + 1):
         expected = forecast.at(iteration)
         if expected is None or forecast.due():
@@ -107,9 +114,8 @@ def released_tracked(
             step = smallest * matrix.sample(w)
             error = None
             if expected is not None:
-                error = relative_change(
-                    expected[1] * matrix.sample(expected[0]), step, matrix.energy
-                )
+                guess = expected[1] * matrix.sample(expected[0], every)
+                error = every**0.5 * relative_change(guess, step[::every], matrix.energy)
             forecast.judge(iteration, w, smallest, error)
         else:
             w, smallest = expected

@@ -13,9 +13,10 @@ about half of W's and all of it. (Mohan and Fazel, "Iterative Reweighted Algorit
 Minimization", JMLR 2012.) Two to six steps bring the signs to rest at any conditioning.
 
 The systems are most of the work, and W changes little after the first step, so their factors are
-kept: later steps solve W_0[I, I] d = -P[I, j] with the first W_0 and the P of where they are. W_0
-belongs to the smallest Z, hence is the largest: the steps come out shorter, and omega = 6/5 suits.
-A step that does not shrink to half of the one before has the systems factored anew.
+kept: later steps solve W_0[I, I] d = -P[I, j] with the first W_0 and the P of where they are. The
+columns' means that a completion starts from make nearly the smallest Z, hence nearly the largest W:
+the steps come out shorter, and omega = 6/5 suits. A step that does not shrink to half of the one
+before has the systems factored anew, whatever it started from.
 """
 
 from collections.abc import Callable
@@ -70,14 +71,15 @@ def released_fast(
     stop = {"max_iterations": max_iterations, "tolerance": tolerance, "early_stop": early_stop}
     matrix = PartlyKnown(filled, places)
     try:
-        w, smallest = _inverse_root(matrix, matrix.gram())
+        gram = matrix.gram()
+        w, smallest = _inverse_root(matrix, gram)
         crawl = matrix.values - smallest * matrix.sample(w)
         if 2 * relative_change(crawl, matrix.values, matrix.energy) < tolerance:
             return Solution(crawl, (), 1, True)
         first = [w]
         return reweighted(
             matrix,
-            matrix.gram(),
+            gram,
             lambda gram: first.pop() if first else _inverse_root(matrix, gram)[0],
             keep=True,
             **stop,
