@@ -32,15 +32,17 @@ from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies.common import counts
 from rbtc.studies.stronger_attack import stronger_study
+from rbtc.studies.stronger_point import chosen_way, read_ways, ways_table
 
 lab = Lab(profile)
-study = stronger_study(lab, concepts, images, pictures=pictures, first_seed=seed)
+way = chosen_way(lab.profile)
+study = stronger_study(lab, concepts, images, way=way, pictures=pictures, first_seed=seed)
 
 # %% [markdown]
 # ## Look first
 #
 # Each line one erased class: the pruned model, the paper's attack, and the strongest of this
-# chapter with two kinds of magnitudes, all from the same noise. The first seeds that
+# chapter with three kinds of magnitudes, all from the same noise. The first seeds that
 # were counted, not the best ones.
 
 # %%
@@ -78,7 +80,7 @@ plates.picture_grid(study.pictures, cell_width=1.5)
 #
 # With a magnitude $m_i$ at hand only the sign is open. If $h_i$ is what all other weights of the
 # column let us expect, with precision $q_i$, the expected weight is $m_i \tanh(q_i h_i m_i)$: the
-# sign, weighed by its odds. There is no Top-K any more, and nothing is set to the row's maximum.
+# sign, weighed by its odds. As far as signs go, there is no Top-K any more.
 #
 # How much of the spectrum counts as noise, and $p$, are chosen **for each layer by hide and
 # complete**: a further share of each row's largest survivors is hidden, and the setting that finds
@@ -138,6 +140,21 @@ tables.save_csv(study.magnitudes, "14_magnitudes")
 study.magnitudes.groupby("guess")[["correlation", "true over guessed"]].median().round(2)
 
 # %% [markdown]
+# ## What the signs are given
+#
+# The paper keeps the share $K$ of its signs that are surest and gives each its row's maximum. With
+# better signs more of them may be kept, or other magnitudes given. Which, is chosen as the paper's
+# $K$ was: by `python -m rbtc.studies.stronger_point`, on the held-out concepts of
+# [](90_operating_point.ipynb), as what revives most there. Accuracy on those concepts:
+
+# %%
+sweep = read_ways(lab.profile)
+ways_table(sweep).map("{:.2f}".format).unstack().fillna("") if len(sweep) else None
+
+# %%
+Markdown(f"Chosen: **{way}**." if len(sweep) else f"Nothing was swept for this profile: {way}.")
+
+# %% [markdown]
 # ## Does it revive more?
 #
 # Accuracy on the erased class. Same prompts, same noise, so the change is paired picture by
@@ -153,8 +170,9 @@ tables.effects_table(study.revived_changes(), "change")
 
 # %% [markdown]
 # *Odds, row maximum* has the better signs, but the paper's Top-K and Neuron-Max: what separates it
-# from the paper's attack is signs alone, what separates it from *odds* is magnitudes alone. How far
-# each points the same way as the pretrained weights, at the cut places of all layers (cosine):
+# from the paper's attack is signs alone, what separates it from *odds* and from *odds, chosen* is
+# magnitudes alone. *Odds* writes its expected weights as they are. How far each points the same way
+# as the pretrained weights, at the cut places of all layers (cosine):
 
 # %%
 tables.save_csv(study.cosines.reset_index(names="concept"), "14_cosines")

@@ -20,6 +20,7 @@ from rbtc.models.sd15 import configuration
 BEGIN, END = "<!-- computed: begin -->", "<!-- computed: end -->"
 PAGE = Path("book") / "run_on_sd15.md"
 PROOF = Path("benchmarks") / "full_size.json"
+CHAPTERS = Path("benchmarks") / "full_size_chapters.json"
 
 _NOTE = (
     "Hours are for a card that draws a picture a second; `rbtc.doctor --measure` tells them for "
@@ -39,6 +40,9 @@ def computed(root: Path) -> str:
     proof = root / PROOF
     if proof.is_file():
         parts += ["", _proof(json.loads(proof.read_text("utf-8")))]
+    chapters = root / CHAPTERS
+    if chapters.is_file():
+        parts += ["", _chapters(json.loads(chapters.read_text("utf-8")))]
     return "\n".join([*parts, "", END])
 
 
@@ -52,14 +56,6 @@ def _proof(found: dict[str, Any]) -> str:
     """What the run with random weights took."""
     facts, options = found["facts"], found["options"]
     size = 8 * (options["latent"] or configuration()["unet"]["sample_size"])
-    lines = [
-        {
-            "step": line["step"],
-            "minutes": f"{line['minutes']:.1f}",
-            "peak memory, GB": f"{line['peak_gigabytes']:.1f}",
-        }
-        for line in found["steps"]
-    ]
     text = (
         f"A run with random weights ({facts['unet_parameters']:,} of them in the UNet, "
         f"{facts['matrices']} matrices attacked, pictures of {size} px, {options['dtype']}, "
@@ -67,7 +63,31 @@ def _proof(found: dict[str, Any]) -> str:
         f"{found['minutes']:.0f} minutes; the completion was stopped after at most "
         f"{options['iterations']} iterations a matrix:"
     )
-    return f"{text}\n\n{_markdown(lines)}"
+    return f"{text}\n\n{_taken(found['steps'], 'step')}"
+
+
+def _chapters(found: dict[str, Any]) -> str:
+    """What every chapter took on random weights."""
+    text = (
+        f"Every chapter's study, with one or two pictures a model and random judges of the true "
+        f"classes, on {found['model']}, random weights, {_threads(found)} of a CPU shared with "
+        f"other work:"
+    )
+    return f"{text}\n\n{_taken(found['chapters'], 'chapter')}"
+
+
+def _taken(lines: list[dict[str, Any]], what: str) -> str:
+    """Minutes and peak memory as a table."""
+    return _markdown(
+        [
+            {
+                what: line[what],
+                "minutes": f"{line['minutes']:.1f}",
+                "peak memory, GB": f"{line['peak_gigabytes']:.1f}",
+            }
+            for line in lines
+        ]
+    )
 
 
 def _threads(found: dict[str, Any]) -> str:

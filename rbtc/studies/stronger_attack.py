@@ -6,7 +6,9 @@
 
 Every attack sees the same pruned models. Signs need no pictures and are counted for a ladder of
 attacks, each with one ingredient more; pictures are drawn for the paper's attack and for the last
-rung. What an attack has to choose, it chooses by hide and complete on the model under attack.
+rung, with magnitudes given to its signs in several ways. What an attack has to choose for its signs
+it chooses by hide and complete on the model under attack; how its signs get magnitudes is chosen on
+held-out concepts (`rbtc.studies.stronger_point`), as the paper's K is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import pandas as pd
 from rbtc.completion import Completion
 from rbtc.lab import Lab, Variant
 from rbtc.layers import short_name
+from rbtc.magnitudes import Strategy
 from rbtc.models.prompts import Subject
 from rbtc.partners import find_partners
 from rbtc.report.tables import accuracies, effect
@@ -50,11 +53,25 @@ BEST = "odds"
 MAXIMUM = "odds, row maximum"
 """The signs of the best attack with the paper's Top-K and Neuron-Max: signs without magnitudes."""
 
+CHOSEN = "odds, chosen"
+"""The signs of the best attack, with magnitudes given in the way that was chosen for them."""
+
 SIGNS_TARGET = 0.05
 """Gain in the share of right signs from which on an attack counts as stronger here."""
 
 REVIVED_TARGET = 0.10
 """Gain in the accuracy of the revived models from which on it does."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How signs get magnitudes: one of `rbtc.magnitudes.Strategy`, and the share K that is kept."""
+
+    strategy: Strategy
+    keep_ratio: float
+
+    def __str__(self) -> str:
+        return f"{self.strategy.replace('_', ' ')}, K = {self.keep_ratio:g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +131,7 @@ class StrongerStudy:
         """Accuracy on the erased concepts of each model that drew pictures."""
         return accuracies(self.hits, ["model"])
 
-    def revived_change(self, before: str = PAPER, after: str = BEST) -> Difference:
+    def revived_change(self, before: str = PAPER, after: str = CHOSEN) -> Difference:
         """Paired change of the accuracy, from the paper's attack to the stronger one."""
         return effect(self.hits, before, after)
 
@@ -122,7 +139,12 @@ class StrongerStudy:
         """From the pruned model to the paper's attack, and from there on."""
         return {
             f"{before} to {after}": self.revived_change(before, after)
-            for before, after in (("pruned", PAPER), (PAPER, MAXIMUM), (PAPER, BEST))
+            for before, after in (
+                ("pruned", PAPER),
+                (PAPER, MAXIMUM),
+                (PAPER, BEST),
+                (PAPER, CHOSEN),
+            )
         }
 
     def verdict(self) -> str:
@@ -164,6 +186,7 @@ def stronger_study(
     concepts: Sequence[str],
     images: int,
     *,
+    way: Way,
     pictures: int = 1,
     share: float = 0.02,
     first_seed: int = 0,
@@ -174,6 +197,7 @@ def stronger_study(
         lab: the models.
         concepts: at least two paper classes or words of the model.
         images: pictures per concept and model.
+        way: how the best attack's signs get magnitudes, see `rbtc.studies.stronger_point`.
         pictures: how many of each to show; they are the first ones counted.
         share: of each row that is hidden to choose settings.
         first_seed: the pictures have this seed and the following ones.
@@ -193,7 +217,7 @@ def stronger_study(
         signs += sign_rows(lab, subject, attacks)
         settings += choice_rows(subject, picked)
         sizes += magnitude_rows(lab, subject)
-        models = drawn_models(lab, subject, attacks[BEST])
+        models = drawn_models(lab, subject, attacks[BEST], way)
         masks, truth = lab.owner.masks(subject), lab.pretrained.weights
         cosines[subject.label] = {
             name: cosine(variant.weights, truth, masks)
@@ -232,24 +256,35 @@ def attack_signs(
 
 
 def drawn_models(
-    lab: Lab, subject: Subject, completions: Mapping[str, Completion]
+    lab: Lab, subject: Subject, completions: Mapping[str, Completion], way: Way
 ) -> dict[str, Variant]:
-    """The models that draw: pruned, revived as in the paper, and in two ways with better signs."""
-    pruned = lab.owner.pruned(subject)
-    keep = lab.profile.revive.keep_ratio
-    ways: dict[str, dict[str, Any]] = {
-        MAXIMUM: {"strategy": "neuron_max", "keep_ratio": keep},
-        BEST: {"strategy": "completed", "keep_ratio": 1.0},
-    }
-    stronger = {
-        name: revive(pruned.weights, completions=completions, **way).weights
-        for name, way in ways.items()
+    """The models that draw: pruned, revived as in the paper, and in three ways with better signs.
+
+    Args:
+        lab: the models.
+        subject: the erased concept.
+        completions: of the best attack.
+        way: the third of the three.
+    """
+    ways = {
+        MAXIMUM: Way("neuron_max", lab.profile.revive.keep_ratio),
+        BEST: Way("completed", 1.0),
+        CHOSEN: way,
     }
     return {
-        "pruned": pruned,
+        "pruned": lab.owner.pruned(subject),
         PAPER: lab.revived(subject),
-        **{name: lab.owner.custom(f"revived ({name})", own) for name, own in stronger.items()},
+        **{name: given(lab, subject, completions, one) for name, one in ways.items()},
     }
+
+
+def given(lab: Lab, subject: Subject, completions: Mapping[str, Completion], way: Way) -> Variant:
+    """The pruned model with the signs of completions and magnitudes given in one way."""
+    pruned = lab.owner.pruned(subject).weights
+    own = revive(
+        pruned, completions=completions, strategy=way.strategy, keep_ratio=way.keep_ratio
+    ).weights
+    return lab.owner.custom(f"revived (odds, {way})", own)
 
 
 def sign_rows(

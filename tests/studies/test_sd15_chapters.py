@@ -3,12 +3,25 @@
 What is asserted is that prompts, seeds, labels, shapes and files are the protocol's. The weights
 are random numbers and so is every judgement: no accuracy here means anything, and the book refuses
 to make a page of such a model.
-"""
+
+By default the model is of the same build with a few channels. With
+
+    RBTC_FULL_SIZE=benchmarks/full_size_chapters.json python -m pytest tests/studies/test_sd15_chapters.py
+
+it is the published build (860 million parameters) and CLIP is a ViT-B/32; only the pictures are
+small (64 x 64), as the weights do not depend on that. What every test took is then written down in
+that file.
+"""  # noqa: E501
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+import platform
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +53,7 @@ from rbtc.studies.several_concepts import several_study
 from rbtc.studies.sign_vs_magnitude import sign_study
 from rbtc.studies.signed_zeros import signed_zero_study
 from rbtc.studies.stronger_attack import stronger_study
+from rbtc.studies.stronger_point import chosen_way
 from rbtc.studies.topk_alignment import alignment_study
 
 
@@ -64,12 +78,57 @@ class RandomClip(nn.Module):
         return self.text(tokens).mean(dim=1)
 
 
+RECORD = os.environ.get("RBTC_FULL_SIZE", "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lines():
+    """What the tests took, for the record of a run at full size."""
+    found: list[dict[str, object]] = []
+    yield found
+    if RECORD:
+        record = {
+            "weights": "random: no result of this is a result",
+            "model": "the published build in float32, pictures of 64 x 64",
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "chapters": sorted(found, key=lambda line: str(line["chapter"])),
+        }
+        Path(RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def clock(request, lines):
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    yield
+    spent = time.perf_counter() - start
+    peak = 0.0
+    with contextlib.suppress(OSError):
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 2**20
+    chapter = request.node.name.removeprefix("test_")
+    if chapter[0].isdigit():
+        lines.append({"chapter": chapter, "minutes": spent / 60, "peak_gigabytes": peak})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("random")
-    random_pipeline(place / "configuration", small=True).save_pretrained(place / "model")
+    size = {"sample_size": 8} if RECORD else {"small": True}
+    random_pipeline(place / "configuration", **size).save_pretrained(place / "model")
     mark_random(place / "model")
     return place / "model"
+
+
+def random_clip():
+    if not RECORD:
+        return RandomClip()
+    import open_clip
+
+    return open_clip.create_model("ViT-B-32", pretrained=None).eval()
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +140,24 @@ def lab(folder, tmp_path_factory):
     weights = ResNet50_Weights.IMAGENET1K_V2
     judge = ImageNetJudge(resnet50(), weights.transforms(), weights.meta["categories"])
     judge.digest = "random ResNet-50"
-    clip = OpenClipJudge(
-        RandomClip(),
-        lambda picture: torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255.0,
-        open_clip.get_tokenizer("ViT-B-32"),
-    )
+    side = 224
+
+    def prepared(picture):
+        return torch.from_numpy(np.array(picture.resize((side, side)))).permute(2, 0, 1) / 255.0
+
+    clip = OpenClipJudge(random_clip(), prepared, open_clip.get_tokenizer("ViT-B-32"))
     clip.digest = "random CLIP"
     profile = dataclasses.replace(
         load_profile("sd15"),
         model=str(folder),
         steps=2,
-        # k of a row is a whole number, and these rows have a few dozen weights
-        conceptprune=PruneSettings(ratio=0.1, calls=2, nudity_ratio=0.1),
     )
+    if not RECORD:  # k of a row is a whole number, and these rows have a few dozen weights
+        pruning = PruneSettings(ratio=0.1, calls=2, nudity_ratio=0.1)
+        profile = dataclasses.replace(profile, conceptprune=pruning)
+    else:
+        pruning = dataclasses.replace(profile.conceptprune, calls=2)
+        profile = dataclasses.replace(profile, conceptprune=pruning, dtype="float32")
     return Lab(
         profile,
         store=tmp_path_factory.mktemp("store"),
@@ -105,7 +169,7 @@ def lab(folder, tmp_path_factory):
     )
 
 
-def test_objects(lab):
+def test_08_objects(lab):
     study = object_study(lab, ["golf ball"], 2, other_images=1, other_classes=1, pictures=1)
     own = study.hits[study.hits["classes"] == "erased"]
     rows = rows_of(lab.profile, Subject("golf ball"))[:2]
@@ -117,7 +181,7 @@ def test_objects(lab):
     assert frame["n"].min() >= 1
 
 
-def test_artists(lab):
+def test_06_art(lab):
     pytest.importorskip("torchmetrics")
     study = art_study(lab, ["Monet"], 2, other_images=1, neutral_images=2, pictures=1)
     own = study.hits[study.hits["classes"] == "erased"]
@@ -126,7 +190,7 @@ def test_artists(lab):
     assert study.erased.groupby("model")["below"].mean()["pretrained"] == 0
 
 
-def test_nudity_from_published_lists(lab, tmp_path):
+def test_07_nsfw(lab, tmp_path):
     listed = {}
     for name, text in {"I2P": "a road", "MMA": "a garden", "Ring-A-Bell": "a beach"}.items():
         listed[name] = tmp_path / f"{name}.csv"
@@ -137,37 +201,64 @@ def test_nudity_from_published_lists(lab, tmp_path):
     assert set(study.hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
 
 
-def test_ablations_defence_and_saliency(lab):
+def test_04_nms_ablations(lab):
     found = ablation_study(lab, ["church"], 1, keep_ratios=[0.6], pictures=1)
     assert set(found.hits["asked"]) == {"church"}
+
+
+def test_05_defense(lab):
     sweep = defense_study(
         lab, ["church"], sigmas=[1e-2], variances=[], attack_sigmas=[1e-2], images=1, shown=1
     )
     assert len(sweep.hits) > 0
+
+
+def test_09_saliency(lab):
     cut = saliency_study(lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1)
     assert set(cut.hits["asked"]) >= {"church"}
 
 
-def test_overview_signs_completion_and_top_k(lab):
+def test_00_overview(lab):
     whole = overview(lab, ["church"], 1, other_images=1, pictures=1)
     assert set(whole.hits["asked"]) >= {"church"}
+
+
+def test_01_sign_vs_magnitude(lab):
     signs = sign_study(lab, ["church"], 1, pictures=1)
     assert signs.hits["seed"].nunique() == 1
+
+
+def test_02_matrix_completion(lab):
     filled = completion_study(lab, ["church"], solvers={"released": {}}, images=1)
     assert len(next(iter(filled.by_layer().values()))) == 16
+
+
+def test_03_topk_alignment(lab):
     aligned = alignment_study(lab, ["church"], ratios=[0.5], shown=[0.6], images=1)
     assert 0 < len(aligned.shares()) <= 2
 
 
-def test_the_chapters_beyond_the_paper(lab):
+def test_12_signed_zeros(lab):
     leak = signed_zero_study(lab, ["church"], 1)
     assert set(leak.hits["asked"]) == {"church"}
+
+
+def test_13_audit(lab):
     told = audit_study(lab, ["church", "golf ball"], factors=[1.0])
     assert told.lines["layer"].nunique() == 16
-    better = stronger_study(lab, ["church", "golf ball"], 1)
+
+
+def test_14_stronger_attack(lab):
+    better = stronger_study(lab, ["church", "golf ball"], 1, way=chosen_way(lab.profile))
     assert set(better.hits["asked"]) == {"church", "golf ball"}
+
+
+def test_15_honest_attacker(lab):
     honest = honest_study(lab, ["church"], sigmas=[1e-2], images=1, other_classes=1)
     assert honest.seen["auc"].between(0, 1).all()
+
+
+def test_16_several_concepts(lab):
     several = several_study(lab, ["church", "golf ball", "candle"], 1, counts=[1, 2], sets=1)
     assert set(several.hits["asked"]) <= {"church", "golf ball", "candle"}
 

@@ -6,18 +6,22 @@ import torch
 from rbtc.stats import Difference
 from rbtc.studies.stronger_attack import (
     BEST,
+    CHOSEN,
     LADDER,
     MAXIMUM,
     PAPER,
+    Way,
     drawn_models,
     stronger_study,
     verdict,
 )
 
+WAY = Way("neuron_average", 0.8)
+
 
 @pytest.fixture(scope="module")
 def study(lab):
-    return stronger_study(lab, ["church", "golf ball"], 2)
+    return stronger_study(lab, ["church", "golf ball"], 2, way=WAY)
 
 
 def test_every_attack_is_judged_on_the_same_weights(lab, study):
@@ -56,10 +60,10 @@ def test_each_rung_chose_from_its_own_settings(study):
 
 
 def test_pictures_are_of_the_pruned_model_and_of_both_attacks(study):
-    models = ("pruned", PAPER, MAXIMUM, BEST)
+    models = ("pruned", PAPER, MAXIMUM, BEST, CHOSEN)
     assert set(study.revived()) == {*models}
     assert study.revived_change().n == 2 * 2
-    assert len(study.revived_changes()) == 3
+    assert len(study.revived_changes()) == 4
     shown = tuple(name.replace(", ", ",\n") for name in models)
     assert {tuple(cell) for cell in study.pictures.values()} == {shown}
     assert list(study.cosines) == [*models[1:]] and study.cosines.abs().le(1).all(axis=None)
@@ -68,11 +72,14 @@ def test_pictures_are_of_the_pruned_model_and_of_both_attacks(study):
 def test_the_stronger_model_keeps_every_survivor(lab):
     subject = lab.subject("church")
     found = lab.completions(subject)
-    models = drawn_models(lab, subject, found)
+    models = drawn_models(lab, subject, found, WAY)
     for name, mask in lab.owner.masks(subject).items():
         before, after = models["pruned"].weights[name], models[BEST].weights[name]
         assert torch.equal(before[~mask], after[~mask])
         torch.testing.assert_close(after[mask], found[name].values)
+        given = models[CHOSEN].weights[name]
+        assert torch.equal(before[~mask], given[~mask])
+        assert round(0.2 * int(mask.sum())) == pytest.approx(int((given[mask] == 0).sum()), abs=1)
 
 
 def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
@@ -96,6 +103,6 @@ def test_the_verdict_holds_whole_intervals_against_the_targets(signs, revived, s
 
 def test_bad_settings_are_refused_before_any_work(lab):
     with pytest.raises(ValueError, match="at least two"):
-        stronger_study(lab, ["church"], 1)
+        stronger_study(lab, ["church"], 1, way=WAY)
     with pytest.raises(ValueError, match="images must be"):
-        stronger_study(lab, ["church", "golf ball"], 0)
+        stronger_study(lab, ["church", "golf ball"], 0, way=WAY)
