@@ -22,7 +22,12 @@ from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_we
 from rbtc.models.generate import seeded_generators
 
 
-def _standard_deviation(sigma: float | None, variance: float | None) -> float:
+def noise_deviation(sigma: float | None, variance: float | None) -> float:
+    """The standard deviation of the noise, of which either it or its square is given.
+
+    Raises:
+        ValueError: both or neither is given, or a value that is not positive and finite.
+    """
     if sigma is not None and variance is None:
         label, given = "sigma", sigma
     elif variance is not None and sigma is None:
@@ -79,7 +84,7 @@ def obfuscate(
             finite or that the dtype cannot hold, a seed that is not a whole number, weights that
             are not finite, or masks that do not fit.
     """
-    sigma = _standard_deviation(sigma, variance)
+    sigma = noise_deviation(sigma, variance)
     check_same_layers(weights, masks)
     check_masks(masks)
     check_weights(weights)

@@ -145,12 +145,18 @@ def jury(pipeline, tmp_path, **places):
     return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).jury
 
 
-def test_a_judge_is_required_without_being_loaded(pipeline, tmp_path):
+def test_a_judge_that_is_required_is_loaded_and_damaged_weights_are_found(pipeline, tmp_path):
     card = {"kind": "resnet", "names": ["a", "b"], "layers": [1, 1, 1, 1]}
     save_judge(build_resnet(2), card, tmp_path / "judge")
     there = jury(pipeline, tmp_path, style_classifier=str(tmp_path / "judge"))
     there.require("style", "style")
-    assert not there.loaded("style")
+    assert there.loaded("style")
+    network = build_resnet(2)
+    next(network.parameters()).data.view(-1)[0] = float("nan")
+    save_judge(network, card, tmp_path / "judge")
+    damaged = jury(pipeline, tmp_path, style_classifier=str(tmp_path / "judge"))
+    with pytest.raises(ValueError, match="NaN"):
+        damaged.require("style")
     given = Lab(PROFILE, pipeline=pipeline, store=tmp_path / "store", classifier=Judge())
     given.jury.require("object")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rbtc.book import stamp
-from rbtc.book.origin import INJECTED, origin, page_outputs
+from rbtc.book.origin import FACTS, INJECTED, facts_digest, origin, page_outputs
 from rbtc.book.pages import Book, source_hash
 from rbtc.files import write_whole
 from rbtc.report import outputs
@@ -136,7 +136,7 @@ def execute(book: Book, plan: Plan, *, log: IO[str] | None = None) -> Path:
         }
         told = _told(notebook)
         _tidy(notebook, name)
-        notebook.metadata["rbtc"] = {
+        facts = {
             "name": name,
             **origin(source, told.get("rbtc_origin", {})),
             "files": {key: outputs.file_digest(path) for key, path in written.items()},
@@ -152,6 +152,7 @@ def execute(book: Book, plan: Plan, *, log: IO[str] | None = None) -> Path:
             "versions": stamp.versions(),
             "command": plan.command,
         }
+        notebook.metadata["rbtc"] = {**facts, FACTS: facts_digest(facts)}
         return _publish(book, name, notebook, written)
 
 

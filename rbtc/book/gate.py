@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.origin import INJECTED, changed, page_outputs
+from rbtc.book.origin import FACTS, INJECTED, changed, facts_digest, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 from rbtc.book.stamp import duration
 from rbtc.book.status import outdated
@@ -46,6 +46,8 @@ def problems(book: Book, name: str) -> list[str]:
         found += changed(book.root, source, facts)
         if facts.get("outputs_sha256") != page_outputs(notebook):
             found.append("was edited after it was made")
+        if facts.get(FACTS) != facts_digest(facts):
+            found.append("says something else of its making than when it was made")
         if not _same_cells(source, notebook):
             found.append("does not hold the cells of its source")
         if facts.get("parameters") != _parameters(book, name, facts):
@@ -64,14 +66,16 @@ def _same_cells(source: Path, notebook: Any) -> bool:
     """Whether a page holds the cells of its source, apart from the parameters of its run."""
     import jupytext
 
-    def cells(of: Any) -> list[tuple[str, str]]:
-        return [
-            (cell.cell_type, cell.source.strip())
-            for cell in of.cells
-            if INJECTED not in cell.metadata.get("tags", [])
-        ]
+    return _cells(jupytext.read(source)) == _cells(notebook)
 
-    return cells(jupytext.read(source)) == cells(notebook)
+
+def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
+    """Kind and text of every cell but the one that papermill puts in; its tags too, if asked."""
+    return [
+        (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
+        for cell in notebook.cells
+        if INJECTED not in cell.metadata.get("tags", [])
+    ]
 
 
 def _parameters(book: Book, name: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -85,14 +89,16 @@ def _parameters(book: Book, name: str, facts: Mapping[str, Any]) -> dict[str, An
 
 
 def _twins_agree(book: Book, name: str) -> bool:
-    """Whether the source and its paired notebook hold the same cells and name a kernel."""
+    """Whether the source and its paired notebook hold the same cells and tags and name a kernel."""
     import jupytext
 
     if not book.twin(name).is_file():
         return False
     pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
-    cells = [[(cell.cell_type, cell.source.strip()) for cell in half.cells] for half in pair]
-    return cells[0] == cells[1] and "kernelspec" in pair[1].metadata
+    return (
+        _cells(pair[0], tags=True) == _cells(pair[1], tags=True)
+        and "kernelspec" in pair[1].metadata
+    )
 
 
 def gate(book: Book) -> bool:

@@ -19,6 +19,9 @@ from rbtc.book.pages import source_hash
 from rbtc.lab.digests import code_digest, model_digest, used_in
 from rbtc.report.outputs import file_digest
 
+FACTS = "facts_sha256"
+"""The entry of a page's metadata that holds the digest of the others."""
+
 INJECTED = "injected-parameters"
 """Papermill's tag of the cell that holds the parameters of a run."""
 
@@ -61,17 +64,29 @@ def _member(module: str, name: str) -> Any:
 
 
 def page_outputs(notebook: Any) -> str:
-    """Sha256 of everything that a page shows: every cell's kind, source and outputs."""
+    """Sha256 of everything that a page shows: every cell's kind, source, tags and outputs.
+
+    Tags count because they hide cells and outputs from the site, attachments because they are
+    pictures in a text.
+    """
     shown = [
         {
             "kind": cell.cell_type,
             "source": cell.source,
+            "tags": cell.metadata.get("tags", []),
+            "attachments": dict(cell.get("attachments", {})),
             "outputs": [_plain(output) for output in cell.get("outputs", ())],
         }
         for cell in notebook.cells
     ]
     text = json.dumps(shown, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def facts_digest(facts: Mapping[str, Any]) -> str:
+    """Sha256 of what a page's metadata says of its making, without this digest itself."""
+    rest = {key: value for key, value in facts.items() if key != FACTS}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(output: Mapping[str, Any]) -> dict[str, Any]:

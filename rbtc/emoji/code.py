@@ -67,15 +67,21 @@ def load_code(path: Path) -> LatentCode:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds other tensors, or their shapes do not fit.
+        ValueError: the file is damaged, holds other tensors, or their shapes do not fit.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage `code` first")
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): run the stage `code` again") from error
     if tensors.keys() != {"mean", "components", "scale"}:
         raise ValueError(f"{path}: expected mean, components and scale, got {sorted(tensors)}")
+    if bad := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
+        raise ValueError(f"{path}: {bad[0]} holds NaN or infinity: run the stage `code` again")
     code = LatentCode(**tensors)
     if code.components.shape != (len(code.mean), len(code.scale)):
         raise ValueError(

@@ -76,8 +76,7 @@ class Attacker:
                 has been completed then.
         """
         keep_ratio = self.keep_ratio if keep_ratio is None else keep_ratio
-        check_keep(keep_ratio, per)
-        check_strategy(strategy, released=released)
+        self.check(keep_ratio=keep_ratio, strategy=strategy, per=per, released=released)
         completions = self.complete(variant, algorithm=algorithm, missing=missing, **options)
         choices: dict[str, Any] = {
             "keep_ratio": keep_ratio,
@@ -92,6 +91,23 @@ class Attacker:
         label = f"revived ({strategy.replace('_', ' ')})"
         settings = {"kind": "revived", "missing": places, **choices, **options}
         return derived(variant, label, revival.weights, revive, complete_all, **settings)
+
+    def check(
+        self,
+        *,
+        keep_ratio: float | None = None,
+        strategy: str = "neuron_max",
+        per: str = "layer",
+        released: bool = False,
+        **_: Any,
+    ) -> None:
+        """Refuse options that no `attack` takes, before there is a model to attack.
+
+        Raises:
+            ValueError: one of these is wrong; others are looked at by the completion.
+        """
+        check_keep(self.keep_ratio if keep_ratio is None else keep_ratio, per)
+        check_strategy(strategy, released=released)
 
     def complete(
         self,

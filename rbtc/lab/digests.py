@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -146,7 +148,11 @@ def _is_ours(module: str | None) -> bool:
 
 
 def _plain(value: Any) -> tuple[str | None, list[Any]]:
-    """A constant as text, None for anything else; and the functions of ours that it is or holds."""
+    """A constant as text, None for anything else; and the functions of ours that it is or holds.
+
+    Constants are what Python writes as such, collections and dataclasses of them, arrays, tensors
+    and functions with some arguments given.
+    """
     if isinstance(value, (type, types.FunctionType)) or hasattr(value, "__wrapped__"):
         return None, [value] if _is_ours(getattr(value, "__module__", None)) else []
     if isinstance(value, re.Pattern):
@@ -157,6 +163,17 @@ def _plain(value: Any) -> tuple[str | None, list[Any]]:
         pairs = [(_plain(key), _plain(item)) for key, item in value.items()]
         texts = sorted(f"{key}: {item}" for (key, _), (item, _) in pairs)
         return f"{{{', '.join(texts)}}}", [f for _, (_, used) in pairs for f in used]
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        content = np.ascontiguousarray(torch.as_tensor(value).detach().cpu().numpy())
+        digest = hashlib.sha256(content.data).hexdigest()
+        return f"{content.dtype} {content.shape} {digest}", []
+    if isinstance(value, functools.partial):
+        text, used = _plain((value.func, value.args, value.keywords))
+        return f"partial{text}", used
+    if dataclasses.is_dataclass(value):  # an instance: types came first
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        text, used = _plain(fields)
+        return f"{type(value).__qualname__}{text}", [*used, *_plain(type(value))[1]]
     if isinstance(value, (tuple, list, set, frozenset)):
         items = [_plain(item) for item in value]
         texts = [str(text) for text, _ in items]

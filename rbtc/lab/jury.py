@@ -11,7 +11,6 @@ import torch
 from rbtc.lab.digests import model_digest
 from rbtc.models.detectors import ConceptDetector, NudeNet
 from rbtc.models.evaluate import clip_similarity
-from rbtc.models.folders import check_tokenizer_folder
 from rbtc.models.judges import load_clip, load_judge, read_card
 from rbtc.models.open_clips import ZERO_SHOT, ZeroShotStyles
 from rbtc.models.profiles import Profile
@@ -71,28 +70,14 @@ class Jury:
     def require(self, *kinds: str) -> None:
         """Make sure that judges are there, before anything is pruned or drawn for them.
 
-        A folder is looked at and not loaded; a judge that has to be fetched is fetched now.
+        They are loaded, as only then damaged weights are found.
 
         Raises:
             FileNotFoundError: a judge is not there, or cannot be fetched.
-            ValueError: the profile has no such judge, or its judge.json is damaged.
+            ValueError: the profile has no such judge, or it is damaged.
         """
         for kind in kinds:
-            if kind in self._judges:
-                continue
-            if kind == "detector":
-                self.get(kind)  # counts by itself, or asks the judge of objects
-                continue
-            if self._zero_shot(kind):
-                self.require("clip")
-                continue
-            place = self._place(kind)
-            if not isinstance(place, Path):
-                self.get(kind)
-                continue
-            read_card(place, "clip" if kind == "clip" else "resnet")
-            if kind == "clip":
-                check_tokenizer_folder(place / "tokenizer")
+            self.get(kind)
 
     def loaded(self, kind: str) -> bool:
         """Whether the judge of a kind is in memory."""

@@ -168,6 +168,7 @@ class Lab:
         pruned ones. Options of `Owner.pruned` and of `Attacker.attack`.
         """
         pruning, rest = _split(options)
+        self.attacker.check(**rest)
         return self.attacker.attack(self.owner.pruned(concept, **pruning), **rest)
 
     def completions(self, concept: str | Subject, **options: Any) -> dict[str, Completion]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from rbtc import idealised as ideal
-from rbtc.defense import obfuscate
+from rbtc.defense import noise_deviation, obfuscate
 from rbtc.hiding import Hiding, hide
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
@@ -184,6 +184,7 @@ class Owner:
 
         Give exactly one of ``sigma`` (a standard deviation) and ``variance``.
         """
+        noise_deviation(sigma, variance)  # refused before anything is pruned
         base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
         weights = obfuscate(base.weights, masks, sigma=sigma, variance=variance, seed=seed)
         noise = f"sigma={sigma}" if sigma is not None else f"variance={variance}"

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rbtc.models.folders import check_tokenizer_folder
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
 from rbtc.models.tokenizers import load_tokenizer
@@ -259,6 +260,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJud
     if str(folder) == CLIP_NAME:
         return load_open_clip(device)
     card = read_card(folder, "clip")
+    check_tokenizer_folder(Path(folder) / "tokenizer")
     try:
         model = build_clip(card["model"])
         length = int(model.context_length)  # pyright: ignore

@@ -113,6 +113,7 @@ def load_pipeline(profile: Profile | str, device: str | torch.device | None = No
     check_unet(pipe.unet, str(folder))
     for part in WEIGHTED:
         check_loaded(part, getattr(pipe, part), weight_files(folder / part))
+        check_numbers(part, getattr(pipe, part), str(folder))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(place)
 
@@ -129,6 +130,21 @@ def check_unet(unet: Any, origin: str) -> None:
         find_layers(unet)
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from error
+
+
+def check_numbers(part: str, module: nn.Module, origin: str) -> None:
+    """Refuse a part whose weights are not all numbers: its pictures would be black or noise.
+
+    Raises:
+        ValueError: naming the first tensor that holds NaN or infinity.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise ValueError(
+                f"{origin}: {name!r} of its {part} holds {bad} NaN or infinite values: fetch, copy "
+                "or export the model again"
+            )
 
 
 # What AutoencoderKL's attention was called before diffusers 0.18; the published Stable Diffusion

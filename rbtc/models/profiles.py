@@ -44,6 +44,9 @@ _TEMPLATE_WORDS = {
 }
 
 
+_OPTIONAL = ("nudity_target", "nudity_reference")
+
+
 # On plain dataclasses: whoever reads a profile needs no pydantic to know what it is.
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -265,7 +268,7 @@ def _check(profile: Profile) -> None:
         raise ValueError("prompts.scenes, prompts.things and classes must not be empty")
     for key, allowed in _TEMPLATE_WORDS.items():
         template = getattr(words, key)
-        if template and placeholders(template) != allowed:
+        if (template or key not in _OPTIONAL) and placeholders(template) != allowed:
             raise ValueError(
                 f"prompts.{key} must use exactly {sorted(f'{{{w}}}' for w in allowed)}, "
                 f"not {template!r}"

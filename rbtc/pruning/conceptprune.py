@@ -198,8 +198,13 @@ def concept_prune(
         Weight name -> bool (rows, columns), True = prune.
 
     Raises:
-        ValueError: See `collect_norms` and `concept_masks`.
+        ValueError: lists of different lengths; see `collect_norms` and `concept_masks`.
     """
+    if len(target_prompts) != len(reference_prompts):
+        raise ValueError(
+            f"{len(target_prompts)} target prompts but {len(reference_prompts)} reference prompts "
+            "were given: each needs its own, the same sentence without the concept"
+        )
     config = config or ConceptPruneConfig()
     return concept_masks(
         find_layers(pipe.unet),

@@ -232,7 +232,7 @@ def bars_with_intervals(
         _finish(ax, title, xlabel, ylabel, limits)
         letters = [len(str(label)) for label in labels]
         if len(labels) > 6 or max(letters) > 10 or sum(letters) > 7 * width:
-            ax.tick_params("x", rotation=30)
+            ax.tick_params("x", rotation=30 if len(labels) <= 12 else 45)
             for text in ax.get_xticklabels():
                 text.set_horizontalalignment("right")
     return figure
@@ -251,6 +251,8 @@ def lines_with_intervals(
 ) -> Figure:
     """Lines over a number: `values[series][x]`, each with a band for its 95 % intervals.
 
+    Every series has its own mark, so that points that coincide can be told apart.
+
     `paper[series][x]` is drawn dashed in the series' colour.
     """
     import seaborn as sns
@@ -267,7 +269,10 @@ def lines_with_intervals(
             hue="series",
             hue_order=series,
             palette=palette,
-            marker="o",
+            style="series",
+            style_order=series,
+            markers=True,
+            dashes=False,
             errorbar=None,
             ax=ax,
         )

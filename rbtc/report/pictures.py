@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -14,9 +14,11 @@ from rbtc.report.charts import COLOURS, _figure, house_style
 from rbtc.report.outputs import output_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+ROOM = 0.95  # of its cell's width, for a heading
 GAP = 2  # white pixels between the pictures of one cell
 
 
@@ -72,12 +74,21 @@ def picture_grid(
                     ax.set_ylabel(row, rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
+        _fit_headings(figure, axes[0])
     return figure
 
 
 def _heading(text: str, inches: float) -> str:
     """A column's heading in lines that its cell has room for; one that has lines keeps them."""
     return text if "\n" in text else fill(text, max(8, int(10 * inches)))
+
+
+def _fit_headings(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Make all headings so small that none is wider than its cell."""
+    figure.draw_without_rendering()  # sizes are known only then
+    widest = max(ax.title.get_window_extent().width / ax.get_window_extent().width for ax in axes)
+    for ax in axes:
+        ax.title.set_fontsize(ax.title.get_fontsize() * min(1.0, ROOM / max(widest, ROOM)))
 
 
 def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.ndarray:

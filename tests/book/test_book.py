@@ -14,7 +14,7 @@ import pytest
 
 from rbtc.book import execute, runner, stamp
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
-from rbtc.book.origin import page_outputs
+from rbtc.book.origin import FACTS, facts_digest, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -76,9 +76,12 @@ def copied(finished, tmp_path):
     return Book(tmp_path / "copy")
 
 
-def edit_page(made: Book, change) -> None:
+def edit_page(made: Book, change, *, signed: bool = True) -> None:
     notebook = nbformat.read(made.page("good"), as_version=4)
     change(notebook)
+    facts = notebook.metadata.get("rbtc", {})
+    if signed and FACTS in facts:
+        facts[FACTS] = facts_digest(facts)
     nbformat.write(notebook, made.page("good"))
 
 
@@ -176,7 +179,18 @@ def change_code(notebook):
         cell.source = cell.source.replace("print(concepts, images)", "print(concepts, 4)")
 
 
-@pytest.mark.parametrize("change", [change_number, drop_outputs, change_markdown, change_code])
+def hide_output(notebook):
+    notebook.cells[3].metadata.setdefault("tags", []).append("remove-output")
+
+
+def attach(notebook):
+    notebook.cells[0]["attachments"] = {"a.png": {"image/png": "AAAA"}}
+
+
+EDITS = [change_number, drop_outputs, change_markdown, change_code, hide_output, attach]
+
+
+@pytest.mark.parametrize("change", EDITS)
 def test_an_edited_page_is_found(copied, change):
     edit_page(copied, change)
     assert "was edited after it was made" in problems(copied, "good")
@@ -189,6 +203,25 @@ def test_edited_cells_are_found_even_with_a_new_digest(copied):
 
     edit_page(copied, forge)
     assert problems(copied, "good") == ["does not hold the cells of its source"]
+
+
+@pytest.mark.parametrize("key", ["inputs", "files", "models", "commit", "command", "versions"])
+def test_what_a_page_says_of_its_making_cannot_be_changed(copied, key):
+    def empty(notebook):
+        facts = notebook.metadata["rbtc"]
+        facts[key] = "abc" if isinstance(facts.get(key), str) else {"other": "0"}
+
+    edit_page(copied, empty, signed=False)
+    told = "says something else of its making than when it was made"
+    assert told in problems(copied, "good")
+
+
+def test_a_twin_without_the_parameters_tag_is_found(copied):
+    twin = nbformat.read(copied.twin("good"), as_version=4)
+    for cell in twin.cells:
+        cell.metadata["tags"] = []
+    nbformat.write(twin, copied.twin("good"))
+    assert "notebooks/*.py and *.ipynb differ: python -m rbtc.book sync" in problems(copied, "good")
 
 
 def test_changed_parameters_are_found(copied):

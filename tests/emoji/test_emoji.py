@@ -278,6 +278,13 @@ def test_a_code_is_saved_and_damage_is_named(tmp_path, code):
     save_file({"mean": code.mean, "components": code.components, "scale": code.mean.clone()}, path)
     with pytest.raises(ValueError, match=r"components are \(192, 32\)"):
         load_code(path)
+    whole = {"mean": code.mean, "components": code.components, "scale": code.scale}
+    save_file({**whole, "scale": code.scale * float("nan")}, path)
+    with pytest.raises(ValueError, match="scale holds NaN"):
+        load_code(path)
+    path.write_bytes(b"{junk")
+    with pytest.raises(ValueError, match="is damaged"):
+        load_code(path)
 
 
 def test_the_autoencoder_computes_the_code_and_its_inverse(world, code):

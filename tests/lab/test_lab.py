@@ -516,6 +516,18 @@ def test_sign_accuracy_and_density_agree_with_the_layers(lab):
     assert zeros / count == pytest.approx(lab.density("church"))
 
 
+def test_options_are_refused_before_anything_is_pruned(pipeline, tmp_path):
+    lab = Lab(PROFILE, pipeline=pipeline, store=tmp_path, progress=False)
+    for work in (
+        lambda: lab.revived("church", keep_ratio=2),
+        lambda: lab.revived("church", strategy="other"),
+        lambda: lab.owner.obfuscated("church", sigma=0.0),
+    ):
+        with pytest.raises(ValueError, match=r"keep_ratio|strategy|sigma"):
+            work()
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_info_and_report(lab):
     info = lab.info()
     assert info["profile"] == "mini" and info["device"] == "cpu" and info["steps"] == 2

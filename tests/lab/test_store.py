@@ -383,6 +383,44 @@ def test_code_counts_but_explanations_and_places_do_not(tmp_path):
     assert Store("x").key(CONFIG, [prune]) != Store("x").key(CONFIG)
 
 
+CONSTANTS = """
+import dataclasses
+from functools import partial
+import numpy as np
+import torch
+from rbtc.layers import density
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    size: float = 0.0
+VALUE = {value}
+def root(x):
+    return VALUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [
+        ("partial(density, fast=True)", "partial(density, fast=False)"),
+        ("(Setting(1.0), Setting(2.0))", "(Setting(1.0), Setting(3.0))"),
+        ("{'a': [Setting()]}", "{'a': [Setting(4.0)]}"),
+        ("np.linspace(0, 1, 5)", "np.linspace(0, 1, 6)"),
+        ("torch.tensor([1.0])", "torch.tensor([1.0], dtype=torch.float64)"),
+    ],
+)
+def test_constants_that_hold_objects_count(tmp_path, value, other):
+    made = []
+    for number, text in enumerate((value, value, other)):
+        path = tmp_path / f"constant{number}.py"
+        path.write_text(CONSTANTS.format(value=text), encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(f"rbtc.constant{number}", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        made.append(code_digest(module.root))
+    assert made[0] == made[1] != made[2]
+
+
 def test_the_place_of_a_checkout_does_not_count(tmp_path):
     (tmp_path / "other").mkdir()
     body = "return helper(len(__file__))"

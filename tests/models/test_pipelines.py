@@ -90,6 +90,20 @@ def test_truncated_weights(mini, folder):
         load_pipeline(at(mini, folder), device="cpu")
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(mini, folder, part, value):
+    from safetensors.torch import load_file, save_file
+
+    (path,) = (folder / part).glob("*.safetensors")
+    tensors = load_file(path)
+    name = max(tensors)
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"'{name}' of its {part} holds 1 NaN or infinite"):
+        load_pipeline(at(mini, folder), device="cpu")
+
+
 def test_missing_weights(mini, folder):
     for path in (folder / "vae").glob("*.safetensors"):
         path.unlink()

@@ -110,6 +110,7 @@ def test_unknown_profile_lists_those_that_exist():
         ("guidance = 3.0", "guidance = inf", "guidance must be a finite number, not inf"),
         ("guidance = 3.0", "guidance = nan", "guidance must be a finite number, not nan"),
         ('target = "a {concept} {place}"', 'target = "a {concept}"', "prompts.target must use"),
+        ('target = "a {concept} {place}"', 'target = ""', "prompts.target must use"),
         ("[revive]\nkeep_ratio = 0.4", "", None),
         ("[revive]", "[revive", "not valid TOML"),
         ("[prompts]", 'prompts = "a"\n[x]', None),

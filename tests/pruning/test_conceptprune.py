@@ -332,6 +332,11 @@ def test_masks_survive_the_file(tmp_path, tiny_pipeline, norms):
     assert all(torch.equal(zero_masks(pruned)[name], masks[name]) for name in masks)
 
 
+def test_every_target_prompt_needs_its_reference(tiny_pipeline):
+    with pytest.raises(ValueError, match="2 target prompts but 1 reference prompts"):
+        concept_prune(tiny_pipeline, TARGET[:2], REFERENCE[:1], CONFIG)
+
+
 def test_bad_mask_files_are_refused(tmp_path):
     from safetensors.torch import save_file
 

@@ -72,6 +72,16 @@ def test_picture_grid_layout():
     assert (image[2, 2, :3] == 255).all()
 
 
+def test_headings_of_a_grid_do_not_touch():
+    cell = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    names = ["SNIP,\nall", "SNIP,\nff together x 0.0625", "SalUn,\nff together x 0.0625"]
+    figure = plates.picture_grid({"golf ball (golf flag), pruned": dict.fromkeys(names, cell)})
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        assert ax.title.get_window_extent().width <= ax.get_window_extent().width
+    assert len({ax.title.get_fontsize() for ax in figure.axes}) == 1
+
+
 def test_tile_wraps():
     sheet = plates.tile(np.concatenate([pictures(1, n) for n in range(1, 7)]))
     assert sheet.shape == (2 * 8 + plates.GAP, 4 * 8 + 3 * plates.GAP, 3)
@@ -125,6 +135,14 @@ def test_lines():
     assert [list(line.get_ydata()) for line in dashed] == [[0.26, 0.71]]
     assert dashed[0].get_color() == figures.COLOURS["revived"]
     drawn(figure)
+
+
+def test_points_that_coincide_have_marks_of_their_own():
+    figure = figures.lines_with_intervals({"a": {0: 1.0, 1: 1.0}, "b": {0: 1.0, 1: 1.0}})
+    (ax,) = figure.axes
+    drawn = [line for line in ax.lines if len(line.get_xdata())]
+    marks = {line.get_marker() for line in drawn}
+    assert len(marks) == 2
 
 
 def test_surface():
