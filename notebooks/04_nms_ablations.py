@@ -64,7 +64,7 @@ from IPython.display import Markdown
 
 import rbtc.book.stamp
 from rbtc.lab import Lab
-from rbtc.report import charts, panels, spread, tables
+from rbtc.report import panels, spread, style, tables
 from rbtc.report import pictures as plates
 from rbtc.studies.common import counts
 from rbtc.studies.nms_ablations import ablation_study
@@ -103,7 +103,7 @@ panels.small_multiples(
     {subject.label: study.curves(subject) for subject in study.subjects},
     paper={subject.label: study.paper(subject) for subject in study.subjects},
     levels=["pruned"],
-    colours={"NMS": charts.COLOURS["revived"]},
+    colours={"NMS": style.COLOURS["revived"]},
     xlabel="K, share of signs kept",
     ylabel="accuracy on the erased class",
 )

@@ -36,7 +36,7 @@ from IPython.display import display
 import rbtc.book.stamp
 from rbtc.lab import Lab
 from rbtc.models.distances import NAME
-from rbtc.report import charts, claims, tables
+from rbtc.report import charts, claims, style, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import art_effects as effects
@@ -54,7 +54,7 @@ study = art_study(
     pictures=pictures,
     first_seed=seed,
 )
-colours = {"NMS": charts.COLOURS["revived"]}
+colours = {"NMS": style.COLOURS["revived"]}
 
 # %% [markdown]
 # ## Look first

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.report.charts import _figure, house_style
-from rbtc.report.panels import MARKS, WIDTH
+from rbtc.report.panels import WIDTH
+from rbtc.report.style import MARKS, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def calibration(
     with house_style():
         colours = sns.color_palette("viridis", len(series) + 1)[: len(series)]
         size = (WIDTH, down * (WIDTH / across + 0.2) + 0.5)
-        figure, axes = _figure(down, across, size, squeeze=False, sharex=True, sharey=True)
+        figure, axes = new_figure(down, across, size, squeeze=False, sharex=True, sharey=True)
         for ax, (title, frame) in zip(axes.flat, panels.items(), strict=False):
             ax.plot([low, 1.01], [low, 1.01], "--", color="#1b1b1b", linewidth=1)
             for number, name in enumerate(series):

@@ -1,20 +1,32 @@
-"""The book's figures, in one style: picture grids, bars, lines and a surface.
+"""The book's figures, in one style: bars, lines, matrices and a surface.
 
 Every function returns a `matplotlib` Figure that is closed for pyplot, so a notebook shows it
-once, as the value of its cell. The style holds only inside `house_style()`; importing this module
-changes nothing. Figures are white, so they read the same on a light and on a dark page.
+once, as the value of its cell.
 """
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from rbtc.report.labels import turn_ticks
+from rbtc.report.style import (
+    COLOURS,
+    DASHES,
+    MARKS,
+    Lines,
+    apart,
+    dashes,
+    house_style,
+    new_figure,
+    palette,
+    run_together,
+)
 from rbtc.stats import Estimate, interval
 
 if TYPE_CHECKING:
@@ -39,7 +51,8 @@ def curves(
 ) -> Figure:
     """Many thin lines without intervals, coloured in the order of their series.
 
-    More than six take turns in four dash patterns, so that neighbours can be told apart.
+    More than six take turns in four dash patterns, so that neighbours can be told apart. Where
+    some run together over a stretch all carry marks in turn, as long as there are marks enough.
 
     Args:
         frame: one row per point.
@@ -65,10 +78,19 @@ def curves(
         colours = sns.color_palette("viridis", len(lines))
         figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
         plt.close(figure)
-        dashes = DASHES if len(lines) > 6 else DASHES[:1]
+        styles = DASHES if len(lines) > 6 else DASHES[:1]
+        heights = {
+            name: dict(zip(own[x], np.log10(own[y]) if log_y else own[y], strict=True))
+            for name, own in lines
+        }
+        marked = len(lines) <= len(MARKS) and _any_together(heights, limits)
         for number, ((name, own), colour) in enumerate(zip(lines, colours, strict=True)):
-            style = dashes[number % len(dashes)]
-            ax.plot(own[x], own[y], style, color=colour, linewidth=1.2, label=str(name))
+            style = styles[number % len(styles)]
+            # In turn along the way: no mark comes to stand on another line's.
+            turn = {"marker": MARKS[number % len(MARKS)], "markersize": 5,
+                    "markevery": (EVERY * (number + 0.5) / len(lines), EVERY)}  # fmt: skip
+            ax.plot(own[x], own[y], style, color=colour, linewidth=1.2, label=str(name),
+                    **(turn if marked else {}))  # fmt: skip
         if diagonal:
             ax.plot([0, 1], [0, 1], ":", color="#1b1b1b", linewidth=1)
         if level is not None:
@@ -124,46 +146,15 @@ def heat_maps(
     return figure
 
 
-DASHES = ("-", "--", "-.", ":")
-
-
 WIDEST = 9.0  # inches of a bar chart: wider ones cannot be read in a column
 
+NEAR = 0.015  # of the vertical axis: lines that are closer hide each other
 
-# One colour per role in the whole book, told apart also without colour vision.
-COLOURS = {
-    "pretrained": "#949494",
-    "pruned": "#d55e00",
-    "revived": "#0173b2",
-    "defended": "#029e73",
-    "paper": "#1b1b1b",
-}
+SIDE_BY_SIDE = 0.025  # of either axis: marks that are closer hide each other
 
+EVERY = 0.35  # of the diagonal of the axes, between two marks of a line that runs with others
 
 Values = Mapping[Any, Mapping[Any, Estimate | float]]
-
-
-@contextlib.contextmanager
-def house_style() -> Iterator[None]:
-    """The book's look for everything drawn inside; the settings before are put back after."""
-    import matplotlib as mpl
-    import seaborn as sns
-    from cycler import cycler
-
-    style: dict[Any, Any] = {
-        **sns.axes_style("whitegrid"),
-        **sns.plotting_context("notebook", font_scale=0.9),
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-        "figure.dpi": 110,
-        "axes.titleweight": "bold",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
-    }
-    with mpl.rc_context(style):
-        yield
 
 
 def bars_with_intervals(
@@ -186,7 +177,7 @@ def bars_with_intervals(
     series, labels = list(values), list(dict.fromkeys(frame["x"]))
     width = min(max(4.5, 0.32 * len(series) * len(labels) + 2), WIDEST)
     with house_style():
-        figure, ax = _figure(1, 1, (width, 3.4))
+        figure, ax = new_figure(1, 1, (width, 3.4))
         sns.barplot(
             frame,
             x="x",
@@ -194,7 +185,7 @@ def bars_with_intervals(
             hue="series",
             order=labels,
             hue_order=series,
-            palette=_palette(series, colours),
+            palette=palette(series, colours),
             saturation=1,
             errorbar=None,
             ax=ax,
@@ -230,11 +221,7 @@ def bars_with_intervals(
                     )
                     marked = True
         _finish(ax, title, xlabel, ylabel, limits)
-        letters = [len(str(label)) for label in labels]
-        if len(labels) > 6 or max(letters) > 10 or sum(letters) > 7 * width:
-            ax.tick_params("x", rotation=30 if len(labels) <= 12 else 45)
-            for text in ax.get_xticklabels():
-                text.set_horizontalalignment("right")
+        turn_ticks(figure, ax)
     return figure
 
 
@@ -251,38 +238,45 @@ def lines_with_intervals(
 ) -> Figure:
     """Lines over a number: `values[series][x]`, each with a band for its 95 % intervals.
 
-    Every series has its own mark, so that points that coincide can be told apart.
-
-    `paper[series][x]` is drawn dashed in the series' colour.
+    `paper[series][x]` is drawn dashed in the series' colour. Points that would hide each other
+    stand side by side, and lines that run together differ in their dashes.
     """
-    import seaborn as sns
-
     frame = long_form(values)
     series = list(values)
-    palette = _palette(series, colours)
+    colour_of = palette(series, colours)
+    lines = {
+        name: dict(zip(own["x"], own["value"], strict=True))
+        for name, own in frame.groupby("series", sort=False)
+    }
+    low, high = limits or (min(frame["low"].tolist()), max(frame["high"].tolist()))
+    places = np.log10(frame["x"].to_numpy(float)) if log_x else frame["x"].to_numpy(float)
+    at = apart(
+        lines,
+        step=SIDE_BY_SIDE * (np.ptp(places) or 1.0),
+        reach=SIDE_BY_SIDE * (high - low),
+        log=log_x,
+    )
+    # The paper's lines have the dashes.
+    styles = [style for style in DASHES if not (paper and style == "--")]
+    style_of = dashes(lines, reach=NEAR * (high - low), styles=styles)
     with house_style():
-        figure, ax = _figure(1, 1, (5.5, 3.4))
-        sns.lineplot(
-            frame,
-            x="x",
-            y="value",
-            hue="series",
-            hue_order=series,
-            palette=palette,
-            style="series",
-            style_order=series,
-            markers=True,
-            dashes=False,
-            errorbar=None,
-            ax=ax,
-        )
-        for name in series:
+        figure, ax = new_figure(1, 1, (5.5, 3.4))
+        for number, name in enumerate(series):
             own = frame.loc[frame["series"] == name].sort_values(by="x")
+            ax.plot(
+                [at[name][x] for x in own["x"]],
+                own["value"],
+                style_of[name],
+                color=colour_of[name],
+                marker=MARKS[number % len(MARKS)],
+                markeredgecolor="white",
+                label=str(name),
+            )
             ax.fill_between(
                 own["x"].to_numpy(float),
                 own["low"].to_numpy(float),
                 own["high"].to_numpy(float),
-                color=palette[name],
+                color=colour_of[name],
                 alpha=0.18,
                 linewidth=0,
             )
@@ -293,14 +287,16 @@ def lines_with_intervals(
                     x,
                     [printed[key] for key in x],
                     "--",
-                    color=palette[name],
+                    color=colour_of[name],
                     marker="D",
                     markersize=4,
                     label=f"{name}, paper",
                 )
         if log_x:
             ax.set_xscale("log")
-        _finish(ax, title, xlabel, ylabel, limits)
+        # Dashes need room to be told apart.
+        handle = 3.0 if len(set(style_of.values())) > 1 else None
+        _finish(ax, title, xlabel, ylabel, limits, handle=handle)
     return figure
 
 
@@ -329,7 +325,7 @@ def surface(
         )
     steps = np.linspace(*limits, levels + 1)
     with house_style():
-        figure, ax = _figure(1, 1, (5.5, 4))
+        figure, ax = new_figure(1, 1, (5.5, 4))
         # Before the lines are drawn: their labels take gaps on the axes as they are by then.
         if log_x:
             ax.set_xscale("log")
@@ -372,29 +368,21 @@ def long_form(values: Values) -> pd.DataFrame:
     return frame
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple:
-    """A new figure that pyplot has already let go of, and its axes."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
-    plt.close(figure)
-    return figure, axes
-
-
-def _palette(series: Sequence[Any], colours: Mapping[Any, str] | None) -> dict[Any, Any]:
-    """Colour per series: the given ones, the role's, else the next of the palette."""
-    import seaborn as sns
-
-    known = {**COLOURS, **(colours or {})}
-    taken = {known[name] for name in series if name in known}
-    others = [c for c in sns.color_palette("colorblind").as_hex() if c not in taken]
-    rest = (others * (1 + len(series) // len(others)))[: len(series)]
-    spare = iter(rest)
-    return {name: known[name] if name in known else next(spare) for name in series}
+def _any_together(lines: Lines, limits: tuple[float, float] | None) -> bool:
+    heights = [height for own in lines.values() for height in own.values()]
+    low, high = limits or (min(heights), max(heights))
+    near = NEAR * (high - low)
+    return any(run_together(one, other, near) for one, other in combinations(lines.values(), 2))
 
 
 def _finish(
-    ax: Axes, title: str | None, xlabel: str, ylabel: str, limits: tuple[float, float] | None
+    ax: Axes,
+    title: str | None,
+    xlabel: str,
+    ylabel: str,
+    limits: tuple[float, float] | None,
+    *,
+    handle: float | None = None,
 ) -> None:
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if limits is not None:
@@ -402,4 +390,4 @@ def _finish(
     if title:
         ax.set_title(title)
     # Beside the axes: over the data it would hide an interval sooner or later.
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=None)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=None, handlelength=handle)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rbtc.report import markdown
-from rbtc.report.charts import house_style
 from rbtc.report.ledger_tables import page_link
 from rbtc.report.misprints import KEEP_TABLES, METHODS, PRINTED
 from rbtc.report.paper import paper_value, wide_table
+from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

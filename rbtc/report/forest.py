@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from rbtc.report.charts import house_style
 from rbtc.report.ledger import Finding, Verdict
 from rbtc.report.rules import OUTCOMES, Outcome
+from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.report.charts import _figure, _palette, house_style
-from rbtc.report.panels import MARKS, WIDTH
+from rbtc.report.panels import WIDTH
+from rbtc.report.style import MARKS, apart, house_style, new_figure, palette
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SIDE_BY_SIDE = 0.04  # of a panel: marks that are nearer hide each other
+
+ABOVE = 0.015  # of the vertical axis: the same for horizontal intervals
 
 
 def front(
@@ -29,7 +33,8 @@ def front(
     """One panel per horizontal measure, one mark per line of the frame.
 
     A column ``c`` is drawn with the 95 % interval in ``c_low`` and ``c_high`` where the frame has
-    them. Choices are told apart by mark and colour, the same in all panels.
+    them. Choices are told apart by mark and colour, the same in all panels. Marks and intervals
+    that would hide each other are moved a little, until they stand beside each other.
 
     Args:
         frame: one line per choice.
@@ -45,25 +50,34 @@ def front(
     """
     if frame.empty or not panels:
         raise ValueError("a front needs at least one choice and one panel")
-    names = frame[name].tolist()
+    names, records = frame[name].tolist(), frame.to_dict("records")
     with house_style():
-        figure, axes = _figure(
+        figure, axes = new_figure(
             1, len(panels), (WIDTH, 3.6), squeeze=False, sharey=True
         )  # inches: the page's column
-        colours = _palette(names, None)
+        colours = palette(names)
+        heights = apart(
+            {one: {at: 0.0} for one, at in zip(names, frame[y], strict=True)}, step=ABOVE
+        )
         for ax, (x, xlabel) in zip(axes[0], panels.items(), strict=True):
-            for number, line in enumerate(frame.to_dict("records")):
+            ends = frame[[c for c in (x, f"{x}_low", f"{x}_high") if c in frame]]
+            step = SIDE_BY_SIDE * ((ends.max().max() - ends.min().min()) or 1.0)
+            points = {line[name]: {line[x]: line[y]} for line in records}
+            places = apart(points, step=step, reach=SIDE_BY_SIDE)
+            for number, line in enumerate(records):
+                at, height = places[line[name]][line[x]], heights[line[name]][line[y]]
                 ax.errorbar(
-                    line[x], line[y], xerr=_errors(line, x), yerr=_errors(line, y),
+                    at, height, xerr=_errors(line, x), yerr=_errors(line, y),
                     fmt=MARKS[number % len(MARKS)], color=colours[line[name]], markersize=6,
-                    elinewidth=0.9, capsize=1.5, label=line[name],
+                    markeredgecolor="white", markeredgewidth=0.5, elinewidth=0.9,
+                    capsize=1.5, label=line[name],
                 )  # fmt: skip
                 if line[name] in ringed:
-                    ax.plot(line[x], line[y], "o", color="#1b1b1b", markersize=13, fillstyle="none")
-            for number, (label, height) in enumerate((levels or {}).items()):
+                    ax.plot(at, height, "o", color="#1b1b1b", markersize=13, fillstyle="none")
+            for number, (label, level) in enumerate((levels or {}).items()):
                 style = (":", "--", "-.")[number % 3]
-                ax.axhline(height, color="#555555", linewidth=1, linestyle=style, label=label)
-            ax.set(xlabel=xlabel, ylim=(-0.03, 1.03))
+                ax.axhline(level, color="#555555", linewidth=1, linestyle=style, label=label)
+            ax.set(xlabel=xlabel, ylim=(-0.04, 1.04))
         axes[0, 0].set_ylabel(ylabel)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)

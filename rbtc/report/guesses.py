@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.report.charts import COLOURS, _figure, house_style
 from rbtc.report.panels import WIDTH
+from rbtc.report.style import COLOURS, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def guess_map(
         raise ValueError(f"the map has no cell for {lost[0]}")
     lines, columns = values.shape
     with house_style():
-        figure, ax = _figure(1, 1, (WIDTH, 0.3 * lines + 1.9))
+        figure, ax = new_figure(1, 1, (WIDTH, 0.3 * lines + 1.9))
         image = ax.imshow(values.to_numpy(float), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for place, word in enumerate(values.to_numpy(float).argmax(axis=1)):
             ax.plot(word, place, "o", color="white", markersize=5, markeredgecolor="#1b1b1b")

@@ -1,7 +1,7 @@
 """Small multiples: many small axes of one scale, as wide as the column of a page.
 
 Lines of several methods in a panel per class, or a thin line per class in a panel per measure.
-Styles and colours are those of `rbtc.report.charts`.
+Styles and colours are those of `rbtc.report.style`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from rbtc.report.charts import COLOURS, Values, _figure, _palette, house_style
+from rbtc.report.charts import Values
+from rbtc.report.style import COLOURS, MARKS, apart, house_style, new_figure, palette
 from rbtc.stats import Estimate, interval
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 WIDTH = 6.8
 """Inches; at the book's resolution the width of its text column."""
 
-MARKS = "osD^vPX*"
 DODGE = 0.008  # of the axis, between the intervals of neighbouring methods
 APART = 0.055  # of the axis, between two class names
 
@@ -63,22 +63,26 @@ def small_multiples(
     places = [float(x) for panel in panels.values() for own in panel.values() for x in own]
     step = DODGE * ((max(places) - min(places)) or 1.0)
     with house_style():
-        palette = _palette(series, colours)
-        figure, axes = _figure(
+        colour_of = palette(series, colours)
+        figure, axes = new_figure(
             down, across, (WIDTH, 2.3 * down + 0.6), squeeze=False, sharex=True, sharey=True
         )
         for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
             ax.set(title=title, ylim=limits)
-            for number, (name, own) in enumerate(panel.items()):
-                shift = (number - (len(panel) - 1) / 2) * step
+            drawn = {
+                name: {x: interval(one)[0] for x, one in own.items()}
+                for name, own in panel.items()
+                if name not in levels
+            }
+            at = apart(drawn, step=step)
+            for name, own in panel.items():
                 mark = MARKS[series.index(name) % len(MARKS)]
-                _line(ax, name, own, palette[name], mark, shift, level=name in levels)
+                colour = colour_of[name]
+                _line(ax, name, own, colour, mark, at.get(name), level=name in levels)
                 printed = (paper or {}).get(title, {}).get(name)
                 if printed:
                     x = sorted(printed)
-                    ax.plot(
-                        x, [printed[key] for key in x], "--", color=palette[name], linewidth=1.2
-                    )
+                    ax.plot(x, [printed[key] for key in x], "--", color=colour, linewidth=1.2)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
         if len(set(places)) <= 8 and all(x.is_integer() for x in places):  # things that are counted
@@ -115,7 +119,7 @@ def class_lines(
     if not panels or not all(panels.values()):
         raise ValueError("class lines need at least one panel with values")
     with house_style():
-        figure, axes = _figure(len(panels), 1, (WIDTH, 2.9 * len(panels) + 0.4), squeeze=False)
+        figure, axes = new_figure(len(panels), 1, (WIDTH, 2.9 * len(panels) + 0.4), squeeze=False)
         for ax, (title, columns) in zip(axes[:, 0], panels.items(), strict=True):
             names = list(columns)
             numeric = all(isinstance(x, int | float) for x in names)
@@ -128,7 +132,7 @@ def class_lines(
                 x, y = zip(*sorted(points), strict=True)
                 ax.plot(x, y, color="#9a9a9a", linewidth=0.9, alpha=0.8)
             mean = {at[x]: share for x, share in means[title].items()}
-            _line(ax, "mean over the classes", mean, COLOURS["revived"], "o", 0.0, width=2.4)
+            _line(ax, "mean over the classes", mean, COLOURS["revived"], "o", width=2.4)
             if printed := {at[x]: value for x, value in (paper or {}).get(title, {}).items()}:
                 x = sorted(printed)
                 ax.plot(x, [printed[key] for key in x], "D--", color=COLOURS["paper"],
@@ -153,7 +157,7 @@ def _line(
     own: Mapping[Any, Any],
     colour: Any,
     mark: str,
-    shift: float,
+    at: Mapping[Any, float] | None = None,
     *,
     width: float = 1.5,
     level: bool = False,
@@ -169,7 +173,7 @@ def _line(
         [max(high - value, 0.0) for value, _, high in values],
     ]
     ax.errorbar(
-        [float(key) + shift for key in x], heights, errors, color=colour, marker=mark,
+        [at[key] if at else float(key) for key in x], heights, errors, color=colour, marker=mark,
         markersize=4.5, linewidth=width, elinewidth=0.9, capsize=1.5, label=str(name),
     )  # fmt: skip
 

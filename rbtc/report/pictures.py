@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbtc.files import write_whole
-from rbtc.report.charts import COLOURS, _figure, house_style
+from rbtc.report.labels import fit_headings
 from rbtc.report.outputs import output_path
+from rbtc.report.style import COLOURS, house_style, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-ROOM = 0.95  # of its cell's width, for a heading
 GAP = 2  # white pixels between the pictures of one cell
 
 
@@ -33,7 +32,8 @@ def picture_grid(
 
     The n pictures of a cell stand side by side, at most four to a line. Columns keep the order of
     their first appearance; a cell that is not there stays empty. `cell_width` in inches, by
-    default as wide as the pictures of a line need. Cells named in `framed`, (row, column), get a
+    default as wide as the pictures of a line need. Headings are wrapped, and set smaller where a
+    word is wider than its column. Cells named in `framed`, (row, column), get a
     frame in the colour of pruning.
     """
     rows = list(images)
@@ -57,7 +57,9 @@ def picture_grid(
         cell_width = max(1.4, 0.8 * across)
     size = (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + (0.8 if title else 0.4))
     with house_style():
-        figure, axes = _figure(len(rows), len(columns), size, squeeze=False, height_ratios=shapes)
+        figure, axes = new_figure(
+            len(rows), len(columns), size, squeeze=False, height_ratios=shapes
+        )
         for number, row in enumerate(rows):
             for place, column in enumerate(columns):
                 ax = axes[number, place]
@@ -74,21 +76,13 @@ def picture_grid(
                     ax.set_ylabel(row, rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
-        _fit_headings(figure, axes[0])
+        fit_headings(figure, axes[0])
     return figure
 
 
 def _heading(text: str, inches: float) -> str:
     """A column's heading in lines that its cell has room for; one that has lines keeps them."""
-    return text if "\n" in text else fill(text, max(8, int(10 * inches)))
-
-
-def _fit_headings(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Make all headings so small that none is wider than its cell."""
-    figure.draw_without_rendering()  # sizes are known only then
-    widest = max(ax.title.get_window_extent().width / ax.get_window_extent().width for ax in axes)
-    for ax in axes:
-        ax.title.set_fontsize(ax.title.get_fontsize() * min(1.0, ROOM / max(widest, ROOM)))
+    return text if "\n" in text else fill(text, max(8, int(10 * inches)), break_long_words=False)
 
 
 def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.ndarray:

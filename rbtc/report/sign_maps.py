@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.report.charts import _figure, house_style
 from rbtc.report.panels import WIDTH
+from rbtc.report.style import house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str =
     down = -(-len(panels) // across)
     height = WIDTH / across * shape[0] / shape[1] + 0.35
     with house_style():
-        figure, axes = _figure(down, across, (WIDTH, down * height + 0.6), squeeze=False)
+        figure, axes = new_figure(down, across, (WIDTH, down * height + 0.6), squeeze=False)
         for ax, (name, panel) in zip(axes.flat, panels.items(), strict=False):
             ax.set_facecolor(LEFT)  # seen through NaN
             ax.imshow(panel, cmap=colours, vmin=-1, vmax=1, aspect="equal")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.report.charts import house_style
 from rbtc.report.outputs import used
+from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,14 +1,17 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rbtc.report import charts as figures
 from rbtc.report import pictures as plates
+from rbtc.report import style
 
 mpl.use("Agg")
 
@@ -50,7 +53,7 @@ def test_importing_and_drawing_leave_no_trace():
     plt.close("all")
     figures.bars_with_intervals(VALUES)
     assert plt.get_fignums() == [], "a notebook would show the figure twice"
-    with figures.house_style():
+    with style.house_style():
         assert mpl.rcParams["figure.facecolor"] == "white"
     assert dict(mpl.rcParams) == before
 
@@ -133,7 +136,7 @@ def test_lines():
     assert len(ax.collections) == 2, "one band per series"
     dashed = [line for line in ax.lines if line.get_linestyle() == "--" and len(line.get_xdata())]
     assert [list(line.get_ydata()) for line in dashed] == [[0.26, 0.71]]
-    assert dashed[0].get_color() == figures.COLOURS["revived"]
+    assert dashed[0].get_color() == style.COLOURS["revived"]
     drawn(figure)
 
 
@@ -165,4 +168,95 @@ def test_long_form():
 
 def test_more_series_than_colours():
     series = [f"s{n}" for n in range(25)]
-    assert list(figures._palette(series, {"s3": "#123456"})) == series
+    assert list(style.palette(series, {"s3": "#123456"})) == series
+
+
+def test_what_is_no_model_has_no_models_colour():
+    roles = set(style.COLOURS.values())
+    series = ["dense", "sparse activations", "sparse neurons too", "more styled captions"]
+    assert not roles & set(style.palette(series).values())
+    assert style.palette(["pruned", "dense"])["pruned"] == style.COLOURS["pruned"]
+    with style.house_style():
+        assert not roles & set(mpl.rcParams["axes.prop_cycle"].by_key()["color"])
+
+
+HEADINGS = [f"{method},\n{layers}" for layers in ("all", "ff together x 1", "ff together x 0.0625")
+            for method in ("SNIP", "SalUn")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("headings", "rows", "smaller"),
+    [
+        (HEADINGS, ["golf ball (golf flag), pruned", "church, revived"], False),
+        (["pretrained", "the paper's attack", "odds"], ["church"], False),
+        (["Incomprehensibilitiesandmore", "Incomprehensibility"], ["a"], True),
+        (["a very long heading of a single column"], ["church"], False),
+    ],
+)
+def test_headings_do_not_touch(headings, rows, smaller):
+    figure = plates.picture_grid({row: {name: pictures(2, 9) for name in headings} for row in rows})
+    drawn(figure)
+    shown = [ax.title for ax in figure.axes[: len(headings)]]
+    boxes = [text.get_window_extent() for text in shown]
+    assert all(one.x1 + 3 <= other.x0 for one, other in pairwise(boxes))
+    assert boxes[-1].x1 <= figure.bbox.x1 and max(box.y1 for box in boxes) <= figure.bbox.y1
+    assert [" ".join(text.get_text().split()) for text in shown] == [
+        " ".join(name.split()) for name in headings
+    ]
+    with style.house_style():
+        usual = plates.picture_grid({"a": {"b": pictures(2, 9)}}).axes[0].title.get_fontsize()
+    assert {text.get_fontsize() < usual for text in shown} == {smaller}
+
+
+@pytest.mark.parametrize(
+    ("labels", "series", "angle"),
+    [
+        (["exponent", "partners", "odds"], ["over the rung before", "over the paper's attack"], 30),
+        (["other classes", "x"], ["pruned"], 0),
+        ([f"down{n}.0" for n in range(16)], ["value", "gate"], 30),
+        ([f"layer number {n}" for n in range(40)], ["value"], 90),
+    ],
+)
+def test_ticks_turn_only_where_they_would_touch(labels, series, angle):
+    figure = figures.bars_with_intervals({name: dict.fromkeys(labels, 0.5) for name in series})
+    drawn(figure)
+    ticks = figure.axes[0].get_xticklabels()
+    assert [text.get_text() for text in ticks] == labels
+    assert {text.get_rotation() for text in ticks} == {angle}
+    places = [figure.axes[0].transData.transform((n, 0))[0] for n in range(len(labels))]
+    if angle:
+        height = ticks[0].get_fontsize() * figure.dpi / 72
+        across = [(b - a) * np.sin(np.radians(angle)) for a, b in pairwise(places)]
+        assert min(across) > height
+    else:
+        boxes = [text.get_window_extent() for text in ticks]
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+def test_lines_that_coincide_are_all_seen():
+    same = {0.0: Share(0.875, 0.8, 0.9), 10.0: Share(0.875, 0.8, 0.9)}
+    values = {"dense": same, "sparse": dict(same), "crossing": {0.0: 0.1, 10.0: 1.0}}
+    (ax,) = figures.lines_with_intervals(values, limits=(0, 1)).axes
+    dense, sparse, crossing = (line for line in ax.lines if len(line.get_xdata()))
+    assert dense.get_linestyle() != sparse.get_linestyle()
+    assert dense.get_linestyle() == crossing.get_linestyle() == "-"
+    assert len({line.get_marker() for line in (dense, sparse, crossing)}) == 3
+    for one, other, true in zip(dense.get_xdata(), sparse.get_xdata(), (0, 10), strict=True):
+        assert 0.2 <= other - one <= 0.5 and (one + other) / 2 == pytest.approx(true)
+    assert list(crossing.get_xdata()) == [0, 10], "a point that hides none stays"
+    assert [list(line.get_ydata()) for line in (dense, sparse)] == [[0.875, 0.875]] * 2
+
+
+@pytest.mark.parametrize(("count", "marked"), [(5, True), (12, False)])
+def test_curves_that_run_together_carry_marks_in_turn(count, marked):
+    x = np.linspace(0, 1, 101)
+    frames = [pd.DataFrame({"x": x, "y": x, "s": f"s{n}"}) for n in range(count)]
+    (ax,) = figures.curves(pd.concat(frames), x="x", y="y", series="s").axes
+    marks = [line.get_marker() for line in ax.lines]
+    assert len(set(marks)) == (count if marked else 1)
+    if marked:
+        assert len({line.get_markevery() for line in ax.lines}) == count
+    drawn(ax.figure)
+    apart = [pd.DataFrame({"x": x, "y": x + 2 * n, "s": f"s{n}"}) for n in range(3)]
+    (ax,) = figures.curves(pd.concat(apart), x="x", y="y", series="s").axes
+    assert {line.get_marker() for line in ax.lines} == {"None"}

@@ -40,7 +40,7 @@ def test_curves_start_at_the_pretrained_model(scores):
 
 
 def test_variants_have_no_colour_that_means_a_kind_of_model():
-    from rbtc.report.charts import COLOURS
+    from rbtc.report.style import COLOURS
 
     found = colours_of(dict.fromkeys("abcd"))
     assert len(set(found.values())) == 4 and not set(found.values()) & set(COLOURS.values())

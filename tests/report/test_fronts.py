@@ -1,0 +1,35 @@
+from itertools import combinations
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from rbtc.report.fronts import front
+
+mpl.use("Agg")
+
+
+def test_choices_that_coincide_are_all_seen():
+    frame = pd.DataFrame(
+        {
+            "defence": ["layer", "row", "resampled", "noise"],
+            "kept": [0.8, 0.8, 0.8, 1.0],
+            "kept_low": [0.4, 0.4, 0.4, 0.5],
+            "kept_high": [0.9, 0.9, 0.9, 1.0],
+            "back": [0.0, 0.0, 0.0, 0.8],
+        }
+    )
+    figure = front(
+        frame, name="defence", y="back", panels={"kept": "others"}, ylabel="attacked",
+        ringed=["row"],
+    )  # fmt: skip
+    FigureCanvasAgg(figure).draw()
+    (ax,) = figure.axes
+    marks = [container.lines[0] for container in ax.containers]
+    places = [(float(mark.get_xdata()[0]), float(mark.get_ydata()[0])) for mark in marks]
+    for (x, y), (at, height) in combinations(places, 2):
+        assert abs(x - at) > 0.015 and abs(y - height) > 0.01
+    assert places[3] == (1.0, 0.8)
+    assert max(abs(x - 0.8) for x, _ in places[:3]) < 0.03
+    ring = next(line for line in ax.lines if line.get_fillstyle() == "none")
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == places[1]
