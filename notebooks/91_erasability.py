@@ -50,10 +50,8 @@ scores = erasability.read_variants()
 
 # %%
 curves = erasability.erasing_curves(scores)
-colours = erasability.colours_of(curves)
 charts.lines_with_intervals(
     curves,
-    colours=colours,
     xlabel="weights cut, %",
     ylabel="accuracy on the erased concept",
     limits=(0, 1.02),
@@ -65,7 +63,6 @@ charts.lines_with_intervals(
 # %%
 charts.lines_with_intervals(
     erasability.erasing_curves(scores, "revived", keep_ratio=keep_ratio),
-    colours=colours,
     xlabel="weights cut, %",
     ylabel="accuracy on the revived concept",
     limits=(0, 1.02),
@@ -74,7 +71,6 @@ charts.lines_with_intervals(
 # %%
 charts.lines_with_intervals(
     erasability.erasing_curves(scores, part="preserved"),
-    colours=colours,
     xlabel="weights cut, %",
     ylabel="accuracy on the others",
     limits=(0, 1.02),

@@ -24,21 +24,6 @@ COLUMNS = {
 }  # fmt: skip
 
 
-COLOURS = ("#de8f05", "#56b4e9", "#cc78bc", "#8c6239")
-"""Of the variants' lines, in their order: none that means a kind of model elsewhere in the book."""
-
-
-def colours_of(curves: Mapping[str, object]) -> dict[str, str]:
-    """Variant -> colour.
-
-    Raises:
-        ValueError: there are more variants than colours.
-    """
-    if len(curves) > len(COLOURS):
-        raise ValueError(f"{len(curves)} variants need more than {len(COLOURS)} colours")
-    return dict(zip(curves, COLOURS, strict=False))
-
-
 def read_variants(folder: str | Path = "results") -> pd.DataFrame:
     """The counts that the command wrote, one row per variant, model and concept.
 

@@ -4,7 +4,6 @@ import pytest
 from rbtc.stats import Proportion
 from rbtc.studies.erasability import (
     COLUMNS,
-    colours_of,
     erasing_curves,
     operating_points,
     product,
@@ -37,15 +36,6 @@ def test_curves_start_at_the_pretrained_model(scores):
     assert curves["B"] == {0.0: Proportion(20, 20), 8.0: Proportion(6, 20)}
     assert erasing_curves(scores, "revived", keep_ratio=0.6)["A"][8.0] == Proportion(16, 20)
     assert erasing_curves(scores, part="preserved")["A"][8.0] == Proportion(8, 10)
-
-
-def test_variants_have_no_colour_that_means_a_kind_of_model():
-    from rbtc.report.style import COLOURS
-
-    found = colours_of(dict.fromkeys("abcd"))
-    assert len(set(found.values())) == 4 and not set(found.values()) & set(COLOURS.values())
-    with pytest.raises(ValueError, match="5 variants need more"):
-        colours_of(dict.fromkeys("abcde"))
 
 
 def test_a_line_per_variant(scores):
