@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
+
+STOPPED = 130
+"""Status of a command that Ctrl-C stopped, as shells have it."""
+
+
+def loading() -> None:
+    """While a command's modules load, Ctrl-C ends the process at once, with status 130.
+
+    Loading torch takes seconds, and libraries answer an interrupt in the middle of an import with
+    tracebacks, or swallow it. Nothing is begun yet that would have to be cleaned up. A command's
+    module calls this before its other imports; `run` puts the usual handler back.
+    """
+    # Not where Ctrl-C is ignored on purpose: behind nohup, say.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -23,10 +39,12 @@ def run(main: Callable[[], int | None]) -> None:
 
     signal.signal(signal.SIGTERM, terminated)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = main()
     except KeyboardInterrupt:
         print("stopped: what was finished is kept", file=sys.stderr)
-        status = 130
+        status = STOPPED
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
             raise  # a module of ours
@@ -38,3 +56,21 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     raise SystemExit(status or 0)
+
+
+def check_device(name: str) -> str:
+    """Try a device with one number, before any work; returns ``name``.
+
+    Raises:
+        ValueError: torch does not know the device, or cannot compute on it here.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:  # Assertion: a torch that was built without it
+        why = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the device {name!r} cannot be used here ({why}): give another one, such as cpu"
+        ) from error
+    return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +60,9 @@ def check_writable(folder: str | Path) -> Path:
         place = folder.absolute()
         while not place.exists():
             place = place.parent
-        # A name that Store sweeps up, should this process be killed between the two lines.
-        probe = place / f".writable.{uuid.uuid4().hex[:12]}.tmp"
-        probe.touch()
-        probe.unlink()
+        # On Linux such a file has no name: nothing stays even of a process that is killed here.
+        with tempfile.TemporaryFile(dir=place):
+            pass
     except OSError as error:
         raise type(error)(
             f"the folder {folder} cannot be written ({error}): give another one, or make this one "

@@ -1,8 +1,12 @@
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from rbtc import command
 
@@ -58,3 +62,62 @@ def test_command_lines_say_what_is_wrong_in_one_line(words):
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "rbtc.book", "gate"],
+        ["-m", "rbtc.book.status"],
+        ["-m", "rbtc.emoji.report"],
+        ["-m", "rbtc.studies.operating_point"],
+        ["benchmarks/completion.py"],
+    ],
+)
+def test_ctrl_c_while_modules_load_is_quiet(words, tmp_path):
+    reached = tmp_path / "reached"
+    (tmp_path / "pandas.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(reached)!r}).touch()\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        stderr=subprocess.PIPE,
+        text=True,
+        # As from a terminal, also where the tests themselves run with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    end = time.monotonic() + 60
+    while not reached.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert reached.exists() and process.returncode == 130, told
+    assert "Traceback" not in told
+
+
+def test_a_command_that_runs_hears_ctrl_c_again():
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        command.loading()
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        with pytest.raises(SystemExit) as left:
+            command.run(lambda: signal.raise_signal(signal.SIGINT))
+        assert left.value.code == 130
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        command.loading()
+        with pytest.raises(SystemExit) as left:
+            command.run(lambda: signal.raise_signal(signal.SIGINT))
+        assert left.value.code == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_device_is_tried_before_work():
+    assert command.check_device("cpu") == "cpu"
+    for name in ("nonsense", "meta", *([] if torch.cuda.is_available() else ["cuda", "cuda:7"])):
+        with pytest.raises(ValueError, match=f"the device '{name}' cannot be used here") as told:
+            command.check_device(name)
+        assert "\n" not in str(told.value)

@@ -1,6 +1,9 @@
 """Command line of the book: ``python -m rbtc.book``."""
 
 from rbtc import command
-from rbtc.book.runner import main
+
+command.loading()
+
+from rbtc.book.runner import main  # noqa: E402
 
 command.run(main)

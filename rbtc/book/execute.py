@@ -177,15 +177,22 @@ def sync(book: Book, name: str) -> None:
     """Make the paired notebook from the source; never the other way, whichever file is newer.
 
     Cells that did not change keep their ids. A source without a kernel gets one first: papermill
-    refuses a notebook that names no language.
+    refuses a notebook that names no language. A twin that is damaged is made as if there were none.
     """
+    import nbformat
     from jupytext.cli import jupytext
 
     source = book.source(name)
     text = source.read_text(encoding="utf-8")
     if "kernelspec:" not in text.partition("# %%")[0]:
         source.write_text(KERNEL_HEADER + text, encoding="utf-8")
-    update = ["--update"] if book.twin(name).is_file() else []
+    update = []
+    if (twin := book.twin(name)).is_file():
+        try:
+            nbformat.validate(nbformat.read(twin, as_version=4))
+            update = ["--update"]
+        except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError):
+            pass  # written over below
     jupytext(["--quiet", "--to", "ipynb", *update, str(source)])
 
 
@@ -195,6 +202,23 @@ def notebook_errors() -> tuple[type[Exception], ...]:
     from papermill.exceptions import PapermillException
 
     return (PapermillException, DeadKernelError, CellTimeoutError, ChangedError)
+
+
+def log_of(book: Book, name: str) -> Path:
+    """The file for what is too long for the terminal; its folder is made."""
+    path = book.root / "_build" / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def failure(error: Exception) -> str:
+    """How a notebook failed, in a line: the cell, and its error's type and message."""
+    from papermill.exceptions import PapermillExecutionError
+
+    if not isinstance(error, PapermillExecutionError):
+        return " ".join(str(error).split())
+    told = " ".join(str(error.evalue).split())
+    return f"code cell {error.exec_count} raised {error.ename}: {told}"
 
 
 def _told(notebook: Any) -> dict[str, Any]:

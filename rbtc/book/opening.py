@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 
+from rbtc.book.pages import read_page
 from rbtc.files import write_whole
 from rbtc.models.profiles import load_profile
 from rbtc.report import markdown
@@ -133,7 +133,7 @@ def pages(root: Path) -> dict[str, Any]:
     """
     listed = re.findall(r"file: notebooks/(\w+)", (root / "_toc.yml").read_text(encoding="utf-8"))
     paths = {name: root / "book" / "notebooks" / f"{name}.ipynb" for name in listed}
-    found = {n: nbformat.read(path, as_version=4) for n, path in paths.items() if path.is_file()}
+    found = {n: read_page(path) for n, path in paths.items() if path.is_file()}
     if not found:
         raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
     return found

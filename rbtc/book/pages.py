@@ -16,6 +16,25 @@ MODES = ("quick", "full")
 AFTER = "after"
 """Setting of a chapter that reads what others write."""
 
+AT_LEAST_ONE = (
+    "images",
+    "neutral_images",
+    "word_images",
+    "pictures",
+    "preserved",
+    "prompts",
+    "sets",
+    "shown",
+    "forget",
+    "iterations",
+    "passes",
+    "words",
+    "candidates",
+    "guesses",
+    "repeats",
+)
+"""Parameters that count something that a page cannot do without."""
+
 
 @dataclass(frozen=True)
 class Book:
@@ -76,6 +95,16 @@ class Book:
                 f"there are {', '.join(self.names())}"
             )
         chapter = tables.get(name, {})
+        # [NAME] itself and what stands in it must be tables; a lone value is no settings.
+        values = {f"[{name}]": chapter}
+        if isinstance(chapter, dict):
+            values |= {f"[{name}.{mode}]": chapter[mode] for mode in MODES if mode in chapter}
+        for what, value in values.items():
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{path}: {what} must be a table of parameters, not {value!r}: write its lines "
+                    f"below a line {what}"
+                )
         if unknown := set(chapter) - {*MODES, AFTER}:
             raise ValueError(
                 f"{path}: [{name}] holds {sorted(unknown)}, expected only {(*MODES, AFTER)}"
@@ -126,14 +155,17 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
 
     Strings (from the command line) are read as the default's type: a list may be written
     `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
-    another type.
+    another type, or a count below one.
     """
     if unknown := sorted(set(given) - set(defaults)):
         raise ValueError(
             f"notebook {name} has no parameter {', '.join(unknown)}; "
             f"it takes {', '.join(defaults) or 'none'}"
         )
-    return {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
+    fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
+    for key, value in fitted.items():
+        _check_count(value, key, name)
+    return fitted
 
 
 def _fit(value: Any, default: Any, what: str) -> Any:
@@ -155,3 +187,30 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"expected a {type(default).__name__} like {default!r}"
         )
     return value
+
+
+def _check_count(value: Any, name: str, chapter: str) -> None:
+    """Refuse a count below one, and a whole number below zero that is no seed."""
+    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("seed"):
+        return
+    if value < (least := int(name in AT_LEAST_ONE)):
+        raise ValueError(f"{chapter}: {name} must be at least {least}, not {value}")
+
+
+def read_page(path: Path) -> Any:
+    """An executed page.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no notebook; the message names it.
+    """
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the page {path} is damaged ({why}): remake it with python -m rbtc.book run "
+            f"{path.stem}, or bring it back from git"
+        ) from error

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import json
 from pathlib import Path
 

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from rbtc.book import status
-from rbtc.book.execute import REPOSITORY, Plan, environment_of, execute, notebook_errors, sync
+from rbtc.book.execute import (
+    REPOSITORY,
+    Plan,
+    environment_of,
+    execute,
+    failure,
+    log_of,
+    notebook_errors,
+    sync,
+)
 from rbtc.book.gate import gate
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
 from rbtc.book.record import write_run
@@ -88,11 +97,13 @@ def run(
 
 
 def attempt(book: Book, plan: Plan) -> bool:
-    """Execute one chapter here; say on the terminal how it failed, if it does."""
+    """Execute one chapter here; say how it failed, if it does: in a line, and whole in a log."""
     try:
         execute(book, plan)
     except notebook_errors() as error:
-        print(f"{plan.name} failed: {error}", file=sys.stderr)
+        log = log_of(book, plan.name)
+        log.write_text(f"{error}\n", encoding="utf-8")
+        print(f"{plan.name} failed: {failure(error)}; all of it: {log}", file=sys.stderr)
         return False
     return True
 

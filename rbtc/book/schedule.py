@@ -11,7 +11,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.execute import Plan, environment_of, execute, notebook_errors
+from rbtc.book.execute import (
+    Plan,
+    environment_of,
+    execute,
+    failure,
+    log_of,
+    notebook_errors,
+)
 from rbtc.book.pages import Book
 
 MOST_JOBS = 4
@@ -117,8 +124,6 @@ def run_side_by_side(queue: Queue, book: Book, jobs: int) -> list[str]:
     """
     from tqdm.auto import tqdm
 
-    logs = book.root / "_build" / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")  # torch and fork do not go together
     running: dict[str, Any] = {}
     began = time.monotonic()
@@ -126,7 +131,7 @@ def run_side_by_side(queue: Queue, book: Book, jobs: int) -> list[str]:
         try:
             while True:
                 while len(running) < jobs and (plan := queue.next(longest=True)):
-                    log = logs / f"{plan.name}.log"
+                    log = log_of(book, plan.name)
                     running[plan.name] = context.Process(target=_child, args=(book, plan, log))
                     running[plan.name].start()
                 if not running:
@@ -139,7 +144,7 @@ def run_side_by_side(queue: Queue, book: Book, jobs: int) -> list[str]:
                         continue
                     del running[name]
                     if process.exitcode:
-                        print(f"{name} failed: its log is {logs / name}.log", file=sys.stderr)
+                        print(f"{name} failed: its log is {log_of(book, name)}", file=sys.stderr)
                     else:
                         minutes = (time.monotonic() - began) / 60
                         bar.write(f"{name} is done, {minutes:.1f} min after the start", sys.stderr)
@@ -172,7 +177,8 @@ def _child(book: Book, plan: Plan, log: Path) -> None:
         try:
             execute(book, plan, log=stream)
         except notebook_errors() as error:
-            print(f"{plan.name} failed: {error}", file=sys.stderr)
+            print(error, file=stream)
+            print(f"{plan.name} failed: {failure(error)}", file=sys.stderr)
             sys.exit(1)
         except (ValueError, OSError) as error:
             print(f"{plan.name} failed: {error}", file=sys.stderr)

@@ -8,15 +8,20 @@ the table of the status page. Nothing is executed.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 
 from rbtc import command
 from rbtc.book import marked
+from rbtc.book.pages import read_page
 from rbtc.book.stamp import duration
 from rbtc.files import write_whole
 from rbtc.report import markdown
@@ -36,14 +41,12 @@ def page_facts(root: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: there is no page.
+        ValueError: one is damaged.
     """
     pages = sorted((root / "book" / "notebooks").glob("[0-9]*.ipynb"))
     if not pages:
         raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
-    return {
-        path.stem: dict(nbformat.read(path, as_version=4).metadata.get("rbtc", {}))
-        for path in pages
-    }
+    return {path.stem: dict(read_page(path).metadata.get("rbtc", {})) for path in pages}
 
 
 def verdicts(root: Path) -> dict[str, dict[str, int]]:

@@ -16,6 +16,7 @@ from rbtc.book import execute, runner, stamp
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
 from rbtc.book.origin import FACTS, facts_digest, page_outputs
 from rbtc.book.pages import Book, fit_parameters, parameter_defaults
+from rbtc.book.status import page_facts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHAPTER = """\
@@ -289,6 +290,34 @@ def test_cell_ids_and_twin_survive_a_second_sync(copied):
     assert copied.twin("good").read_text(encoding="utf-8") == before
 
 
+@pytest.mark.parametrize("text", ["{broken", "", "{}", "[]", '{"cells": 3, "nbformat": 4}'])
+def test_a_damaged_twin_is_made_anew(copied, text):
+    whole = copied.twin("good").read_text(encoding="utf-8")
+    copied.twin("good").write_text(text, encoding="utf-8")
+    assert runner.main(["sync", "--root", str(copied.root)]) == 0
+    assert problems(copied, "good") == []
+    fresh, before = (nbformat.reads(t, as_version=4).cells for t in
+                     (copied.twin("good").read_text(encoding="utf-8"), whole))  # fmt: skip
+    assert [cell.source for cell in fresh] == [cell.source for cell in before]
+
+
+@pytest.mark.parametrize("text", ["{broken", "", "{}"])
+def test_a_damaged_page_is_named(tmp_path, text):
+    page = tmp_path / "book" / "notebooks" / "00_page.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"the page .*00_page\.ipynb is damaged .*run 00_page"):
+        page_facts(tmp_path)
+
+
+def test_whole_numbers_that_may_be_zero():
+    defaults = {"other_classes": 4, "images": 2, "seed": 0, "draw_seed": 7}
+    given = {"other_classes": 0, "images": 1, "seed": -1, "draw_seed": -2}
+    assert fit_parameters(given, defaults, "one") == given
+    with pytest.raises(ValueError, match="one: other_classes must be at least 0, not -1"):
+        fit_parameters({"other_classes": "-1"}, defaults, "one")
+
+
 def test_unexecuted_page(copied, capsys):
     shutil.copy(copied.twin("good"), copied.page("good"))
     found = problems(copied, "good")
@@ -345,7 +374,10 @@ def test_page_outside_the_table_of_contents(copied):
 def test_failing_notebook_leaves_nothing(tmp_path, capsys):
     made = make_book(tmp_path, bad=FAILING)
     assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
-    assert "no such luck" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    log = tmp_path / "_build" / "logs" / "bad.log"
+    assert f"bad failed: code cell 2 raised RuntimeError: no such luck; all of it: {log}" in told
+    assert "Traceback" not in told and "Traceback" in log.read_text(encoding="utf-8")
     assert not made.page("bad").parent.exists()
     assert runner.main(["gate", "--root", str(tmp_path)]) == 1
 
@@ -381,6 +413,8 @@ def test_killed_run_leaves_nothing(tmp_path):
         (["one", "-p", "seed", "true"], "expected a int"),
         (["one", "eleven"], "no notebook eleven; there are one, two"),
         (["-p", "ratio", "0.1"], "two has no parameter ratio"),
+        (["one", "-p", "images", "0"], "one: images must be at least 1, not 0"),
+        (["one", "-p", "images", "-3"], "one: images must be at least 1, not -3"),
     ],
 )
 def test_wrong_arguments_stop_before_any_work(tmp_path, capsys, arguments, message):
@@ -399,6 +433,13 @@ def test_wrong_settings(tmp_path):
         runner.run(made)
     settings.write_text("[eleven.quick]\nimages = 1\n")
     with pytest.raises(ValueError, match="tables for eleven, but there is no such notebook"):
+        runner.run(made)
+    for text, what in (("one = 1", "one"), ("[one]\nquick = 3", "one.quick")):
+        settings.write_text(text)
+        with pytest.raises(ValueError, match=rf"\[{what}\] must be a table .* not [13]"):
+            runner.run(made)
+    settings.write_text("[one.quick]\nimages = 0\n")
+    with pytest.raises(ValueError, match="images must be at least 1"):
         runner.run(made)
     settings.write_text("[one.medium]\nimages = 1\n")
     with pytest.raises(ValueError, match="medium"):

@@ -116,6 +116,8 @@ def test_a_failure_beside_a_success(tmp_path, capfd):
     assert runner.main(["run", "--jobs", "2", "--root", str(tmp_path)]) == 1
     told = capfd.readouterr().err
     assert "no such luck" in told and "b failed: its log is" in told and "failed: b" in told
+    assert "Traceback" not in told
+    assert "Traceback" in (tmp_path / "_build" / "logs" / "b.log").read_text(encoding="utf-8")
     assert made.page("a").is_file() and not made.page("b").exists()
 
 
