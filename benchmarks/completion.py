@@ -9,7 +9,15 @@ matrices is timed step by step and multiplied by the number of steps that it tak
 needs longer than --patience for one run is not repeated.
 """
 
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
+import math
 import statistics
 from pathlib import Path
 
@@ -32,7 +40,9 @@ from tqdm import tqdm
 from rbtc import command
 from rbtc.book.stamp import duration
 from rbtc.completion import complete
+from rbtc.files import check_writable
 from rbtc.solvers.released import exchanged, largest_set, released_exact
+from rbtc.studies.common import at_least_one
 from rbtc.studies.completion_benchmark import race_figure
 
 Values = dict[str, torch.Tensor]
@@ -181,7 +191,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--growth", action="store_true", help="also time growing matrices")
     chosen = parser.parse_args(arguments)
     options = {"device": chosen.device, "repeats": chosen.repeats}
-    chosen.out.mkdir(parents=True, exist_ok=True)
+    at_least_one(repeats=chosen.repeats)
+    if math.isnan(chosen.patience) or chosen.patience < 0:
+        raise ValueError(f"--patience must be a number of seconds from 0, not {chosen.patience}")
+    command.check_device(chosen.device)
+    check_writable(chosen.out).mkdir(parents=True, exist_ok=True)
 
     path = chosen.out / "completion_benchmark.csv"
     if chosen.only and not path.is_file():

@@ -10,6 +10,11 @@ is said about what the attack finds; only that, and at what cost, it runs.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import gc
 import json
@@ -24,7 +29,7 @@ import torch
 from measure import peak_megabytes, reset_peak, seconds
 
 from rbtc import command
-from rbtc.files import write_whole
+from rbtc.files import check_writable, write_whole
 from rbtc.lab.digests import library_versions, tensors_digest
 from rbtc.layers import density, prune, read_weights, write_weights
 from rbtc.models.pipelines import default_device, load_pipeline
@@ -34,6 +39,7 @@ from rbtc.models.sd15 import configuration, mark_random, random_pipeline
 from rbtc.models.single_file import as_folder, save_single_file
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
 from rbtc.revive import revive
+from rbtc.studies.common import at_least_one
 
 T = TypeVar("T")
 
@@ -128,7 +134,7 @@ def _stored(pipe: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return {name: weight.to(dtype) for name, weight in read_weights(pipe.unet).items()}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the options, run, write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("full_size.json"))
@@ -143,7 +149,11 @@ def main() -> None:
     parser.add_argument("--ratio", type=float, help="the profile's without it")
     parser.add_argument("--iterations", type=int, default=500, help="of the completion, at most")
     parser.add_argument("--work", type=Path, help="a folder with room; a temporary one without it")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    counts = ("prompts", "steps", "calls", "iterations")
+    at_least_one(**{name: getattr(options, name) for name in counts})
+    command.check_device(options.device or default_device())
+    check_writable(options.out.parent)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         found = proof(options, Path(folder))
     found = {

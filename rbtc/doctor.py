@@ -6,6 +6,11 @@ times a few calls of its UNet, which is where a picture's time goes. Nothing is 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import importlib.util
 import os
 import shutil
@@ -17,8 +22,9 @@ from typing import Literal
 
 import torch
 
+from rbtc import command
 from rbtc.budget import CHAPTERS, Cost, costs
-from rbtc.files import cache_root, is_offline
+from rbtc.files import cache_root, check_writable, is_offline
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import ZERO_SHOT
 from rbtc.models.profiles import Profile, load_profile
@@ -83,6 +89,7 @@ def check(
     return [
         *_device(profile, device),
         *_memory(),
+        *_cache(),
         *_weights(profile),
         *_judges(profile, chapter),
         *_data_sets(profile, chapter),
@@ -93,7 +100,10 @@ def check(
 
 
 def _device(profile: Profile, device: str | None) -> list[Finding]:
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: try 'cpu' or 'cuda'") from error
     if place.type == "cuda" and not torch.cuda.is_available():
         remedy = "install a build of torch for your GPU and its driver"
         return [Finding("device", "missing", "torch sees no GPU", remedy)]
@@ -126,6 +136,17 @@ def _memory() -> list[Finding]:
     except (AttributeError, ValueError, OSError):  # not on every system
         return [Finding("memory", "note", "this system does not tell")]
     return [Finding("memory", "ok", text)]
+
+
+def _cache() -> list[Finding]:
+    root = cache_root()
+    try:
+        check_writable(root)
+    except OSError as error:
+        remedy = "set RBTC_CACHE to a folder of your own with enough free space"
+        why = str(error.__cause__ or error)
+        return [Finding("cache", "missing", f"RBTC_CACHE: {root} cannot be written: {why}", remedy)]
+    return [Finding("cache", "ok", f"{root}")]
 
 
 def _weights(profile: Profile) -> list[Finding]:
@@ -322,6 +343,4 @@ def _size(count: float) -> str:
 
 
 if __name__ == "__main__":
-    from rbtc.command import run
-
-    run(lambda: main(sys.argv[1:]))
+    command.run(lambda: main(sys.argv[1:]))

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -5,8 +6,41 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        ("completion", ["--repeats", "0"], "repeats must be a whole number of at least 1"),
+        ("completion", ["--repeats", "-1"], "repeats must be a whole number of at least 1"),
+        ("completion", ["--patience", "nan"], "--patience must be a number of seconds"),
+        ("completion", ["--patience", "-1"], "--patience must be a number of seconds"),
+        ("completion", ["--device", "foo"], "the device 'foo' cannot be used here"),
+        ("completion", ["--device", "cuda"], "the device 'cuda' cannot be used here"),
+        ("completion", ["--out", "{file}/x"], "x cannot be written"),
+        ("full_size", ["--small", "--device", "cuda"], "the device 'cuda' cannot be used here"),
+        ("full_size", ["--small", "--steps", "0"], "steps must be a whole number of at least 1"),
+        ("full_size", ["--small", "--out", "{file}/x/y"], "x cannot be written"),
+    ],
+)
+def test_options_are_refused_before_work(script, words, message, tmp_path, monkeypatch):
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = importlib.import_module(script)
+    names = {"completion": ["drawn", "emoji"], "full_size": ["proof"]}[script]
+    for name in names:
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work was begun"))
+    words = [word.format(file=tmp_path / "file") for word in words]
+    with pytest.raises((ValueError, OSError), match=message):
+        module.main(words)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_quick_benchmark_writes_its_tables(tmp_path):

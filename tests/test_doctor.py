@@ -138,6 +138,20 @@ def test_a_full_disk_is_seen_before(sd15, nowhere, monkeypatch):
     assert disk.state == "missing" and "RBTC_CACHE" in disk.remedy
 
 
+def test_a_cache_that_cannot_be_written_is_named(nowhere, monkeypatch):
+    assert of(check("mini"), "cache")[0].state == "ok"
+    (nowhere / "file").write_text("in the way")
+    monkeypatch.setenv("RBTC_CACHE", str(nowhere / "file" / "cache"))
+    (cache,) = of(check("mini"), "cache")
+    assert cache.state == "missing" and "RBTC_CACHE" in cache.text and "\n" not in cache.text
+    assert main(["mini"]) == 1
+
+
+def test_an_unknown_device_is_a_mistake_of_the_user(nowhere):
+    with pytest.raises(ValueError, match="unknown device 'nonsense'"):
+        check("mini", device="nonsense")
+
+
 def test_the_miniature_needs_none_of_it(nowhere):
     findings = check("mini")
     assert not of(findings, "data set") and not of(findings, "licence")

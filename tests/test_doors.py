@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import save_file
 from stubs import PROFILE, Judge
 
-from rbtc.emoji import sets
-from rbtc.files import check_writable
+from rbtc.emoji import card, sets, sweep, train, variants
+from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
-from rbtc.models import folders
+from rbtc.models import folders, prompt_files
 from rbtc.models.judges import build_resnet, load_judge, save_judge
 from rbtc.revive import revive
+from rbtc.studies import operating_point
 from rbtc.studies.defense import defense_study
 from rbtc.studies.descent import descent
 from rbtc.studies.detection import detection_study
@@ -32,6 +33,7 @@ from rbtc.studies.sign_vs_magnitude import sign_study
 from rbtc.studies.topk_alignment import alignment_study
 
 ROOT = Path(__file__).parents[1]
+EMOJI = data_root() / "models" / "emoji-sd"
 PRUNING = {"ratio": 0.2, "calls": 2, "reference": "scene"}
 COUNTS = {"images": 1, "other_images": 1}
 
@@ -226,8 +228,12 @@ def test_a_store_that_has_everything_may_be_read_only(tmp_path, monkeypatch):
     assert module.Store(tmp_path).json({"kind": "test"}, lambda: pytest.fail("made"))[0] == 1
 
 
-def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
+def test_a_folder_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
     assert check_writable(tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as killed:  # as if the process ended before it could tidy up
+        killed.setattr(Path, "unlink", lambda *_, **__: None)
+        check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"the folder .*file/results cannot be written"):
@@ -255,6 +261,71 @@ def test_commands_refuse_before_work_in_one_line(words, tmp_path):
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Nothing that an emoji command, a sweep or a benchmark begins with may be called."""
+
+    def work(*_, **__):
+        raise AssertionError("work was begun")
+
+    for module in (train.sets, variants, operating_point):
+        for name in ("fetch", "load_sheet", "Lab"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, work)
+
+
+IN_THE_WAY = "{file}/x"
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "message"),
+    [
+        (variants.main, ["a={model}", "--concepts", "0"], "--concepts must be at least 2"),
+        (variants.main, ["a={model}", "--images", "0"], "images must be"),
+        (variants.main, ["a={model}", "--other-images", "-1"], "other_images must be"),
+        (variants.main, ["a={model}", "--folder", IN_THE_WAY], "x cannot be written"),
+        (sweep.main, ["nosuch"], "no variant nosuch; there are"),
+        (sweep.main, ["--device", "nonsense"], "the device 'nonsense' cannot be used"),
+        pytest.param(sweep.main, ["--device", "cuda"], "the device 'cuda'", marks=NO_GPU),
+        (sweep.main, ["--run", IN_THE_WAY], "x cannot be written"),
+        (sweep.main, ["--run", "{folder}", "--folder", IN_THE_WAY], "x cannot be written"),
+        (train.main, ["code", "--run", IN_THE_WAY], "x cannot be written"),
+        (train.main, ["code", "--concepts", "0"], "concepts must be a whole number of at least 1"),
+        (train.main, ["code", "--concepts", "-5"], "concepts must be a whole number of at least 1"),
+        (train.main, ["concept-judge", "--models", IN_THE_WAY], "x cannot be written"),
+        (train.main, ["pack", "--models", IN_THE_WAY], "x cannot be written"),
+        (train.main, ["diffusion", "--device", "nonsense"], "the device 'nonsense'"),
+        pytest.param(train.main, ["clip", "--device", "cuda"], "the device 'cuda'", marks=NO_GPU),
+        (operating_point.main, ["--model", "{folder}/gone"], "gone does not exist"),
+    ],
+)
+def test_what_cannot_be_is_said_before_work(main, words, message, no_work, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RBTC_CACHE", str(tmp_path / "cache"))
+    places = {"file": tmp_path / "file", "folder": tmp_path, "model": EMOJI}
+    if not any("folder" in word for word in words) and main is not train.main:
+        words = [*words, "--folder", "{folder}"]
+    with pytest.raises((ValueError, OSError), match=message):
+        main([word.format(**places) for word in words])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("main", [card.main, prompt_files.main])
+def test_commands_that_write_take_no_unknown_words(main, monkeypatch, capsys):
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: pytest.fail("written"))
+    monkeypatch.setattr(prompt_files, "write_rows", lambda *_: pytest.fail("written"))
+    for words in (["--nosuch"], ["/nonexistent"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_the_emoji_cache_lies_where_the_others_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("RBTC_CACHE", str(tmp_path))
+    assert sets.cache_folder() == tmp_path / "emoji"
 
 
 # ---- npm -----------------------------------------------------------------------------------------

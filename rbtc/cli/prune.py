@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from rbtc.cli.show import (
     print_table,
     say,
     say_written,
+    silence_libraries,
     waiting,
     write,
 )
@@ -66,6 +68,8 @@ def prune(
     check_model_folder(model)
     _check_masks_file(masks, model, out)
     settings = dataclasses.replace(_profile(profile, model), model=str(model.absolute()))
+    _check_calls(settings, model, calls)
+    silence_libraries()
     found = _masks(settings, concept, kind, {"ratio": ratio, "calls": calls})
     weights = cut(checkpoint.weights(), found)
     missed = write(checkpoint, out, weights)
@@ -109,6 +113,22 @@ def _masks(profile: Profile, concepts: list[str], kind: str, pruning: dict[str, 
             mask = lab.owner.masks(subject, **pruning)
         made.append({name: each.cpu() for name, each in mask.items()})
     return union(made)
+
+
+def _check_calls(profile: Profile, model: Path, calls: int | None) -> None:
+    """Refuse more calls than the model's scheduler makes, which the lab sees when it has drawn."""
+    file = model / "scheduler" / "scheduler_config.json"
+    try:
+        scheduler = str(json.loads(file.read_text(encoding="utf-8")).get("_class_name"))
+    except (OSError, ValueError, AttributeError):
+        return  # whoever loads the model says what is wrong with it
+    calls = profile.conceptprune.calls if calls is None else calls
+    # PNDM calls the UNet once more than it has steps.
+    if calls > profile.steps + (scheduler == "PNDMScheduler"):
+        raise ValueError(
+            f"calls is {calls}, and a picture of the profile {profile.name} has only "
+            f"{profile.steps} steps: unite fewer calls"
+        )
 
 
 def _profile(name: str | None, model: Path) -> Profile:

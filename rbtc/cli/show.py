@@ -56,6 +56,16 @@ def shown() -> bool:
     return sys.stderr.isatty()
 
 
+def silence_libraries() -> None:
+    """Keep the libraries' notices and progress bars off stderr, where our one line belongs."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    for library in (of_diffusers, of_transformers):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+
+
 def write(checkpoint: Checkpoint, out: Path, weights: Weights) -> list[str]:
     """Write the changed copy; returns the files that it does not have, since they are unchanged."""
     from rbtc.copies import left_out, write_copy

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
+import argparse
 import dataclasses
 import json
 from pathlib import Path
@@ -273,8 +279,11 @@ would take half a picture for the nearest of them.
 """
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the card."""
+    argparse.ArgumentParser(prog="python -m rbtc.emoji.card", description=__doc__).parse_args(
+        arguments
+    )
     path = models_folder() / "emoji-sd" / "README.md"
     path.write_text(card(), encoding="utf-8")
     print(path)

@@ -10,6 +10,11 @@ accuracy of the model. Results go to ``results/emoji_report.json`` and CSV files
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import json
 from collections.abc import Sequence

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from tqdm.auto import tqdm
+
+from rbtc.files import cache_root
 
 PACKAGES = {
     "twemoji": "@iconify-json/twemoji",
@@ -58,7 +59,7 @@ def data_folder() -> Path:
 
 def cache_folder() -> Path:
     """Folder outside the repository that holds fetched packages and rendered sheets."""
-    return Path(platformdirs.user_cache_dir("rbtc")) / "emoji"
+    return cache_root() / "emoji"
 
 
 def read_concepts(path: Path | None = None, *, limit: int | None = None) -> list[Concept]:

@@ -12,6 +12,11 @@ singular values fall (what completion lives on). One row a variant goes to
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import dataclasses
 import json
@@ -45,6 +50,7 @@ from rbtc.emoji.scenes import World, article
 from rbtc.emoji.start import fresh_model
 from rbtc.emoji.text import load_tokenizer, write_tokenizer
 from rbtc.emoji.train import CODE_PICTURES, DEFAULTS
+from rbtc.files import check_writable
 from rbtc.layers import Weights, density, prune, read_weights, write_weights
 from rbtc.pruning.activations import collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
@@ -259,10 +265,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     variants = read_variants(pictures=options.pictures)
     if unknown := set(options.names) - {v.name for v in variants}:
-        raise SystemExit(
+        raise ValueError(
             f"no variant {', '.join(sorted(unknown))}; there are "
             f"{', '.join(v.name for v in variants)}"
         )
+    command.check_device(options.device)
+    check_writable(options.run)
+    check_writable(options.folder)
     concepts = sets.read_concepts()
     names = [c.name for c in concepts]
     sheet = sets.load_sheet(concepts)

@@ -12,6 +12,11 @@ What trains resumes from its last checkpoint; the run folder lies outside the re
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import dataclasses
 import json
@@ -40,6 +45,8 @@ from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import load_tokenizer, write_tokenizer
 from rbtc.emoji.vae import fitted_vae, vae_scores
+from rbtc.files import check_writable
+from rbtc.studies.common import at_least_one
 
 DEFAULTS = {
     "diffusion": LoopConfig(
@@ -266,6 +273,13 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run one stage."""
     options = _parser().parse_args(arguments)
+    if options.concepts is not None:
+        at_least_one(concepts=options.concepts)
+    check_writable(sets.cache_folder() if options.stage == "fetch" else options.run)
+    if options.stage == "pack" or options.stage in MODEL_FOLDERS:
+        check_writable(options.models or models_folder())
+    if options.stage in DEFAULTS:
+        command.check_device(options.device)
     concepts = sets.read_concepts(limit=options.concepts)
     names = [c.name for c in concepts]
     if options.stage == "fetch":

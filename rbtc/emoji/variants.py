@@ -11,6 +11,11 @@ concept goes to ``results/emoji_variants.csv``; rows of other variants that stan
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import dataclasses
 import json
@@ -25,9 +30,11 @@ from rbtc import command
 from rbtc.emoji.report import without_ffn
 from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.start import training_chain
+from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
 from rbtc.report.tables import save_csv
+from rbtc.studies.common import at_least_one
 from rbtc.studies.operating_point import held_out_concepts, kept
 
 RATIOS = (0.05, 0.1, 0.15)
@@ -124,6 +131,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
     parser.add_argument("--folder", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
+    at_least_one(images=options.images, other_images=options.other_images)
+    if options.concepts < 2:
+        raise ValueError(
+            f"--concepts must be at least 2, not {options.concepts}: each is the others' neighbour"
+        )
+    check_writable(options.folder)
     folders = {}
     for text in options.variants:
         name, _, folder = text.partition("=")
@@ -146,7 +159,10 @@ def main(arguments: list[str] | None = None) -> None:
         )
         found = found.assign(variant=name, **trained(folder))
         if scores is not None:
+            # Counts stay whole numbers in the file also where a row has none.
+            counts = [c for c in scores if pd.api.types.is_integer_dtype(scores[c])]
             found = pd.concat([scores[scores["variant"] != name], found], ignore_index=True)
+            found = found.astype(dict.fromkeys(counts, "Int64"))
         scores = found
         save_csv(scores, path.stem, options.folder)
     if scores is not None:

@@ -161,8 +161,21 @@ def read_prompts(path: str | Path) -> list[str]:
     return prompts
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write sd15's prompts of objects anew."""
+    import argparse
+
     from rbtc.models.profiles import load_profile
 
+    argparse.ArgumentParser(
+        prog="python -m rbtc.models.prompt_files",
+        description="Write the prompts and seeds of sd15's objects anew, into the data folder.",
+    ).parse_args(arguments)
     sd15 = load_profile("sd15")
     print(write_rows(data_root() / sd15.evaluation.objects, object_rows(sd15)))
+
+
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.run(main)

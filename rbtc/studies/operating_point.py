@@ -20,6 +20,11 @@ two. `class_sweep` then shows what that choice does to the reported classes.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +37,7 @@ from tqdm.auto import tqdm
 from rbtc import command
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
+from rbtc.models.pipelines import model_folder
 from rbtc.models.profiles import load_profile
 from rbtc.models.prompts import Reference, Subject, vocabulary
 from rbtc.report.outputs import used
@@ -311,6 +317,7 @@ def main(arguments: list[str] | None = None) -> None:
     profile = load_profile(options.profile)
     if options.model:
         profile = dataclasses.replace(profile, model=options.model)
+        model_folder(profile)  # of a model that is not there nothing else is true
     lab = Lab(profile)
     concepts = held_out_concepts(lab, options.concepts)
     counts = {"images": options.images, "other_images": options.other_images}

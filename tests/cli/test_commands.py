@@ -214,6 +214,31 @@ def test_the_trade_off_is_a_table(call, pruned, tmp_path):
 # ---- prune ---------------------------------------------------------------------------------------
 
 
+def test_too_many_calls_are_refused_before_the_model_is_loaded(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("rbtc.lab.bench.load_pipeline", lambda *_: pytest.fail("loaded"))
+    words = ["prune", EMOJI, "--concept", "church", "-o", tmp_path / "out"]
+    for calls, message in (("17", "only 16 steps"), ("0", "calls")):
+        done = call(*words, "--calls", calls)
+        assert done.status == 2 and done.err.startswith("error: ") and message in done.err
+        assert done.err.count("\n") == 1
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_scheduler_that_calls_once_more_may(tmp_path):
+    from rbtc.cli.prune import _check_calls
+    from rbtc.models.profiles import load_profile
+
+    mini = load_profile("mini")
+    file = tmp_path / "scheduler" / "scheduler_config.json"
+    file.parent.mkdir()
+    file.write_text('{"_class_name": "PNDMScheduler"}')
+    _check_calls(mini, tmp_path, mini.steps + 1)
+    with pytest.raises(ValueError, match="unite fewer calls"):
+        _check_calls(mini, tmp_path, mini.steps + 2)
+    file.write_text("{broken")
+    _check_calls(mini, tmp_path, mini.steps + 2)  # not what is wrong with such a model
+
+
 def test_prune_cuts_a_copy_to_plus_zero(call, tmp_path):
     before = digests(EMOJI)
     words = ["prune", EMOJI, "--concept", "church", "--calls", "1", "--json"]

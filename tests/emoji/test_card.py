@@ -15,7 +15,7 @@ from rbtc.emoji.card import (
 )
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import BARS
-from rbtc.emoji.train import DEFAULTS
+from rbtc.emoji.train import DEFAULTS, models_folder
 
 
 def _stage(name, **changes):
@@ -143,3 +143,9 @@ def test_a_model_of_an_earlier_edition_keeps_its_card(tmp_path):
     (folder / "training.json").write_text('{"stages": {}}', encoding="utf-8")
     with pytest.raises(ValueError, match="earlier edition"):
         card(tmp_path / "models")
+
+
+def test_the_committed_card_is_what_the_command_writes():
+    committed = models_folder() / "emoji-sd" / "README.md"
+    text = card(results=models_folder().parents[1] / "results")
+    assert text == committed.read_text(encoding="utf-8")

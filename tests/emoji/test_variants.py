@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -35,6 +36,21 @@ def test_a_folder_that_holds_no_packed_model_is_refused_before_any_work(tmp_path
     with pytest.raises(FileNotFoundError, match="expected NAME=FOLDER"):
         variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_other_variants_rows_stay_to_the_letter(tmp_path, monkeypatch, lab):
+    path = Path(__file__).parents[2] / "results" / "emoji_variants.csv"
+    before = path.read_text(encoding="utf-8")
+    (tmp_path / path.name).write_text(before, encoding="utf-8")
+    (tmp_path / "training.json").write_text(json.dumps({"diffusion": {"pictures": 5}}))
+    row = {"model": "pretrained", "concept": "bus", "erased_hits": 3, "erased_n": 4}
+    monkeypatch.setattr(variants, "Lab", lambda profile: lab)
+    monkeypatch.setattr(variants, "held_out_concepts", lambda lab, count: ["church", "bus"])
+    monkeypatch.setattr(variants, "score_variant", lambda *_, **__: pd.DataFrame([row]))
+    variants.main([f"new={tmp_path}", "--folder", str(tmp_path)])
+    after = (tmp_path / path.name).read_text(encoding="utf-8")
+    assert after.splitlines()[: len(before.splitlines())] == before.splitlines()
+    assert len(after.splitlines()) == len(before.splitlines()) + 1
 
 
 def test_rows_of_other_variants_stay(tmp_path, monkeypatch, lab):

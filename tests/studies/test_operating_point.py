@@ -82,7 +82,7 @@ def test_the_reported_classes_are_shown_at_every_ratio(lab):
     assert (hits.groupby("ratio")["density"].first().diff().dropna() > 0).all()
 
 
-def test_the_command_writes_its_tables(lab, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_its_tables(lab, tiny_pipeline_folder, tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(operating_point, "Lab", lambda profile: asked.append(profile.model) or lab)
     monkeypatch.setattr(operating_point, "held_out_concepts", lambda lab, n: ["church", "bus"])
@@ -97,9 +97,9 @@ def test_the_command_writes_its_tables(lab, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "chosen: {'ratio': 0.2, 'calls': 2, 'reference': 'scene'}" in printed
     assert len(read_sweeps(tmp_path)[0]) == 4
-    other = ["--model", "models/other", "--name", "other"]
+    other = ["--model", str(tiny_pipeline_folder), "--name", "other"]
     operating_point.main([*grid, *other, "--folder", str(tmp_path)])
     assert len(read_sweeps(tmp_path, "other")[1]) > 0
-    assert asked == ["models/emoji-sd", "models/other"]
+    assert asked == ["models/emoji-sd", str(tiny_pipeline_folder)]
     with pytest.raises(FileNotFoundError, match=r"run `python -m rbtc\.studies\.operating_point`"):
         read_sweeps(tmp_path / "elsewhere")
