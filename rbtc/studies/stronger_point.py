@@ -1,4 +1,5 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
 """How better signs should get magnitudes: ``python -m rbtc.studies.stronger_point``.
 
