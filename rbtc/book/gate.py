@@ -94,7 +94,10 @@ def _twins_agree(book: Book, name: str) -> bool:
 
     if not book.twin(name).is_file():
         return False
-    pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
+    try:
+        pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
+    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged twin, in many ways
+        return False
     return (
         _cells(pair[0], tags=True) == _cells(pair[1], tags=True)
         and "kernelspec" in pair[1].metadata

@@ -6,6 +6,11 @@ of the proof at full size are those of the committed run, if there is one.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import json
 from pathlib import Path
 from typing import Any

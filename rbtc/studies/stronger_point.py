@@ -11,6 +11,11 @@ most there (see `rbtc.studies.operating_point`).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from rbtc import command
+
+    command.loading()
+
 import argparse
 from collections.abc import Sequence
 from itertools import product

@@ -294,6 +294,7 @@ def test_cell_ids_and_twin_survive_a_second_sync(copied):
 def test_a_damaged_twin_is_made_anew(copied, text):
     whole = copied.twin("good").read_text(encoding="utf-8")
     copied.twin("good").write_text(text, encoding="utf-8")
+    assert "notebooks/*.py and *.ipynb differ: python -m rbtc.book sync" in problems(copied, "good")
     assert runner.main(["sync", "--root", str(copied.root)]) == 0
     assert problems(copied, "good") == []
     fresh, before = (nbformat.reads(t, as_version=4).cells for t in
