@@ -13,7 +13,7 @@ from pathlib import Path
 from rbtc import command
 from rbtc.book import marked, opening
 from rbtc.book.pages import Book
-from rbtc.book.record import run_sentence
+from rbtc.book.record import page_seconds, run_sentence
 from rbtc.book.status import page_facts
 from rbtc.emoji.report import standing
 
@@ -21,17 +21,26 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def minutes_table(root: Path) -> str:
-    """Markdown table of the committed pages: minutes, store, picture count, device."""
-    lines = ["| page | minutes | store | pictures a class | on |", "|---|---|---|---|---|"]
+    """Markdown table of the pages: minutes in the last run of the whole book and as committed.
+
+    Of the committed page also mode, store, picture count and device.
+    """
+    whole = page_seconds(Book(root))
+    lines = [
+        "| page | minutes in that run | committed page | mode | store | pictures a class | on |",
+        "|---|---|---|---|---|---|---|",
+    ]
     total = 0.0
     for name, facts in page_facts(root).items():
         seconds = float(facts["wall_seconds"])
         total += seconds
+        then = f"{whole[name] / 60:.1f}" if name in whole else "-"
         images = facts.get("parameters", {}).get("images", "-")
         where = facts.get("device") or "not recorded"
         store = "cold" if facts.get("cold") else "warm"
-        lines.append(f"| {name} | {seconds / 60:.1f} | {store} | {images} | {where} |")
-    lines.append(f"| sum | {total / 60:.1f} | | | |")
+        made = f"{seconds / 60:.1f} | {facts.get('mode', '-')} | {store} | {images} | {where}"
+        lines.append(f"| {name} | {then} | {made} |")
+    lines.append(f"| sum | {sum(whole.values()) / 60:.1f} | {total / 60:.1f} | | | | |")
     return "\n".join(lines)
 
 
@@ -46,9 +55,10 @@ def temperature(root: Path) -> str:
         )
     which = "The pages marked warm" if any(cold) else "The committed pages"
     return (
-        f"The committed pages took the minutes below. {which} may have read results computed "
-        "before from the store, and a first run can take many times as long; each page's stamp "
-        "says how much was read. `python -m rbtc.book run --cold` measures a first run."
+        "Below are the minutes of that run and those of the committed pages. "
+        f"{which} may have read results computed before from the store, and a first run can take "
+        "many times as long, above all in the full form; each page's stamp says how much was "
+        "read. `python -m rbtc.book run --cold` measures a first run."
     )
 
 

@@ -590,6 +590,11 @@ def test_the_readme_tells_cold_minutes_from_warm_ones(tmp_path):
     page("02_c")  # of the time before
     assert "The pages marked warm may have read" in temperature(tmp_path)
     table = minutes_table(tmp_path).splitlines()
-    assert [line.split("|")[3].strip() for line in table[2:5]] == ["cold", "warm", "warm"]
+    assert [line.split("|")[5].strip() for line in table[2:5]] == ["cold", "warm", "warm"]
+    assert [line.split("|")[2].strip() for line in table[2:5]] == ["-", "-", "-"]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "book_run.json").write_text('{"pages": {"00_a": 120.0}}')
+    table = minutes_table(tmp_path).splitlines()
+    assert [line.split("|")[2].strip() for line in table[2:6]] == ["2.0", "-", "-", "2.0"]
     page("00_a")
     assert "The committed pages may have read" in temperature(tmp_path)

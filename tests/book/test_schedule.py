@@ -108,6 +108,7 @@ def test_side_by_side(tmp_path):
     assert (tmp_path / "_build" / "logs" / "a.log").is_file()
     record = json.loads((tmp_path / "results" / "book_run.json").read_text())
     assert record["chapters"] == 3 and record["jobs"] == 2 and record["cold"] is False
+    assert set(record["pages"]) == {*made.names()}
     assert "All 3 chapters in their quick form, 2 side by side" in run_sentence(made)
 
 
