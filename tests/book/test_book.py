@@ -572,6 +572,12 @@ def test_the_stamp_says_that_a_run_was_cold(monkeypatch):
     assert "store" not in stamp.stamp(None, {}).table().index
 
 
+def test_the_committed_readme_and_opening_are_what_their_command_writes(capsys):
+    from rbtc.book import readme
+
+    assert readme.main(["--root", str(REPOSITORY), "--check"]) == 0, capsys.readouterr().out
+
+
 def test_the_readme_tells_cold_minutes_from_warm_ones(tmp_path):
     from rbtc.book.readme import minutes_table, temperature
 
