@@ -1,12 +1,14 @@
 """Compare ways to complete pruned weights, side by side in one run.
 
-    python benchmarks/completion.py [--repeats 5] [--quick] [--device cpu] [--out results]
+    python benchmarks/completion.py [--repeats 5] [--quick] [--out results]
+    python benchmarks/completion.py --device cuda
 
 writes completion_benchmark.csv, completion_benchmark.png, completion_roofline.csv and, with
---growth, completion_growth.csv. Every number is the median of `repeats` runs over all layers of a
-task. Two exceptions, both named in the columns `repeats` and `note`: the released loop on large
-matrices is timed step by step and multiplied by the number of steps that it takes, and whatever
-needs longer than --patience for one run is not repeated.
+--growth, completion_growth.csv. On a GPU only SD v1.5's shapes are completed, by the released loop
+and by ours, and completion_gpu.csv is written. Every number is the median of `repeats` runs over
+all layers of a task. Two exceptions, both named in the columns `repeats` and `note`: the released
+loop on large matrices is timed step by step and multiplied by the number of steps that it takes,
+and whatever needs longer than --patience for one run is not repeated.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ import torch
 from contenders import (
     EVERYWHERE,
     FAITHFUL,
+    FAST,
     LOOP,
     SMALL_ONLY,
     Contender,
     column_means,
+    one_by_one,
     released_loop,
 )
 from growth import write_growth
@@ -94,10 +98,9 @@ def run(
     pruned = task.pruned
 
     def work() -> None:
-        steps.clear()
-        for name, weight in pruned.items():
-            values[name], iterations = contender(weight, task.missing[name])
-            steps.append(iterations)
+        found = contender(pruned, task.missing)
+        values.update({name: estimate for name, (estimate, _) in found.items()})
+        steps[:] = [iterations for _, iterations in found.values()]
 
     reset_peak(device)
     times = [seconds(work, device)]
@@ -134,13 +137,19 @@ def loop_extrapolated(task: Task, steps: dict[str, int], *, device: str, repeats
 
 
 def benchmark(
-    task: Task, *, small: bool, device: str, repeats: int, patience: float
+    task: Task,
+    *,
+    small: bool,
+    device: str,
+    repeats: int,
+    patience: float,
+    others: bool = True,
 ) -> pd.DataFrame:
-    """Return one row per contender."""
+    """Return one row per contender; without `others`, of the released loop and ours alone."""
     reference, steps = converged(task)
-    entries = dict(EVERYWHERE)
+    entries = {name: way for name, way in EVERYWHERE.items() if others or name in (FAITHFUL, FAST)}
     if small:
-        entries = {LOOP: released_loop, **entries, **SMALL_ONLY}
+        entries = {LOOP: one_by_one(released_loop), **entries, **SMALL_ONLY}
         rows = []
     else:
         loop = loop_extrapolated(task, steps, device=device, repeats=repeats)
@@ -197,6 +206,17 @@ def main(arguments: list[str] | None = None) -> None:
     command.check_device(chosen.device)
     check_writable(chosen.out).mkdir(parents=True, exist_ok=True)
 
+    if torch.device(chosen.device).type != "cpu":
+        if chosen.only or chosen.growth:
+            parser.error("--only and --growth are for the tables of a CPU")
+        name, shapes = ("drawn", QUICK_SHAPES) if chosen.quick else ("sd-v1.5", SD_SHAPES)
+        task = drawn(name, shapes, chosen.device)
+        table = benchmark(task, small=False, patience=chosen.patience, others=False, **options)
+        table.insert(2, "device", device_name(chosen.device))
+        table["matrices"] = SPECTRUM
+        table.to_csv(chosen.out / "completion_gpu.csv", index=False)
+        print(table.drop(columns=["matrices"]).to_string(index=False, float_format="%.4g"))
+        return
     path = chosen.out / "completion_benchmark.csv"
     if chosen.only and not path.is_file():
         parser.error(f"--only renews rows of {path}, which is missing: run without it first")

@@ -25,7 +25,7 @@ concepts = [
 images = 10
 pictures = 1
 seed = 0
-draw_seed = 2021
+draw_seeds = [2021]
 
 # %% [markdown]
 # ## Four refills
@@ -66,7 +66,7 @@ from rbtc.studies.common import counts
 from rbtc.studies.sign_vs_magnitude import sign_study
 
 lab = Lab(profile)
-study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, draw_seed=draw_seed)
+study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, draw_seeds=draw_seeds)
 
 # %% [markdown]
 # ## Look first
@@ -108,7 +108,11 @@ panels.class_lines(
 # %%
 tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
 tables.save_csv(tables.records(study.rows()), "01_table_appendix_a")
-Markdown(f"Pictures of each model: {spread.trials_told(study.hits, 'model')}.")
+Markdown(
+    f"Pictures of each model: {spread.trials_told(study.hits, 'model')}. Seeds of the drawn signs "
+    f"and magnitudes: {tables.listing(draw_seeds)}; pictures that differ only in the draw are "
+    "averaged."
+)
 
 # %%
 tables.comparison(study.rows(), counts=False)

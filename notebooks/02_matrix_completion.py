@@ -257,6 +257,9 @@ race_figure(speed.contenders)
 Markdown(speed.answer())
 
 # %%
+Markdown(speed.on_gpu())
+
+# %%
 speed.table("sd-v1.5")
 
 # %%

@@ -27,7 +27,7 @@ keep_ratios = [1.0, 0.8, 0.6, 0.4, 0.2]
 images = 10
 pictures = 2
 seed = 0
-draw_seed = 2021
+draw_seeds = [2021]
 
 # %% [markdown]
 # ## Two knobs
@@ -78,7 +78,7 @@ study = ablation_study(
     keep_ratios=keep_ratios,
     pictures=pictures,
     first_seed=seed,
-    draw_seed=draw_seed,
+    draw_seeds=draw_seeds,
 )
 
 # %% [markdown]
@@ -109,7 +109,11 @@ panels.small_multiples(
 )
 
 # %%
-Markdown(f"Pictures of each model: {spread.trials_told(study.tables, 'model')}.")
+Markdown(
+    f"Pictures of each model: {spread.trials_told(study.tables, 'model')}. Seeds of the drawn "
+    f"magnitudes of Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the "
+    "draw are averaged."
+)
 
 # %% [markdown]
 # The paper's first conclusion is that Neuron-Max Scaling beats the other magnitudes at every $K$.

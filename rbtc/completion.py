@@ -13,7 +13,9 @@ Its fixed point is the completion of least nuclear norm, the limit lambda -> 0 o
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -165,6 +167,9 @@ def complete_all(
 ) -> dict[str, Completion]:
     """Complete every layer on its own, as the paper does (Sec. 5.1); sorted by name.
 
+    On a CPU the layers are completed side by side, each by its share of torch's threads: small
+    decompositions gain little from a second thread.
+
     masks: where each layer is missing; None takes the entries equal to zero. A layer with nothing
     missing is left out of the result. `options` go to `complete`. Raises ValueError, naming the
     layer, where `complete` does, and when no layer has anything missing.
@@ -179,13 +184,40 @@ def complete_all(
         )
     from tqdm import tqdm
 
-    result = {}
-    for name in tqdm(names, desc="completing", unit="layer", disable=not progress):
+    def work(name: str) -> Completion:
         try:
-            result[name] = complete(weights[name], masks[name], **options)
+            found = complete(weights[name], masks[name], **options)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-    return result
+        bar.update()
+        return found
+
+    with (
+        tqdm(total=len(names), desc="completing", unit="layer", disable=not progress) as bar,
+        _workers([weights[name] for name in names]) as pool,
+    ):
+        # The largest first, so that no worker is left alone with one at the end.
+        order = sorted(names, key=lambda name: -weights[name].numel())
+        running = {name: pool.submit(work, name) for name in order}
+        try:
+            return {name: running[name].result() for name in names}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _workers(weights: Sequence[Tensor]) -> Iterator[ThreadPoolExecutor]:
+    """Threads that share torch's own among them; one where a GPU does the work."""
+    threads = torch.get_num_threads()
+    on_cpu = all(weight.device.type == "cpu" for weight in weights)
+    workers = min(threads, len(weights)) if on_cpu else 1
+    share = torch.set_num_threads, (threads // workers,)
+    try:
+        with ThreadPoolExecutor(workers, "completing", *share) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _fill(weight: Tensor, missing: Tensor, init: str) -> Tensor:

@@ -249,3 +249,23 @@ def test_sign_accuracy_counts():
         sign_accuracy(found, {})
     with pytest.raises(ValueError, match="a: recovered"):
         sign_accuracy(found, {"a": torch.ones(3, 2)})
+
+
+def test_layers_side_by_side_are_those_one_by_one_and_threads_come_back():
+    torch.manual_seed(0)
+    weights = {str(i): torch.randn(8 + i, 40) for i in range(5)}
+    masks = {name: torch.rand_like(weight) < 0.05 for name, weight in weights.items()}
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = complete_all(weights, masks)
+        torch.set_num_threads(3)
+        beside = complete_all(weights, masks)
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ValueError, match="3: "):
+            complete_all(weights | {"3": weights["3"].fill_(float("nan"))}, masks)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert list(beside) == sorted(weights)
+    assert all(torch.equal(alone[name].values, beside[name].values) for name in weights)

@@ -17,9 +17,6 @@ import pandas as pd
 
 from rbtc import __version__
 
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
-
-
 # Set by the runner (rbtc.book) for the kernel; without them the stamp describes a session by hand.
 STARTED, COMMAND, PARAMETERS = "RBTC_BOOK_STARTED", "RBTC_BOOK_COMMAND", "RBTC_BOOK_PARAMETERS"
 COLD = "RBTC_BOOK_COLD"
@@ -198,8 +195,10 @@ def describe_device(device: Any = None) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed libraries that decide the numbers."""
+    from rbtc.lab.digests import LIBRARIES
+
     found = {"rbtc": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, "pandas"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

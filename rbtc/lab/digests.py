@@ -22,6 +22,18 @@ from typing import Any
 import numpy as np
 import torch
 
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "tokenizers",
+    "open_clip_torch",
+    "numpy",
+    "scipy",
+)
+"""Whose version is part of every result's identity: they draw, judge, compare or fit."""
+
 
 def canonical(config: Any) -> str:
     """JSON text that equal configurations share, whatever the order of their keys.
@@ -67,7 +79,7 @@ def code_digest(*roots: Any) -> str:
             continue
         seen.add(place)
         tree = _bare(ast.parse(textwrap.dedent(inspect.getsource(item))))
-        parts.add(f"{item.__qualname__}\n{ast.unparse(tree)}")
+        parts.add(f"{item.__qualname__}\n{syntax_text(tree)}")
         for name, value in _named_in(tree, vars(sys.modules[item.__module__])):
             text, used = _plain(value)
             waiting += used
@@ -91,6 +103,37 @@ def used_in(source: str, namespace: Mapping[str, Any]) -> tuple[dict[str, str], 
         if text is not None:
             constants[name] = text
     return constants, roots
+
+
+def syntax_text(node: Any) -> str:
+    """A syntax tree as text that is the same in every Python that has its nodes.
+
+    `ast.unparse` and `ast.dump` are not: quotes in f-strings and fields that hold nothing differ
+    from one version to the next.
+    """
+    if isinstance(node, list):
+        return f"[{', '.join(syntax_text(item) for item in node)}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.JoinedStr):  # versions cut an f-string's plain parts differently
+        node = ast.JoinedStr(_joined(node.values))
+    fields = [
+        f"{name}={syntax_text(value)}"
+        for name, value in ast.iter_fields(node)
+        if value not in (None, []) and name not in ("ctx", "kind", "type_comment")
+    ]
+    return f"{type(node).__name__}({', '.join(fields)})"
+
+
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    joined: list[ast.expr] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(f"{last.value}{part.value}")
+        else:
+            joined.append(part)
+    return joined
 
 
 class _Bare(ast.NodeTransformer):
@@ -186,8 +229,7 @@ def _plain(value: Any) -> tuple[str | None, list[Any]]:
 @lru_cache(maxsize=1)
 def library_versions() -> dict[str, str]:
     """Public versions of the libraries that decide numbers: part of every result's identity."""
-    names = ("torch", "diffusers", "transformers")
-    return {name: importlib.metadata.version(name).partition("+")[0] for name in names}
+    return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:

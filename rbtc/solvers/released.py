@@ -6,19 +6,21 @@ soft-thresholding subtracts s_min from every singular value, so the update is
     z_ij <- z_ij - s_min(Z) * (U V')_ij     on the missing entries.
 
 `released_exact` takes both from an eigendecomposition per step and follows the loop to rounding,
-whatever the conditioning. `released_tracked` corrects the inverse square root of the Gram matrix
+whatever the conditioning. `released_tracked` follows the inverse square root of the Gram matrix
 from step to step (`rbtc.solvers.polar`): the same steps to a relative 1e-5, in products.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from rbtc.solvers.forecast import Forecast
-from rbtc.solvers.polar import InverseRoot, NearlySingularError, PartlyKnown
+from rbtc.solvers.polar import InverseRoot, NearlySingularError, PartlyKnown, ProductRoot
 from rbtc.solvers.svd import Solution, check_stop, observed_energy, relative_change, shrinkage_at
 
 TRACKED_ROWS = 256
-"""From this many rows on, float32 matrices are tracked: below, decompositions are cheap."""
+"""From so many rows on, float32 matrices are tracked on a CPU: below, decompositions are cheap."""
 
 
 RESTING_FLIPS = 1e-3
@@ -62,9 +64,11 @@ def released(
     """
     check_stop(max_iterations, tolerance)
     stop = {"max_iterations": max_iterations, "tolerance": tolerance, "early_stop": early_stop}
-    if filled.dtype == torch.float32 and len(filled) >= TRACKED_ROWS:
+    on_gpu = filled.is_cuda
+    if filled.dtype == torch.float32 and (on_gpu or len(filled) >= TRACKED_ROWS):
+        root = ProductRoot if on_gpu else InverseRoot
         try:
-            return released_tracked(filled, places, **stop)
+            return released_tracked(filled, places, root_of=root, **stop)
         except NearlySingularError:
             pass  # only float64 with a full decomposition still resolves s_min
     return released_exact(filled, places, **stop)
@@ -96,13 +100,15 @@ def released_tracked(
     max_iterations: int,
     tolerance: float,
     early_stop: bool = False,
+    root_of: Callable[[PartlyKnown], InverseRoot | ProductRoot] = InverseRoot,
 ) -> Solution:
     """Run the released iteration with a tracked inverse square root; see `released`.
 
-    Raises NearlySingularError when the Gram matrix does not resolve s_min.
+    `root_of` makes what follows it. Raises NearlySingularError when the Gram matrix does not
+    resolve s_min.
     """
     matrix = PartlyKnown(filled, places)
-    root = InverseRoot(matrix)
+    root = root_of(matrix)
     watch = _Watch(matrix.values, matrix.energy, tolerance, early_stop)
     forecast = Forecast(FORECAST_ERROR * tolerance)
     every = min(_SPREAD, max(1, len(matrix.values) // _JUDGED))

@@ -24,7 +24,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rbtc.solvers.polar import NearlySingularError, PartlyKnown, symmetric_product
+from rbtc.solvers.polar import (
+    NearlySingularError,
+    PartlyKnown,
+    ProductRoot,
+    inverse_root_by_products,
+    symmetric_product,
+)
 from rbtc.solvers.released import (
     RESTING_FLIPS,
     RESTING_MOVES,
@@ -71,18 +77,13 @@ def released_fast(
     stop = {"max_iterations": max_iterations, "tolerance": tolerance, "early_stop": early_stop}
     matrix = PartlyKnown(filled, places)
     try:
-        gram = matrix.gram()
-        w, smallest = _inverse_root(matrix, gram)
+        gram, w, smallest, weigh = (_by_products if filled.is_cuda else _by_bases)(matrix)
         crawl = matrix.values - smallest * matrix.sample(w)
         if 2 * relative_change(crawl, matrix.values, matrix.energy) < tolerance:
             return Solution(crawl, (), 1, True)
         first = [w]
         return reweighted(
-            matrix,
-            gram,
-            lambda gram: first.pop() if first else _inverse_root(matrix, gram)[0],
-            keep=True,
-            **stop,
+            matrix, gram, lambda gram: first.pop() if first else weigh(gram), keep=True, **stop
         )
     except NearlySingularError:
         return released_exact(filled, places, **stop)
@@ -131,6 +132,24 @@ def reweighted(
             product = matrix.refill(values).to(gram.dtype)
             gram += product + product.mT
     return Solution(values, tuple(residuals), max_iterations, False)
+
+
+_Start = tuple[Tensor, Tensor, float, Callable[[Tensor], Tensor]]
+"""Gram matrix as it is followed, its inverse root, s_min, and how later roots are made."""
+
+
+def _by_bases(matrix: PartlyKnown) -> _Start:
+    gram = matrix.gram()
+    w, smallest = _inverse_root(matrix, gram)
+    return gram, w, smallest, lambda gram: _inverse_root(matrix, gram)[0]
+
+
+def _by_products(matrix: PartlyKnown) -> _Start:
+    """The same for a GPU, which has float64 products to spare."""
+    root = ProductRoot(matrix)
+    low, dtype = root.least / 2, matrix.values.dtype
+    gram = matrix.gram(torch.float64)
+    return gram, root(), root.least, lambda gram: inverse_root_by_products(gram, low).to(dtype)
 
 
 def _inverse_root(matrix: PartlyKnown, gram: Tensor) -> tuple[Tensor, float]:

@@ -88,6 +88,31 @@ def judged(
     return frame[[*first, *hits.columns]]
 
 
+def check_draws(draw_seeds: Sequence[int]) -> None:
+    """Refuse anything but one or more seeds, each once, before any work.
+
+    Raises:
+        ValueError: naming the seeds.
+    """
+    if not draw_seeds or len({*draw_seeds}) < len(draw_seeds):
+        raise ValueError(f"expected one or more draw seeds, each once, got {list(draw_seeds)}")
+
+
+def over_draws(hits: pd.DataFrame) -> pd.DataFrame:
+    """Pictures that differ only in the seed of drawn magnitudes as one line.
+
+    Args:
+        hits: one line per picture, with that seed in the column draw.
+
+    Returns:
+        The columns of ``hits`` without draw and seen; hit is the mean over the draws, and draws how
+        many there were.
+    """
+    keys = [name for name in hits if name not in ("draw", "seen", "hit")]
+    found = hits.groupby(keys, sort=False, dropna=False, as_index=False)
+    return found.agg(draws=("hit", "size"), hit=("hit", "mean"))
+
+
 def counts(hits: pd.DataFrame) -> pd.DataFrame:
     """A frame of pictures as one line per concept, model, setting and class: hits and n.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,15 @@ from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import Row, accuracies, effect, records, verdict
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.common import (
+    Pictures,
+    at_least_one,
+    average_printed,
+    check_draws,
+    judged,
+    over_draws,
+    subjects,
+)
 
 STRATEGIES: dict[str, Strategy] = {
     "Neuron Sample": "neuron_sample",
@@ -26,6 +35,9 @@ STRATEGIES: dict[str, Strategy] = {
     "NMS": "neuron_max",
 }
 """The columns of the paper's tables, and our names for them."""
+
+DRAWN = "Neuron Sample"
+"""The strategy whose magnitudes are drawn."""
 
 TABLES = {"golf ball": 3, "parachute": 8, "church": 9, "gas pump": 10}
 KEEP_RATIOS = (1.0, 0.8, 0.6, 0.4, 0.2)
@@ -40,7 +52,7 @@ class AblationStudy:
         swept: The concepts of the sweep, with Neuron-Max Scaling for every K.
         keep_ratios: The K of Top-K Sign Retention.
         strategies: Names out of `STRATEGIES`.
-        hits: One line per picture; besides `rbtc.studies.common.judged`, strategy and keep_ratio
+        hits: One line per trial; besides `rbtc.studies.common.over_draws`, strategy and keep_ratio
             (empty for the pretrained and the pruned model). A model is named "NMS, K = 0.6".
         pictures: Neuron-Max Scaling for every K, between the two models it lies between.
     """
@@ -182,7 +194,7 @@ def ablation_study(
     strategies: Sequence[str] = tuple(STRATEGIES),
     pictures: int = 2,
     first_seed: int = 0,
-    draw_seed: int = 2021,
+    draw_seeds: Sequence[int] = (2021,),
 ) -> AblationStudy:
     """Attack the pruned model of each concept with every K and strategy, and count.
 
@@ -196,10 +208,11 @@ def ablation_study(
         strategies: names out of `STRATEGIES`, "NMS" among them.
         pictures: how many of each model to show; they are the first ones counted.
         first_seed: the pictures have this seed and the following ones.
-        draw_seed: seed of the drawn magnitudes.
+        draw_seeds: one model with drawn magnitudes is made and judged for each.
 
     Raises:
-        ValueError: an unknown strategy, a K outside (0, 1], or no K or strategy at all.
+        ValueError: an unknown strategy, a K outside (0, 1], no K or strategy at all, or no or equal
+            draw seeds.
     """
     if unknown := [name for name in strategies if name not in STRATEGIES]:
         raise ValueError(f"unknown strategies {unknown}, expected some of {list(STRATEGIES)}")
@@ -208,6 +221,7 @@ def ablation_study(
     if wrong := [k for k in keep_ratios if not 0 < k <= 1]:
         raise ValueError(f"K must lie in (0, 1], not {wrong}")
     at_least_one(images=images, pictures=pictures)
+    check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
     swept = subjects(lab, sweep) if sweep else chosen
     lab.jury.require("object")
@@ -218,18 +232,19 @@ def ablation_study(
         def models(
             subject: Subject = subject, tabled: bool = tabled
         ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            plain = {"strategy": "", "keep_ratio": float("nan")}
+            plain = {"draw": -1, "strategy": "", "keep_ratio": float("nan")}
             if tabled:
                 yield {"model": "pretrained", **plain}, lab.pretrained
             yield {"model": "pruned", **plain}, lab.owner.pruned(subject)
             for strategy in strategies if tabled else ["NMS"]:
-                for k in keep_ratios:
-                    columns = {"strategy": strategy, "keep_ratio": k}
-                    options = {"strategy": STRATEGIES[strategy], "seed": draw_seed}
+                draws = draw_seeds if strategy == DRAWN else draw_seeds[:1]
+                for k, draw in itertools.product(keep_ratios, draws):
+                    columns = {"draw": draw, "strategy": strategy, "keep_ratio": k}
+                    options = {"strategy": STRATEGIES[strategy], "seed": draw}
                     revived = lab.revived(subject, keep_ratio=k, **options)
                     yield {"model": model_name(strategy, k), **columns}, revived
 
-        frames.append(judged(lab, subject, models(), images, first_seed=first_seed))
+        frames.append(over_draws(judged(lab, subject, models(), images, first_seed=first_seed)))
         if not tabled:
             continue
         variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}

@@ -17,7 +17,14 @@ from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import Row, accuracies, effect, effects
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.common import (
+    Pictures,
+    at_least_one,
+    average_printed,
+    check_draws,
+    judged,
+    subjects,
+)
 from rbtc.studies.nms_ablations import STRATEGIES
 
 Half = Literal["erased", "preserved"]
@@ -169,8 +176,7 @@ def object_study(
     lab.jury.require("object")
     if not isinstance(other_classes, int) or other_classes < 0:
         raise ValueError(f"other_classes must be a whole number from 0 on, not {other_classes!r}")
-    if not draw_seeds or len({*draw_seeds}) < len(draw_seeds):
-        raise ValueError(f"expected one or more draw seeds, each once, got {list(draw_seeds)}")
+    check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
     frames, shown = [], {}
     for subject in chosen:

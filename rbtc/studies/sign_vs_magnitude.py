@@ -23,7 +23,14 @@ from rbtc.report.spread import Spread, changes_table, class_values
 from rbtc.report.tables import Row, accuracies, cell, effect
 from rbtc.sign_accuracy import cosine
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, judged, subjects
+from rbtc.studies.common import (
+    Pictures,
+    at_least_one,
+    check_draws,
+    judged,
+    over_draws,
+    subjects,
+)
 
 MAGNITUDE = "true magnitude, drawn sign"
 SIGN = "true sign, drawn magnitude"
@@ -36,6 +43,9 @@ REFILLS: dict[str, IdealMode] = {
     SIGN_AVERAGE: "pretrained_sign_neuron_average",
 }
 
+DRAWN = (MAGNITUDE, SIGN)
+"""The refills of which one half is drawn, so that there is one for every draw."""
+
 PRINTED = {"pretrained": "erased: pretrained", "pruned": "erased: ConceptPrune"}
 """The models of this study whose accuracies the paper prints, and their columns of its Table 1."""
 
@@ -46,8 +56,9 @@ class SignStudy:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `rbtc.studies.common.judged`.
-        cosines: concept, model, cosine between the refilled and the true values of the cut weights.
+        hits: One line per trial, see `rbtc.studies.common.judged` and `over_draws`.
+        cosines: concept, model, draw, cosine between the refilled and the true values of the cut
+            weights.
         pictures: The first ones that were counted.
     """
 
@@ -136,26 +147,33 @@ def sign_study(
     *,
     pictures: int = 2,
     first_seed: int = 0,
-    draw_seed: int = 2021,
+    draw_seeds: Sequence[int] = (2021,),
 ) -> SignStudy:
     """Refill the cut weights with true signs or true magnitudes, and count.
 
-    ``draw_seed`` is that of the drawn signs and magnitudes, which share their draws; the other
-    arguments are those of `rbtc.studies.overview.overview`.
+    One model of each refill that draws is made and judged for each of the ``draw_seeds``; drawn
+    signs and magnitudes share their draws. The other arguments are those of
+    `rbtc.studies.overview.overview`.
     """
     at_least_one(images=images, pictures=pictures)
+    check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
     lab.jury.require("object")
     frames, cosines, shown = [], [], {}
     for subject in chosen:
         masks = lab.owner.masks(subject)
         variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
+        models = [({"model": name, "draw": -1}, variant) for name, variant in variants.items()]
         for name, mode in REFILLS.items():
-            variants[name] = lab.owner.idealised(subject, mode, draw_seed)
-            angle = cosine(variants[name].weights, lab.pretrained.weights, masks)
-            cosines.append({"concept": subject.label, "model": name, "cosine": angle})
-        models = [({"model": name}, variant) for name, variant in variants.items()]
-        frames.append(judged(lab, subject, models, images, first_seed=first_seed))
+            for draw in draw_seeds if name in DRAWN else draw_seeds[:1]:
+                variant = lab.owner.idealised(subject, mode, draw)
+                variants.setdefault(name, variant)
+                models.append(({"model": name, "draw": draw}, variant))
+                angle = cosine(variant.weights, lab.pretrained.weights, masks)
+                line = {"concept": subject.label, "model": name, "draw": draw, "cosine": angle}
+                cosines.append(line)
+        hits = judged(lab, subject, models, images, first_seed=first_seed)
+        frames.append(over_draws(hits))
         shown[subject.label] = {
             name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
             for name, variant in variants.items()

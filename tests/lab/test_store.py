@@ -1,3 +1,4 @@
+import ast
 import datetime
 import importlib.util
 import json
@@ -16,7 +17,14 @@ from hypothesis import strategies as st
 
 from rbtc.completion import complete_all
 from rbtc.lab import store as store_module
-from rbtc.lab.digests import canonical, code_digest, model_digest, tensors_digest
+from rbtc.lab.digests import (
+    canonical,
+    code_digest,
+    library_versions,
+    model_digest,
+    syntax_text,
+    tensors_digest,
+)
 from rbtc.lab.store import BLOCK, Store
 from rbtc.layers import prune, write_weights
 
@@ -434,6 +442,25 @@ def test_what_the_released_solver_calls_is_part_of_a_completion(monkeypatch):
     before = code_digest.__wrapped__(complete_all)
     monkeypatch.setitem(completion._SOLVERS, "released", completion.svt)
     assert code_digest.__wrapped__(complete_all) != before
+
+
+def test_the_text_of_code_does_not_hang_on_the_version_of_python():
+    # ast.unparse writes the first with other quotes from Python 3.12 on, and later versions have
+    # fields that hold nothing.
+    text = syntax_text(ast.parse("def f(a):\n    return f'{a}' + f\"{a!r:>{3}}'\" 'x'"))
+    assert "FunctionDef(name='f'" in text and "type_params" not in text and "[]" not in text
+    assert 'Constant(value="\'x")' in text  # plain parts of an f-string in one piece
+    cut = ast.JoinedStr([ast.Constant("a{"), ast.Constant("b}")])
+    assert syntax_text(cut) == syntax_text(ast.parse("f'a{{b}}'", mode="eval").body)
+    assert syntax_text(ast.parse("x = None")) != syntax_text(ast.parse("x = 0"))
+
+
+def test_library_versions_are_those_that_decide_numbers():
+    versions = library_versions()
+    assert {"torch", "torchvision", "transformers", "open_clip_torch", "numpy", "scipy"} <= set(
+        versions
+    )
+    assert all("+" not in version for version in versions.values())
 
 
 def test_library_versions_are_part_of_a_key(monkeypatch):

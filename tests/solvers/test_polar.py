@@ -3,7 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbtc.solvers.polar import InverseRoot, NearlySingularError, PartlyKnown
+from rbtc.solvers.polar import (
+    InverseRoot,
+    NearlySingularError,
+    PartlyKnown,
+    ProductRoot,
+    inverse_root_by_products,
+)
 
 
 def wide(rows=40, columns=90, share=0.04, seed=0, dtype=torch.float64, decay=0.5):
@@ -60,6 +66,36 @@ def test_the_inverse_root_follows_refills(rows, more, seed, decay):
         error = torch.linalg.matrix_norm(root() - w, 2) / torch.linalg.matrix_norm(w, 2)
         assert error < 0.1 * size + 1e-9  # what is left is a small share of the disturbance
         assert abs(root.smallest() / s_min - 1) < 0.1 * size + 1e-9
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(9, 40), st.integers(0, 30), st.integers(0, 10**6), st.floats(0.0, 1.5))
+def test_products_alone_make_the_inverse_root_and_find_the_smallest(rows, more, seed, decay):
+    matrix, places = wide(rows, 2 * rows + more, share=0.05, seed=seed, decay=decay)
+    known = PartlyKnown(matrix.float(), places)
+    root = ProductRoot(known)
+    for size in (0.0, 0.5, 0.01):
+        known.refill(known.values * (1 + size))
+        root.refill(known.values)
+        root.update()
+        w, s_min = exact(known.transposed.mT)
+        assert torch.linalg.matrix_norm(root.root - w, 2) < 1e-9 * torch.linalg.matrix_norm(w, 2)
+        assert root().dtype == torch.float32
+        assert abs(root.smallest() / s_min - 1) < 0.1 * size + 1e-6
+
+
+@pytest.mark.parametrize("bound", [0.0, 1e-3, 1.0])
+def test_a_wrong_bound_of_the_smallest_costs_steps_and_nothing_else(bound):
+    matrix, _ = wide(decay=1.5)
+    gram = matrix @ matrix.mT
+    torch.testing.assert_close(inverse_root_by_products(gram, bound), exact(matrix)[0])
+
+
+@pytest.mark.parametrize("least", [0.0, -1.0, 1e-14, float("nan")])
+def test_products_refuse_what_they_cannot_resolve(least):
+    gram = torch.diag(torch.tensor([1.0, 0.5, least], dtype=torch.float64))
+    with pytest.raises(NearlySingularError):
+        inverse_root_by_products(gram)
 
 
 def test_a_small_change_takes_products_only_and_a_large_one_a_new_basis():

@@ -9,9 +9,9 @@ from oracles import pruned, released_loop, wanda_mask
 
 from rbtc.completion import complete
 from rbtc.solvers import released as engines
-from rbtc.solvers.polar import InverseRoot
+from rbtc.solvers.polar import InverseRoot, PartlyKnown, ProductRoot
 from rbtc.solvers.released import exchanged, flipped, largest_set, released_exact, released_tracked
-from rbtc.solvers.reweighted import ColumnSystems, released_fast
+from rbtc.solvers.reweighted import ColumnSystems, _by_bases, _by_products, released_fast
 from rbtc.solvers.svd import observed_energy, relative_change
 
 STOP = {"max_iterations": 500, "tolerance": 1e-5}
@@ -45,6 +45,22 @@ def test_tracked_follows_the_released_loop(share):
         assert len(tracked.residuals) == tracked.iterations - 1
         assert float((tracked.values - expected).norm() / expected.norm()) < 2e-3
         assert flipped(tracked.values, expected) < 1e-3
+
+
+def test_products_alone_take_the_released_steps_and_reach_the_fast_limit():
+    filled, places, *_ = problem()
+    exact = released_exact(filled, places, max_iterations=500, tolerance=1e-5)
+    stop = {"max_iterations": 500, "tolerance": 1e-5}
+    tracked = released_tracked(filled.float(), places, root_of=ProductRoot, **stop)
+    assert abs(tracked.iterations - exact.iterations) <= 1
+    assert float((tracked.values - exact.values).norm() / exact.values.norm()) < 2e-3
+    assert flipped(tracked.values, exact.values) < 1e-3
+    matrix = PartlyKnown(filled.float(), places)
+    starts = [_by_bases(matrix), _by_products(matrix)]
+    torch.testing.assert_close(starts[0][1], starts[1][1], rtol=1e-3, atol=1e-3)
+    assert abs(starts[0][2] / starts[1][2] - 1) < 1e-3
+    again = starts[1][3](starts[1][0])
+    torch.testing.assert_close(again, starts[1][1], rtol=1e-4, atol=1e-4)
 
 
 def test_tracked_steps_are_the_released_steps_when_the_number_is_fixed():

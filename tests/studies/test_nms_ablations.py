@@ -68,6 +68,16 @@ def test_the_sweep_has_its_own_concepts_and_draws_nothing_twice(lab, study):
     assert changes_table(study.sweep, study.sweep_pairs()).shape == (2, 6)
 
 
+def test_drawn_magnitudes_are_averaged_over_their_seeds(lab):
+    few = {"keep_ratios": [1.0], "pictures": 1}
+    both = ablation_study(lab, ["golf ball"], 2, draw_seeds=[1, 2], **few).hits
+    one = [ablation_study(lab, ["golf ball"], 2, draw_seeds=[s], **few).hits for s in (1, 2)]
+    drawn = both["model"] == "Neuron Sample, K = 1"
+    assert set(both.loc[drawn, "draws"]) == {2} and set(both.loc[~drawn, "draws"]) == {1}
+    mean = (one[0]["hit"] + one[1]["hit"]) / 2
+    assert list(both["hit"]) == list(mean) and len(both) == len(one[0])
+
+
 def test_effects_against_the_papers_means(lab):
     one = ablation_study(lab, ["golf ball"], 1, keep_ratios=[1.0], pictures=1)
     line = one.compact().loc[("Neuron Sample to NMS", "1")]
@@ -83,6 +93,8 @@ def test_effects_against_the_papers_means(lab):
         ({"keep_ratios": []}, "at least one K"),
         ({"strategies": ["Neuron Sample"]}, "NMS among"),
         ({"sweep": ["bus", "bus"]}, "each once"),
+        ({"draw_seeds": []}, "one or more draw seeds"),
+        ({"draw_seeds": [1, 1]}, "each once"),
         ({"keep_ratios": [2]}, r"K must lie in \(0, 1\], not \[2\]"),
         ({"keep_ratios": [math.nan]}, "K must lie in"),
     ],

@@ -18,7 +18,7 @@ from rbtc.studies.sign_vs_magnitude import (
 
 @pytest.fixture(scope="module")
 def signs(lab):
-    return sign_study(lab, ["church", "golf ball"], 3, pictures=1, draw_seed=7)
+    return sign_study(lab, ["church", "golf ball"], 3, pictures=1, draw_seeds=[7])
 
 
 def test_sign_study_counts_what_the_lab_counts(lab, signs):
