@@ -86,7 +86,7 @@ class Measure:
             prompts,
             seeds,
             make,
-            self.profile.batch_size,
+            self.profile.drawn_at_once(self._bench().pipe.device),
             code=DRAWING,
             progress=self.progress,
             label=variant.label,

@@ -71,7 +71,7 @@ def drawn(
         bench.apply(variant),
         prompts,
         seeds,
-        batch_size=profile.batch_size,
+        batch_size=profile.drawn_at_once(bench.pipe.device),
         steps=profile.steps,
         guidance=profile.guidance,
     )

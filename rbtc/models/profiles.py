@@ -135,10 +135,16 @@ class Profile:
     revision: str = ""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = 32
+    gpu_batch_size: int | None = None
     revive: ReviveSettings = ReviveSettings()
     styles: tuple[str, ...] = ()
     restricted: tuple[str, ...] = ()
     concepts: tuple[str, ...] = ()
+
+    def drawn_at_once(self, device: Any) -> int:
+        """Pictures per call of the pipeline: a GPU may have a larger number of its own."""
+        on_gpu = str(device).partition(":")[0] != "cpu"
+        return self.gpu_batch_size or self.batch_size if on_gpu else self.batch_size
 
     def locate(self, name: str) -> Path | str:
         """A folder where ``name`` is one (absolute, or under the data root), else the name itself.
@@ -253,6 +259,9 @@ def _check(profile: Profile) -> None:
     for key, number in {
         "steps": profile.steps,
         "batch_size": profile.batch_size,
+        "gpu_batch_size": profile.batch_size
+        if profile.gpu_batch_size is None
+        else profile.gpu_batch_size,
         "conceptprune.calls": pruning.calls,
     }.items():
         if number < 1:

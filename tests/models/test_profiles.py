@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -299,3 +300,10 @@ def test_every_word_of_mini_is_one_its_model_knows():
     scenes = set(profile.prompts.scenes)
     assert scenes <= (set(vocabulary(profile, "scenes")) or scenes)
     assert set(profile.styles) <= set(vocabulary(profile, "styles"))
+
+
+def test_a_gpu_may_draw_more_pictures_at_a_time():
+    mini = load_profile("mini")
+    assert mini.drawn_at_once("cpu") == mini.batch_size
+    assert mini.drawn_at_once(torch.device("cuda", 0)) == mini.gpu_batch_size
+    assert load_profile("sd15").drawn_at_once("cuda:1") == load_profile("sd15").batch_size

@@ -77,3 +77,12 @@ def test_missing_and_other_editions(folder, tmp_path):
     (folder / "completion_growth.csv").unlink()
     with pytest.raises(FileNotFoundError, match="is missing: run"):
         speed.read_benchmark(folder)
+
+
+def test_a_run_on_a_gpu_is_told_where_there_is_one(folder):
+    assert speed.read_benchmark(folder).on_gpu() == ""
+    rows = [contender(speed.FAITHFUL, 1.5), contender(speed.FAST, 2.5)]
+    frame = pd.DataFrame(rows).assign(device="NVIDIA X")
+    frame.to_csv(folder / speed.GPU, index=False)
+    told = speed.read_benchmark(folder).on_gpu()
+    assert "one NVIDIA X" in told and "1.50 s (met)" in told and "2.50 s (**missed**)" in told
