@@ -129,6 +129,8 @@ def _joined(parts: list[ast.expr]) -> list[ast.expr]:
     joined: list[ast.expr] = []
     for part in parts:
         last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and part.value == "":
+            continue
         if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
             joined[-1] = ast.Constant(f"{last.value}{part.value}")
         else:

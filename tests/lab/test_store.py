@@ -452,6 +452,8 @@ def test_the_text_of_code_does_not_hang_on_the_version_of_python():
     assert 'Constant(value="\'x")' in text  # plain parts of an f-string in one piece
     cut = ast.JoinedStr([ast.Constant("a{"), ast.Constant("b}")])
     assert syntax_text(cut) == syntax_text(ast.parse("f'a{{b}}'", mode="eval").body)
+    empty = ast.JoinedStr([ast.Constant(""), *cut.values])
+    assert syntax_text(empty) == syntax_text(cut)
     assert syntax_text(ast.parse("x = None")) != syntax_text(ast.parse("x = 0"))
 
 
