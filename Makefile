@@ -4,9 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
 ARGS ?=
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+FLOORS := .venv-floors
+FLOOR_TESTS := tests/solvers tests/pruning tests/lab/test_store.py tests/lab/test_lab.py \
+	tests/models/test_pipelines.py tests/models/test_generate.py tests/models/test_judges.py \
+	tests/report/test_charts.py tests/test_completion.py tests/test_revive.py \
+	tests/test_magnitudes.py tests/test_layers.py tests/test_stats.py tests/test_end_to_end.py
 
 .DEFAULT_GOAL := help
-.PHONY: help env test browser book site run gate lint types lock clean
+.PHONY: help env test floors browser book site run gate lint types lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -25,6 +31,12 @@ $(ENV): requirements.lock pyproject.toml
 
 test: $(ENV)  ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+floors: $(ENV)  ## Run the core's tests on the oldest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct \
+		-e '.[book,test,train,fid,sd15]'
+	$(FLOORS)/bin/python -m pytest -q -W ignore::DeprecationWarning $(FLOOR_TESTS)
 
 browser: $(ENV)  ## Look at the built site in the machine's chromium
 	$(BIN)/python -m pytest tests/browser $(ARGS)
