@@ -39,6 +39,8 @@ from rbtc.models.prompt_files import rows_of
 from rbtc.models.prompts import Subject
 from rbtc.models.sd15 import mark_random, random_pipeline
 from rbtc.report import tables
+from rbtc.report.chapters import Chapters
+from rbtc.studies import explorer
 from rbtc.studies.art import art_study
 from rbtc.studies.audit import audit_study
 from rbtc.studies.defense import defense_study
@@ -47,6 +49,7 @@ from rbtc.studies.matrix_completion import completion_study
 from rbtc.studies.nms_ablations import ablation_study
 from rbtc.studies.nsfw import restricted_study
 from rbtc.studies.objects import object_study
+from rbtc.studies.operating_point import class_sweep
 from rbtc.studies.overview import overview
 from rbtc.studies.saliency import saliency_study
 from rbtc.studies.several_concepts import several_study
@@ -95,6 +98,12 @@ def lines():
             "torch": torch.__version__,
             "chapters": sorted(found, key=lambda line: str(line["chapter"])),
         }
+        before = json.loads(Path(RECORD).read_text()) if Path(RECORD).is_file() else record
+        ran = {line["chapter"] for line in found}  # a part of the chapters renews their lines
+        kept = [line for line in before["chapters"] if line["chapter"] not in ran]
+        if kept:
+            lines = [*kept, *found]
+            record["chapters"] = sorted(lines, key=lambda line: str(line["chapter"]))
         Path(RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -261,6 +270,20 @@ def test_15_honest_attacker(lab):
 def test_16_several_concepts(lab):
     several = several_study(lab, ["church", "golf ball", "candle"], 1, counts=[1, 2], sets=1)
     assert set(several.hits["asked"]) <= {"church", "golf ball", "candle"}
+
+
+def test_90_operating_point(lab):
+    hits = class_sweep(lab, ["church"], 1, ratios=[lab.profile.conceptprune.ratio])
+    assert set(hits["model"].str.split(",").str[0]) >= {"pruned", "revived"}
+
+
+def test_92_explorers(lab):
+    made = explorer.compare(lab, ["church", "golf ball"], chapters=Chapters())
+    assert "church" in made.markup()
+    shown = explorer.opening(lab, made, ["church"])
+    assert {picture.shape[1:] for one in shown.values() for picture in one.values()} == {
+        (64, 64, 3)
+    }
 
 
 def test_no_page_is_made_of_random_weights(lab, monkeypatch):
