@@ -17,8 +17,8 @@ Uncorrected Newton-Schulz is unstable from such a start (its error modes grow li
 Higham, "Functions of Matrices", SIAM 2008, Sec. 6.4), while here a correction costs two products
 and contracts the error to a fraction that is measured and compared with the cost of a new basis.
 
-A GPU computes products at a hundred times the rate of a decomposition, in float64 too, so there
-(`ProductRoot`) every W is made from nothing: coupled Newton-Schulz (Higham, Sec. 6.7)
+A GPU is far quicker at products than at a decomposition, in float64 too, so there (`ProductRoot`)
+ every W is made from nothing: coupled Newton-Schulz (Higham, Sec. 6.7)
 
     T = 1/2 mu (3 I - mu^2 X Y),   Y <- Y T,   X <- T X,   from Y = G / c, X = I,
 
