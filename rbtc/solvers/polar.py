@@ -18,7 +18,7 @@ Higham, "Functions of Matrices", SIAM 2008, Sec. 6.4), while here a correction c
 and contracts the error to a fraction that is measured and compared with the cost of a new basis.
 
 A GPU is far quicker at products than at a decomposition, in float64 too, so there (`ProductRoot`)
- every W is made from nothing: coupled Newton-Schulz (Higham, Sec. 6.7)
+every W is made from nothing: coupled Newton-Schulz (Higham, Sec. 6.7)
 
     T = 1/2 mu (3 I - mu^2 X Y),   Y <- Y T,   X <- T X,   from Y = G / c, X = I,
 
