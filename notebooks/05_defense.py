@@ -143,11 +143,12 @@ display(
 )
 
 # %% [markdown]
-# The same with the erased accuracy over all classes together; the preserved one stays that of the
-# models above, and the paper's line is the mean of Table 12 over the same classes. If the paper's
-# levels were variances, the place where the erased accuracy collapses on its curve should meet ours
-# in the second figure and not in the first. The two models differ in the size of their weights, so
-# this is a hint and no proof.
+# The same over all classes together; the preserved accuracy is over those erased classes for which
+# the others were drawn (all of them at the full counts, the one above at the quick ones), and the
+# paper's line is the mean of Table 12 over the same classes. If the paper's levels were variances,
+# the place where the erased accuracy collapses on its curve should meet ours in the second figure
+# and not in the first. The two models differ in the size of their weights, so this is a hint and no
+# proof.
 
 # %%
 display(
