@@ -247,7 +247,9 @@ Markdown(study.path_against_released())
 # miniature's own layers. It needs minutes of a machine that does nothing else, so this page only
 # reads its tables. *The loop* is the released iteration as it is written: a full singular value
 # decomposition in float64 a step, on large matrices timed for single steps and multiplied by the
-# number of steps that it takes. The last two columns compare with where the loop ends.
+# number of steps that it takes. Ours complete the layers side by side, one a thread, as the attack
+# does; the others take them one after the other, each with all threads. The last two columns
+# compare with where the loop ends.
 
 # %%
 speed = read_benchmark()
