@@ -158,7 +158,10 @@ class StrongerStudy:
 
 
 def verdict(signs: Difference, revived: Difference) -> str:
-    """Say what both gains mean, each held against its target by its whole interval."""
+    """Say what both gains mean, each held against its target by its whole interval.
+
+    Either target makes a stronger attack, but not one that revives less than the paper's.
+    """
     told = {
         "signs": _against(signs, SIGNS_TARGET, "the share of right signs"),
         "revived": _against(revived, REVIVED_TARGET, "the accuracy of the revived models"),
@@ -166,7 +169,8 @@ def verdict(signs: Difference, revived: Difference) -> str:
     reached = [name for name, (state, _) in told.items() if state == "reached"]
     open_ = [name for name, (state, _) in told.items() if state == "undecided"]
     answer = (
-        "The stronger attack is one" if reached
+        "The attack reads more and revives less" if reached == ["signs"] and revived.high < 0
+        else "The stronger attack is one" if reached
         else "Whether the stronger attack is one stays undecided" if open_
         else "The stronger attack is not one by these targets"
     )  # fmt: skip

@@ -92,6 +92,7 @@ def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
     [
         ((0.06, 0.055, 0.065), (0.0, -0.1, 0.1), "The stronger attack is one:"),
         ((0.01, 0.0, 0.02), (0.2, 0.11, 0.3), "The stronger attack is one:"),
+        ((0.06, 0.055, 0.065), (-0.05, -0.07, -0.03), "The attack reads more and revives less:"),
         ((0.06, 0.04, 0.08), (0.0, -0.1, 0.05), "Whether"),
         ((0.01, 0.0, 0.02), (0.0, -0.1, 0.05), "The stronger attack is not one"),
     ],
