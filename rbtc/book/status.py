@@ -32,7 +32,12 @@ PAGE, SNIPPET = "book/status.md", "book/_generated/status.md"
 
 LEDGER = "results/10_claims.csv"
 
-COUNTS = {"images": "", "other_images": " of each other class", "word_images": " of each word"}
+COUNTS = {
+    "images": "",
+    "other_images": " of each other class",
+    "preserved": " of each other class",
+    "word_images": " of each word",
+}
 """Parameters that say how many pictures of a class a page counts, and how they are told."""
 
 
@@ -115,6 +120,9 @@ def _mode(facts: Mapping[str, Any]) -> str:
 
 def _counts(parameters: Mapping[str, Any]) -> str:
     told = [f"{parameters[name]}{what}" for name, what in COUNTS.items() if name in parameters]
+    if "images" in parameters:  # every study counts its seeds from the page's first one
+        first = int(parameters.get("seed", 0))
+        told.append(f"seeds {first} to {first + int(parameters['images']) - 1}")
     return ", ".join(told) or "-"
 
 

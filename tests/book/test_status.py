@@ -45,7 +45,7 @@ def test_a_line_per_page_with_all_it_recorded(root):
     assert line["executed"] == "2030-01-02, commit abc1234" and line["on"] == "a small GPU"
     assert line["took"] == "1 min 15 s, cold" and line["mode"] == "quick"
     assert line["profile"] == "mini"
-    assert line["pictures a class"] == "7, 2 of each other class"
+    assert line["pictures a class"] == "7, 2 of each other class, seeds 0 to 6"
     other = table.loc["[](notebooks/07_nsfw.ipynb)"]
     assert other["took"] == "4.0 s, warm" and other["mode"] == "full, changed by hand"
     by_hand = table.loc["[](notebooks/10_claims.ipynb)"]
