@@ -3,8 +3,9 @@
     python benchmarks/full_size.py [--dtype float32] [--latent 64] [--out full_size.json]
 
 builds the published configuration with random weights, prunes it with ConceptPrune from real
-activations, completes, revives, saves it as a folder and as a single file, and loads both again.
-Written down are the seconds and the peak memory of every step. The weights are random, so nothing
+activations, lets `rbtc audit` and `rbtc harden` at the pruned UNet, completes, revives, saves it as
+a folder and as a single file, and loads both again. Written down are the seconds and the peak
+memory of every step. The weights are random, so nothing
 is said about what the attack finds; only that, and at what cost, it runs.
 """
 
@@ -18,8 +19,13 @@ if __name__ == "__main__":
 import argparse
 import gc
 import json
+import os
 import platform
+import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +55,8 @@ class Clock:
 
     def __init__(self, device: str) -> None:
         """Count on a device."""
-        self.device, self.lines = device, []
+        self.device = device
+        self.lines: list[dict[str, Any]] = []
 
     def __call__(self, name: str, work: Callable[[], T]) -> T:
         """Do a step, and write down what it took."""
@@ -61,9 +68,31 @@ class Clock:
         line = {"step": name, "minutes": spent / 60, "peak_gigabytes": peak / 1024}
         if self.device.startswith("cuda"):
             line["peak_gpu_gigabytes"] = peak_megabytes(self.device) / 1024
+        self._write(line)
+        return done[0]
+
+    def command(self, *arguments: str) -> None:
+        """Run `rbtc` in a process of its own, and write down what that took.
+
+        Raises:
+            RuntimeError: it failed; 1 is a finding, and no failure.
+        """
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "rbtc", *arguments], stdout=subprocess.DEVNULL
+        )
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        spent = time.perf_counter() - start
+        if child.returncode not in (0, 1):
+            raise RuntimeError(f"rbtc {' '.join(arguments)} ended with status {child.returncode}")
+        unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
+        name = f"rbtc {arguments[0]}"
+        self._write({"step": name, "minutes": spent / 60, "peak_gigabytes": used.ru_maxrss / unit})
+
+    def _write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
-        return done[0]
 
 
 def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -90,7 +119,7 @@ def proof(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def attack_and_save(
     options: argparse.Namespace, clock: Clock, folder: Path, profile: Profile
 ) -> tuple[dict[str, Any], str, Path]:
-    """Build, prune, complete, revive and save; the facts, the weights' digest, the single file."""
+    """Build, prune, audit, revive and save; the facts, the weights' digest, the single file."""
     dtype = getattr(torch, options.dtype)
 
     def build() -> Any:
@@ -111,6 +140,7 @@ def attack_and_save(
     pairs = target[: options.prompts], reference[: options.prompts]
     masks = clock("prune", lambda: concept_prune(pipe, *pairs, settings))
     write_weights(pipe.unet, prune(read_weights(pipe.unet), masks))
+    judge(pipe.unet, clock, folder)
     limits = {"max_iterations": options.iterations}
     revival = clock("complete and revive", lambda: revive(pipe.unet, **limits))
     write_weights(pipe.unet, revival.weights)
@@ -127,6 +157,16 @@ def attack_and_save(
         "save single file", lambda: save_single_file(pipe, folder / "one.safetensors", random=True)
     )
     return facts, tensors_digest(_stored(pipe, dtype)), file
+
+
+def judge(unet: Any, clock: Clock, folder: Path) -> None:
+    """What the command line says of a pruned UNet, and makes of it; nothing stays."""
+    pruned, hardened = folder / "pruned", folder / "hardened"
+    unet.save_pretrained(str(pruned))
+    clock.command("audit", str(pruned), "--json")
+    clock.command("harden", str(pruned), "--out", str(hardened))
+    shutil.rmtree(pruned)
+    shutil.rmtree(hardened)
 
 
 def _stored(pipe: Any, dtype: torch.dtype) -> dict[str, torch.Tensor]:

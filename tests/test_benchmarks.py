@@ -90,8 +90,8 @@ def test_the_proof_at_full_size_on_a_model_of_the_same_build(tmp_path):
     found = json.loads(out.read_text())
     assert "random" in found["weights"]
     assert [line["step"] for line in found["steps"]] == [
-        "build", "prune", "complete and revive", "save folder", "save single file",
-        "load folder", "load single file",
+        "build", "prune", "rbtc audit", "rbtc harden", "complete and revive", "save folder",
+        "save single file", "load folder", "load single file",
     ]  # fmt: skip
     facts = found["facts"]
     assert facts["matrices"] == 16 and 0 < facts["share_pruned"] < 0.1

@@ -16,6 +16,7 @@ from typing import IO, Any
 from rbtc.book import stamp
 from rbtc.book.origin import FACTS, INJECTED, facts_digest, origin, page_outputs
 from rbtc.book.pages import Book, source_hash
+from rbtc.book.weight import slim
 from rbtc.files import write_whole
 from rbtc.report import outputs
 
@@ -136,6 +137,7 @@ def execute(book: Book, plan: Plan, *, log: IO[str] | None = None) -> Path:
         }
         told = _told(notebook)
         _tidy(notebook, name)
+        slim(notebook)
         facts = {
             "name": name,
             **origin(source, told.get("rbtc_origin", {})),
