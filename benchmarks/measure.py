@@ -47,11 +47,17 @@ def peak_megabytes(device: str) -> float:
     """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
+    found = high_water("self")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if found is None else found
+
+
+def high_water(process: int | str) -> float | None:
+    """Return the peak memory of a running process in megabytes; None where the system hides it."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return None
 
 
 def roofline(

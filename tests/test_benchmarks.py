@@ -79,6 +79,7 @@ def test_the_proof_at_full_size_on_a_model_of_the_same_build(tmp_path):
     out = tmp_path / "full_size.json"
     # A ratio that cuts something out of rows of a few dozen weights.
     options = ["--small", "--ratio", "0.1", "--iterations", "5", "--work", str(tmp_path)]
+    options.append("--harden")
     done = subprocess.run(
         [sys.executable, "benchmarks/full_size.py", *options, "--out", str(out)],
         cwd=ROOT,

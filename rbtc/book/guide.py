@@ -65,10 +65,16 @@ def _proof(found: dict[str, Any]) -> str:
         f"A run with random weights ({facts['unet_parameters']:,} of them in the UNet, "
         f"{facts['matrices']} matrices attacked, pictures of {size} px, {options['dtype']}, "
         f"{_threads(found)} of a CPU shared with other work) took "
-        f"{found['minutes']:.0f} minutes; the completion was stopped after at most "
-        f"{options['iterations']} iterations a matrix:"
+        f"{found['minutes']:.0f} minutes; {facts['share_pruned']:.1%} of the weights were cut, and "
+        f"the completion {_ended(facts, options)}:"
     )
     return f"{text}\n\n{_taken(found['steps'], 'step')}"
+
+
+def _ended(facts: dict[str, Any], options: dict[str, Any]) -> str:
+    if facts["converged"] == facts["matrices"]:
+        return "reached its tolerance in every matrix"
+    return f"was stopped after at most {options['iterations']} iterations a matrix"
 
 
 def _chapters(found: dict[str, Any]) -> str:
