@@ -1,6 +1,6 @@
 """Take a model of Stable Diffusion v1.5's full size through every step, without its weights.
 
-    python benchmarks/full_size.py [--dtype float32] [--latent 64] [--out full_size.json]
+    python benchmarks/full_size.py [--ratio 0.05] [--dtype float32] [--out full_size.json]
 
 builds the published configuration with random weights, prunes it with ConceptPrune from real
 activations, lets `rbtc audit` at the pruned UNet (with --harden `rbtc harden` too, which tries ten

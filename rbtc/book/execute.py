@@ -16,7 +16,7 @@ from typing import IO, Any
 from rbtc.book import stamp
 from rbtc.book.origin import FACTS, INJECTED, facts_digest, origin, page_outputs
 from rbtc.book.pages import Book, source_hash
-from rbtc.book.weight import slim
+from rbtc.book.palette import slim
 from rbtc.files import write_whole
 from rbtc.report import outputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -16,6 +17,16 @@ TEXT = (ROOT / guide.PAGE).read_text("utf-8")
 
 def test_the_page_is_up_to_date():
     assert guide.render(TEXT, ROOT) == TEXT, "run `python -m rbtc.book.guide`"
+
+
+def test_a_completion_that_was_cut_short_is_told(tmp_path):
+    found = json.loads((ROOT / guide.PROOF).read_text("utf-8"))
+    found["facts"]["converged"] = found["facts"]["matrices"] - 1
+    found["options"]["iterations"] = 7
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / guide.PROOF).write_text(json.dumps(found), encoding="utf-8")
+    assert "was stopped after at most 7 iterations a matrix:" in guide.computed(tmp_path)
+    assert "reached its tolerance in every matrix:" in TEXT
 
 
 def test_its_commands_name_parameters_that_the_notebooks_have():

@@ -1,4 +1,4 @@
-"""What a page weighs: large picture grids get a palette, which nobody sees and everybody loads."""
+"""Large picture grids get a palette: a page that is light to load and to clone, and looks alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ HEAVY = 500_000
 """Bytes from which on a picture gets a palette; charts stay far below."""
 
 COLOURS = 256
+"""What a PNG's palette holds at most."""
 
 
 def slim(notebook: Any) -> None:
