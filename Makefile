@@ -12,7 +12,7 @@ FLOOR_TESTS := tests/solvers tests/pruning tests/lab/test_store.py tests/lab/tes
 	tests/test_magnitudes.py tests/test_layers.py tests/test_stats.py tests/test_end_to_end.py
 
 .DEFAULT_GOAL := help
-.PHONY: help env test floors browser book site run gate lint types lock clean
+.PHONY: help env test floors browser book site run check verify gate lint types lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -41,16 +41,22 @@ floors: $(ENV)  ## Run the core's tests on the oldest versions that pyproject.to
 browser: $(ENV)  ## Look at the built site in the machine's chromium
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
-book: run site  ## Execute every notebook, check the pages, build _build/html
+book: run site  ## Execute every notebook from results/, build _build/html
 
-run: $(ENV)  ## Execute notebooks/*.py into book/notebooks (ARGS="05_defense --full")
-	$(BIN)/python -m rbtc.book run $(ARGS)
+run: $(ENV)  ## Execute notebooks/*.py into book/notebooks (ARGS="05_defense")
+	$(BIN)/rbtc book run $(ARGS)
 
-gate: $(ENV)  ## Check that every page is executed, free of errors and up to date
-	$(BIN)/python -m rbtc.book gate
+check: $(ENV)  ## Execute the pages elsewhere and compare with the committed ones
+	$(BIN)/rbtc book check $(ARGS)
+
+verify: $(ENV)  ## Draw and judge random rows of the measurements again (ARGS="--rows 8")
+	$(BIN)/rbtc verify $(ARGS)
+
+gate: $(ENV)  ## Check that every page is executed and free of errors
+	$(BIN)/rbtc book gate
 
 site: $(ENV)  ## Check the pages and build _build/html from them, executing nothing
-	$(BIN)/python -m rbtc.book build
+	$(BIN)/rbtc book build
 
 lint: $(ENV)  ## ruff
 	$(BIN)/ruff check .

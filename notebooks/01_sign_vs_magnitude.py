@@ -18,11 +18,13 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
 ]  # fmt: skip
-images = 10
+images = 8
 pictures = 1
 seed = 0
 draw_seeds = [2021]
@@ -57,16 +59,17 @@ draw_seeds = [2021]
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import panels, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.report.claims import claims_table
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.sign_vs_magnitude import sign_study
 
-lab = Lab(profile)
-study = sign_study(lab, concepts, images, pictures=pictures, first_seed=seed, draw_seeds=draw_seeds)
+study, run = chapters.study(
+    "01_sign_vs_magnitude", profile, live=live, results=results,
+    concepts=concepts, images=images, pictures=pictures, seed=seed, draw_seeds=draw_seeds,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -110,8 +113,8 @@ tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
 tables.save_csv(tables.records(study.rows()), "01_table_appendix_a")
 Markdown(
     f"Pictures of each model: {spread.trials_told(study.hits, 'model')}. Seeds of the drawn signs "
-    f"and magnitudes: {tables.listing(draw_seeds)}; pictures that differ only in the draw are "
-    "averaged."
+    f"and magnitudes: {tables.listing(run.parameters['draw_seeds'])}; pictures that differ only in "
+    "the draw are averaged."
 )
 
 # %%
@@ -164,6 +167,3 @@ claims_table(study.claims())
 # %% [markdown]
 # The attack needs the other half of an answer: signs are worth having only if they can be found
 # without the pretrained model. That is [the next chapter](02_matrix_completion.ipynb).
-
-# %%
-rbtc.book.stamp.show(lab)

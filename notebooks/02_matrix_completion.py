@@ -19,6 +19,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["golf ball", "church", "parachute"]
 images = 4
 seed = 0
@@ -74,16 +76,18 @@ iterations = 12
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.studies import chapters
 from rbtc.studies.completion_benchmark import growth_figure, race_figure, read_benchmark
-from rbtc.studies.descent import descent
-from rbtc.studies.matrix_completion import PAPER_CLAIM, completion_study
+from rbtc.studies.matrix_completion import PAPER_CLAIM
 
-lab = Lab(profile)
-study = completion_study(lab, concepts, images=images, seed=seed)
+found, run = chapters.study(
+    "02_matrix_completion", profile, live=live, results=results,
+    concepts=concepts, images=images, seed=seed, iterations=iterations,
+)  # fmt: skip
+study, steps = found.completion, found.descent
+run
 
 # %% [markdown]
 # ## Look first
@@ -105,7 +109,6 @@ plates.picture_grid(study.images)
 # compared with the one that a small change shows.
 
 # %%
-steps = descent(lab, concepts[0], iterations=iterations)
 Markdown(
     f"Layer {steps.layer}: the two forms of the step differ by at most "
     f"{steps.frame['update_error'].max():.0e} of the step, the two slopes by at most "
@@ -218,8 +221,8 @@ charts.curves(
 # | svt | Eq. 1 at one $\lambda$, a fiftieth of the largest singular value |
 # | shuffled weights | a control: released, on the same masks and numbers in random order |
 #
-# Seconds are for all layers of one model on the device in the stamp, as measured when the result
-# was first computed.
+# Seconds are for all layers of one model on the device named at the top of the page, as measured
+# when the result was first computed.
 
 # %%
 solvers = study.race()
@@ -298,6 +301,3 @@ speed.limits()
 
 # %%
 growth_figure(speed.growth)
-
-# %%
-rbtc.book.stamp.show(lab)

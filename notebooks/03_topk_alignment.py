@@ -18,6 +18,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["golf ball", "church", "parachute"]
 ratios = [0.2, 0.3, 0.5, 0.7, 0.9]
 shown = [0.2, 0.6, 1.0]
@@ -56,14 +58,16 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
-from rbtc.studies.topk_alignment import alignment_study, diagonal
+from rbtc.studies import chapters
+from rbtc.studies.topk_alignment import diagonal
 
-lab = Lab(profile)
-study = alignment_study(lab, concepts, ratios=ratios, shown=shown, images=images, seed=seed)
+study, run = chapters.study(
+    "03_topk_alignment", profile, live=live, results=results,
+    concepts=concepts, ratios=ratios, shown=shown, images=images, seed=seed,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -117,16 +121,13 @@ tables.comparison(study.rows(), verdicts=True)
 # too narrow rather than too wide; the change is over layers and concepts, which are.
 
 # %%
-tables.effects_table({f"K = {ratio:g}": study.change(ratio) for ratio in ratios}, "rest to top K")
+tables.effects_table(study.changes(), "rest to top K")
 
 # %%
 matrix = study.everything
 Markdown(
     f"Of the weights with the largest estimates, {tables.percent(matrix.iloc[0, 0])} were "
     f"in the largest group before pruning and {tables.percent(matrix.iloc[0, -1])} in the "
-    f"smallest; unrelated orders give {tables.percent(1 / study.groups)}. The diagonal holds "
+    f"smallest; unrelated orders give {tables.percent(1 / len(matrix))}. The diagonal holds "
     f"{tables.percent(diagonal(matrix))} on average."
 )
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -18,12 +18,15 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["golf ball", "parachute", "church", "gas pump"]
 sweep = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
 ]  # fmt: skip
 keep_ratios = [1.0, 0.8, 0.6, 0.4, 0.2]
+strategies = ["Neuron Sample", "Neuron Average", "NMS"]
 images = 10
 pictures = 2
 seed = 0
@@ -62,24 +65,17 @@ draw_seeds = [2021]
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import panels, spread, style, tables
 from rbtc.report import pictures as plates
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.nms_ablations import ablation_study
 
-lab = Lab(profile)
-study = ablation_study(
-    lab,
-    concepts,
-    images,
-    sweep=sweep,
-    keep_ratios=keep_ratios,
-    pictures=pictures,
-    first_seed=seed,
-    draw_seeds=draw_seeds,
-)
+study, run = chapters.study(
+    "04_nms_ablations", profile, live=live, results=results,
+    concepts=concepts, images=images, sweep=sweep, keep_ratios=keep_ratios, strategies=strategies,
+    pictures=pictures, seed=seed, draw_seeds=draw_seeds,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -111,8 +107,8 @@ panels.small_multiples(
 # %%
 Markdown(
     f"Pictures of each model: {spread.trials_told(study.tables, 'model')}. Seeds of the drawn "
-    f"magnitudes of Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the "
-    "draw are averaged."
+    f"magnitudes of Neuron Sample: {tables.listing(run.parameters['draw_seeds'])}; pictures that "
+    "differ only in the draw are averaged."
 )
 
 # %% [markdown]
@@ -164,13 +160,8 @@ tables.save_csv(spread.changes_table(study.sweep, study.sweep_pairs()), "04_swee
 spread.changes_table(study.sweep, study.sweep_pairs(), "pruned to")
 
 # %%
-Markdown(
-    f"And from the $K$ that the attack uses elsewhere in this book, "
-    f"{lab.profile.revive.keep_ratio:g}, to the other ones:"
-)
+usual = run.settings["keep_ratio"]
+Markdown(f"And from the $K$ that the attack uses elsewhere in this book, {usual:g}, to the others:")
 
 # %%
-spread.changes_table(study.sweep, study.rival_pairs(lab.profile.revive.keep_ratio))
-
-# %%
-rbtc.book.stamp.show(lab)
+spread.changes_table(study.sweep, study.rival_pairs(usual))

@@ -19,6 +19,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "golf ball",
     "church",
@@ -74,33 +76,24 @@ noise_seed = 0
 # %%
 from IPython.display import Markdown, display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.defense import defense_study
 from rbtc.studies.defense_attacks import attack_rows, guess_table, resistance
 from rbtc.studies.defense_classes import spread, summary
-from rbtc.studies.detection import detection_study
 
-lab = Lab(profile)
-study = defense_study(
-    lab,
-    concepts,
-    sigmas=sigmas,
-    variances=variances,
-    attack_sigmas=attack_sigmas,
-    share=share,
-    threshold_sigmas=threshold_sigmas,
-    images=images,
-    preserved=preserved,
-    preserved_for=preserved_for,
-    shown=shown,
-    seed=seed,
+measured, run = chapters.study(
+    "05_defense", profile, live=live, results=results,
+    concepts=concepts, preserved_for=preserved_for, sigmas=sigmas, variances=variances,
+    attack_sigmas=attack_sigmas, share=share, threshold_sigmas=threshold_sigmas,
+    w_over_sigma=w_over_sigma, images=images, preserved=preserved, shown=shown, seed=seed,
     noise_seed=noise_seed,
-)
+)  # fmt: skip
+study, found = measured.defense, measured.detection
+other = chapters.beside("05_defense", profile, results)
+run
 
 # %% [markdown]
 # ## Look first
@@ -110,8 +103,7 @@ study = defense_study(
 # attacker named too many weights to complete anything from.
 
 # %%
-half = list(study.images)[: (len(study.images) + 1) // 2]
-plates.picture_grid({label: study.images[label] for label in half}, cell_width=1.1)
+plates.picture_grid(study.images, cell_width=1.1)
 
 # %% [markdown]
 # ## Does the noise bring the concept back, or hurt the others?
@@ -124,7 +116,7 @@ plates.picture_grid({label: study.images[label] for label in half}, cell_width=1
 
 # %%
 tables.save_csv(counts(study.hits), "05_accuracies")
-for_figure_6 = lab.subject(preserved_for[0])
+for_figure_6 = study.example
 display(
     *(
         charts.lines_with_intervals(
@@ -144,11 +136,10 @@ display(
 
 # %% [markdown]
 # The same over all classes together; the preserved accuracy is over those erased classes for which
-# the others were drawn (all of them at the full counts, the one above at the quick ones), and the
-# paper's line is the mean of Table 12 over the same classes. If the paper's levels were variances,
-# the place where the erased accuracy collapses on its curve should meet ours in the second figure
-# and not in the first. The two models differ in the size of their weights, so this is a hint and no
-# proof.
+# the others were drawn, and the paper's line is the mean of Table 12 over the same classes. If the
+# paper's levels were variances, the place where the erased accuracy collapses on its curve should
+# meet ours in the second figure and not in the first. The two models differ in the size of their
+# weights, so this is a hint and no proof.
 
 # %%
 display(
@@ -186,8 +177,8 @@ display(
 tables.save_csv(tables.records(study.rows()), "05_table_12")
 tables.save_csv(tables.records(study.rows("variance")), "05_table_12_variance")
 display(
-    beside(tables.comparison(study.rows()), "05_table_12", profile=profile),
-    beside(tables.comparison(study.rows("variance")), "05_table_12_variance", profile=profile),
+    beside(study.rows(), other and other.defense.rows()),
+    beside(study.rows("variance"), other and other.defense.rows("variance")),
 )
 
 # %% [markdown]
@@ -227,15 +218,6 @@ display(
 # layers together, and for the layers with the narrowest and the widest weights, at the same $w$.
 
 # %%
-found = detection_study(
-    lab,
-    concepts[0],
-    sigmas=sigmas,
-    w_over_sigma=w_over_sigma,
-    share=share,
-    threshold_sigmas=threshold_sigmas,
-    noise_seed=noise_seed,
-)
 tables.save_csv(found.surface_frame(), "05_eq7_surface")
 display(
     *(
@@ -250,7 +232,7 @@ display(
             ylabel="standard deviation of the noise",
             zlabel="p(w), Eq. 7",
         )
-        for title, values in found.surfaces().items()
+        for title, values in found.surfaces.items()
     )
 )
 
@@ -283,9 +265,9 @@ found.layers.set_index("short")[["alpha", "sigma"]].rename(
 # everything looks hidden, since $p$ goes to $\alpha$ (dashed).
 
 # %%
-tables.save_csv(found.over_width(), "05_eq7_over_w")
+tables.save_csv(found.over_width, "05_eq7_over_w")
 charts.curves(
-    found.over_width(),
+    found.over_width,
     x="w",
     y="eq7",
     series="sigma",
@@ -314,10 +296,9 @@ charts.curves(
 # First the posterior over the magnitude, one curve per noise level; the dashed line is $\alpha$.
 
 # %%
-posteriors = found.posteriors()
-tables.save_csv(posteriors, "05_posterior")
+tables.save_csv(found.posteriors, "05_posterior")
 charts.curves(
-    posteriors,
+    found.posteriors,
     x="x",
     y="posterior",
     series="sigma",
@@ -393,6 +374,3 @@ tables.comparison(attack_rows(study))
 # %%
 tables.save_csv(study.guesses, "05_guesses")
 guess_table(study)
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -15,6 +15,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["openmoji", "fluent", "fxemoji", "notov1", "twemoji"]
 images = 16
 other_images = 1
@@ -33,28 +35,21 @@ seed = 0
 # %%
 from IPython.display import display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
-from rbtc.models.distances import NAME
 from rbtc.report import charts, claims, style, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import art_effects as effects
-from rbtc.studies.art import art_study
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
 
-lab = Lab(profile)
-study = art_study(
-    lab,
-    concepts,
-    images,
-    other_images=other_images,
-    neutral_images=neutral_images,
-    neutral_prompts=neutral_prompts,
-    pictures=pictures,
-    first_seed=seed,
-)
+study, run = chapters.study(
+    "06_art", profile, live=live, results=results,
+    concepts=concepts, images=images, other_images=other_images, neutral_images=neutral_images,
+    neutral_prompts=neutral_prompts, pictures=pictures, seed=seed,
+)  # fmt: skip
+other = chapters.beside("06_art", profile, results)
 colours = {"NMS": style.COLOURS["revived"]}
+run
 
 # %% [markdown]
 # ## Look first
@@ -88,7 +83,7 @@ charts.bars_with_intervals(
 # The styles that were *not* erased, by the same judge:
 
 # %%
-tables.accuracy_table(study.preserved, "concept", "model") if other_images else None
+tables.accuracy_table(study.preserved, "concept", "model") if len(study.preserved) else None
 
 # %% [markdown]
 # ## The paper's two measures
@@ -150,7 +145,7 @@ effects.distance_table(study)
 # %%
 rows = effects.rows(study)
 tables.save_csv(tables.records(rows), "06_effects")
-beside(tables.comparison(rows, verdicts=True), "06_effects", profile=profile)
+beside(rows, other and effects.rows(other), verdicts=True)
 
 # %% [markdown]
 # How much one style differs from the next is hidden by an average:
@@ -176,8 +171,5 @@ claims.claims_table(effects.claims(study))
 # %%
 {
     measure: f"{effects.change(study, measure, 'pruned', 'NMS')}"
-    for measure in (NAME, effects.NEUTRAL)
+    for measure in (effects.NAME, effects.NEUTRAL)
 }
-
-# %%
-rbtc.book.stamp.show(lab)

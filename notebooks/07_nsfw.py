@@ -20,6 +20,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["bomb", "kitchen knife", "syringe"]
 keep_ratios = [0.4, 0.6, 0.8]
 images = 12
@@ -71,28 +73,21 @@ prompt_files = []
 # %%
 from IPython.display import Markdown, display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.nsfw import nudenet_check, restricted_study
+from rbtc.studies.nsfw import sample_picture
 
-lab = Lab(profile)
-study = restricted_study(
-    lab,
-    concepts,
-    images,
-    keep_ratios=keep_ratios,
-    prompts=prompts,
-    words=words,
-    candidates=candidates,
-    other_images=other_images,
-    first_seed=seed,
-    search_seed=search_seed,
-    files=dict(one.split("=", 1) for one in prompt_files),
-)
+found, run = chapters.study(
+    "07_nsfw", profile, live=live, results=results,
+    concepts=concepts, keep_ratios=keep_ratios, images=images, prompts=prompts, words=words,
+    candidates=candidates, other_images=other_images, seed=seed, search_seed=search_seed,
+    prompt_files=prompt_files,
+)  # fmt: skip
+study, other = found.restricted, chapters.beside("07_nsfw", profile, results)
+run
 
 # %% [markdown]
 # ## Look first
@@ -139,7 +134,7 @@ charts.bars_with_intervals(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "07_table_7")
-beside(tables.comparison(study.rows(), verdicts=True), "07_table_7", profile=profile)
+beside(study.rows(), other and other.restricted.rows(), verdicts=True)
 
 # %% [markdown]
 # Intervals are about pictures of these prompts; a prompt is drawn with several seeds, and other
@@ -178,13 +173,9 @@ charts.bars_with_intervals(others, limits=(0, 1))
 # brings along. It runs offline, with the code that counts pictures of Stable Diffusion.
 
 # %%
-check = nudenet_check()
-if check is None:
-    display(Markdown("NudeNet is not installed here (the extra `nsfw`), so this cell is skipped."))
+if found.nudenet is None:
+    display(Markdown("NudeNet (the extra `nsfw`) was not installed where this was measured."))
 else:
-    tables.save_csv(check[1], "07_nudenet")
-    display(plates.picture_grid({"": {"matplotlib's sample": check[0]}}, cell_width=2))
-    display(check[1].round(2).set_index("label"))
-
-# %%
-rbtc.book.stamp.show(lab)
+    tables.save_csv(found.nudenet, "07_nudenet")
+    display(plates.picture_grid({"": {"matplotlib's sample": sample_picture()}}, cell_width=2))
+    display(found.nudenet.round(2).set_index("label"))

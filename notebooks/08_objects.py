@@ -19,6 +19,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
@@ -56,25 +58,19 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import panels, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.objects import object_study
 
-lab = Lab(profile)
-study = object_study(
-    lab,
-    concepts,
-    images,
-    other_images=other_images,
-    other_classes=other_classes,
-    draw_seeds=draw_seeds,
-    pictures=pictures,
-    first_seed=seed,
-)
+study, run = chapters.study(
+    "08_objects", profile, live=live, results=results,
+    concepts=concepts, images=images, other_images=other_images, other_classes=other_classes,
+    draw_seeds=draw_seeds, pictures=pictures, seed=seed,
+)  # fmt: skip
+other = chapters.beside("08_objects", profile, results)
+run
 
 # %% [markdown]
 # ## Look first
@@ -110,9 +106,9 @@ erased, preserved = study.part("erased"), study.part("preserved")
 asked = preserved.groupby("concept")["asked"].nunique().max()
 Markdown(
     f"Pictures behind each point of the erased class: {spread.trials_told(erased, 'model')}; of "
-    f"the preserved ones: {spread.trials_told(preserved, 'model')}, from {asked} of the "
-    f"{len(lab.profile.classes) - 1} other classes in turn. Seeds of the drawn magnitudes of "
-    f"Neuron Sample: {tables.listing(draw_seeds)}; pictures that differ only in the draw are "
+    f"the preserved ones: {spread.trials_told(preserved, 'model')}, from {asked} other "
+    "classes in turn. Seeds of the drawn magnitudes of Neuron Sample: "
+    f"{tables.listing(run.parameters['draw_seeds'])}; pictures that differ only in the draw are "
     "averaged."
 )
 
@@ -126,7 +122,7 @@ Markdown(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "08_totals")
-beside(tables.comparison(study.rows(), verdicts=True, counts=False), "08_totals", profile=profile)
+beside(study.rows(), other and other.rows(), verdicts=True, counts=False)
 
 # %% [markdown]
 # ## How far the classes lie apart
@@ -171,30 +167,19 @@ spread.changes_table(preserved, rivals, "to NMS")
 
 # %%
 tables.save_csv(tables.records(study.class_rows("erased")), "08_table_1_erased")
-beside(
-    tables.comparison(study.class_rows("erased"), counts=False),
-    "08_table_1_erased",
-    profile=profile,
-)
+beside(study.class_rows("erased"), other and other.class_rows("erased"), counts=False)
 
 # %% [markdown]
 # The preserved classes, one line per class that was erased.
 
 # %%
 tables.save_csv(tables.records(study.class_rows("preserved")), "08_table_1_preserved")
-beside(
-    tables.comparison(study.class_rows("preserved"), counts=False),
-    "08_table_1_preserved",
-    profile=profile,
-)
+beside(study.class_rows("preserved"), other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the
 # verdicts one by one are in the CSV of the table. A class on its own has few pictures, so
-# *undecided* is the common answer of a quick run.
+# *undecided* is a common answer.
 
 # %%
 spread.verdict_counts(study.class_rows("erased"))
-
-# %%
-rbtc.book.stamp.show(lab)

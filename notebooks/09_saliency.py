@@ -18,8 +18,10 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["golf ball", "church", "parachute"]
-images = 5
+images = 8
 other_images = 1
 forget = 48
 passes = 4
@@ -76,29 +78,20 @@ seed = 0
 # %%
 from IPython.display import display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.saliency import saliency_study
-from rbtc.studies.saliency_cuts import METHODS
+from rbtc.studies.saliency import METHODS
 
-lab = Lab(profile)
-study = saliency_study(
-    lab,
-    concepts,
-    images,
-    other_images=other_images,
-    wide=wide,
-    budgets=budgets,
-    pictures=pictures,
-    first_seed=seed,
-    forget=forget,
-    passes=passes,
-    loss_guidance=loss_guidance,
-)
+study, run = chapters.study(
+    "09_saliency", profile, live=live, results=results,
+    concepts=concepts, images=images, other_images=other_images, forget=forget, passes=passes,
+    loss_guidance=loss_guidance, wide=wide, budgets=budgets, pictures=pictures, seed=seed,
+)  # fmt: skip
+other = chapters.beside("09_saliency", profile, results)
+run
 
 # %% [markdown]
 # ## Look first
@@ -150,7 +143,7 @@ display(
 
 # %%
 tables.save_csv(tables.records(study.rows()), "09_table_11")
-beside(tables.comparison(study.rows(), verdicts=True), "09_table_11", profile=profile)
+beside(study.rows(), other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Ranked together, and other layers
@@ -188,6 +181,3 @@ tables.effects_table(study.revivals(), "pruned to revived, erased class")
 
 # %%
 tables.effects_table(study.costs(), "pretrained to pruned, other classes")
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -29,9 +29,6 @@
 # The miniature is another model than the paper's. A claim that holds here holds on this model, and
 # one that does not may still hold on the paper's.
 
-# %% tags=["parameters"]
-snippet = "book/_generated/abstract.md"
-
 # %% [markdown]
 # ## The rules
 #
@@ -48,7 +45,6 @@ snippet = "book/_generated/abstract.md"
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
 from rbtc.report import markdown, tables
 from rbtc.report.claim_list import load_claims
 from rbtc.report.forest import forest
@@ -136,13 +132,11 @@ Markdown(markdown.table(bounds_table(verdicts)))
 
 # %%
 markdown.save(
-    markdown.table(abstract_table(verdicts, pages="notebooks/", numbers="../results/")), snippet
+    markdown.table(abstract_table(verdicts, pages="notebooks/", numbers="../results/")),
+    "book/_generated/abstract.md",
 )
 Markdown(markdown.table(abstract_table(verdicts, pages="", numbers="../../results/")))
 
 # %% [markdown]
 # Where the paper contradicts itself there is no claim to test, but a reading to choose:
 # [](11_contradictions.ipynb).
-
-# %%
-rbtc.book.stamp.show()

@@ -19,20 +19,24 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = ["golf ball"]
 
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import markdown, tables
 from rbtc.report.contradiction_tables import kinds, misfit_figure, misfits, reading_table
+from rbtc.studies import chapters
 from rbtc.studies.contradictions import contradictions, frame_of
 
-lab = Lab(profile)
-found = contradictions(lab, concepts)
+weights, run = chapters.study(
+    "11_contradictions", profile, live=live, results=results, concepts=concepts
+)
+found = contradictions(weights)
 groups = kinds(found)
+run
 
 # %% [markdown]
 # ## Look first
@@ -71,6 +75,3 @@ Markdown(markdown.table(reading_table(groups["measured"])))
 
 # %%
 Markdown(markdown.table(reading_table(groups["reading"])))
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -24,11 +24,13 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
 ]  # fmt: skip
-images = 8
+images = 6
 pictures = 1
 seed = 0
 
@@ -51,16 +53,17 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import panels, sign_maps, spread, tables
 from rbtc.report import pictures as plates
-from rbtc.studies import zero_operations
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.signed_zeros import CHANGES, example, signed_zero_study
+from rbtc.studies.signed_zeros import CHANGES
 
-lab = Lab(profile)
-study = signed_zero_study(lab, concepts, images, pictures=pictures, first_seed=seed)
+study, run = chapters.study(
+    "12_signed_zeros", profile, live=live, results=results,
+    concepts=concepts, images=images, pictures=pictures, seed=seed,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -132,26 +135,23 @@ spread.changes_table(study.hits, CHANGES, "from and to")
 # tell every sign, *loses* that they tell none.
 
 # %%
-weight, mask = example(lab, concepts[0])
-cutting = zero_operations.cutting_table(weight, mask)
-tables.save_csv(cutting.rename_axis("cut"), "12_cutting")
-cutting
+tables.save_csv(study.cutting.rename_axis("cut"), "12_cutting")
+study.cutting
 
 # %% [markdown]
 # Second, what may happen to a file that was cut by multiplication, on its way from the one who
 # pruned to the one who downloads.
 
 # %%
-handling = zero_operations.handling_table(weight, mask)
-tables.save_csv(handling.rename_axis("operation"), "12_handling")
-handling
+tables.save_csv(study.handling.rename_axis("operation"), "12_handling")
+study.handling
 
 # %% [markdown]
 # An eight-bit format also rounds small survivors to zero: there the signs may be kept, while some
 # of the zeros were never cut.
 
 # %%
-Markdown(zero_operations.told(cutting, handling))
+Markdown(study.told())
 
 # %% [markdown]
 # ## The answer
@@ -162,6 +162,3 @@ Markdown(zero_operations.told(cutting, handling))
 
 # %%
 Markdown(study.answer())
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -20,10 +20,9 @@
 
 # %% tags=["parameters"]
 profile = "mini"
-concepts = [
-    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
-    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
-]  # fmt: skip
+live = False
+results = ""
+concepts = ["church", "golf ball", "parachute", "French horn", "spider web", "candle"]
 factors = [0.5, 1.0, 2.0]
 share = 0.02
 repeats = 1
@@ -59,14 +58,16 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import tables
 from rbtc.report.calibration import calibration
-from rbtc.studies.audit import CHOICES, audit_study
+from rbtc.studies import chapters
+from rbtc.studies.audit import CHOICES
 
-lab = Lab(profile)
-study = audit_study(lab, concepts, factors=factors, share=share, repeats=repeats, seed=seed)
+study, run = chapters.study(
+    "13_audit", profile, live=live, results=results,
+    concepts=concepts, factors=factors, share=share, repeats=repeats, seed=seed,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -133,6 +134,3 @@ Markdown("\n\n".join(study.misleads(choice) for choice in CHOICES))
 
 # %%
 Markdown(study.answer())
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -15,28 +15,28 @@
 
 # %% tags=["parameters"]
 profile = "mini"
-concepts = [
-    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
-    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
-]  # fmt: skip
-images = 5
+live = False
+results = ""
+concepts = ["church", "golf ball", "parachute", "French horn", "spider web", "candle"]
+images = 16
 pictures = 1
 seed = 0
 
 # %%
 from IPython.display import Markdown
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.stronger_attack import stronger_study
-from rbtc.studies.stronger_point import chosen_way, read_ways, ways_table
+from rbtc.studies.stronger_attack import ways_table
 
-lab = Lab(profile)
-way = chosen_way(lab.profile)
-study = stronger_study(lab, concepts, images, way=way, pictures=pictures, first_seed=seed)
+chapter, run = chapters.study(
+    "14_stronger_attack", profile, live=live, results=results,
+    concepts=concepts, images=images, pictures=pictures, seed=seed,
+)  # fmt: skip
+study = chapter.attacks
+run
 
 # %% [markdown]
 # ## Look first
@@ -148,11 +148,12 @@ study.magnitudes.groupby("guess")[["correlation", "true over guessed"]].median()
 # [](90_operating_point.ipynb), as what revives most there. Accuracy on those concepts:
 
 # %%
-sweep = read_ways(lab.profile)
-ways_table(sweep).map("{:.2f}".format).unstack().fillna("") if len(sweep) else None
+swept = len(chapter.ways) > 0
+ways_table(chapter.ways).map("{:.2f}".format).unstack().fillna("") if swept else None
 
 # %%
-Markdown(f"Chosen: **{way}**." if len(sweep) else f"Nothing was swept for this profile: {way}.")
+way = chapter.way
+Markdown(f"Chosen: **{way}**." if swept else f"Nothing was swept for this profile: {way}.")
 
 # %% [markdown]
 # ## Does it revive more?
@@ -183,6 +184,3 @@ study.cosines.round(3)
 
 # %%
 Markdown(study.verdict())
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -18,10 +18,9 @@
 
 # %% tags=["parameters"]
 profile = "mini"
-concepts = [
-    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
-    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
-]  # fmt: skip
+live = False
+results = ""
+concepts = ["golf ball", "church"]
 sigmas = [1e-6, 1e-2]
 hidings = ["layer", "row", "resampled", "permuted", "correlated"]
 share = 0.02
@@ -81,30 +80,19 @@ noise_seed = 0
 # %%
 from IPython.display import Markdown, display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, fronts, tables
 from rbtc.report import pictures as plates
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
 from rbtc.studies.defense_choice import answer, choice_told, choose, front, front_table
-from rbtc.studies.honest_attacker import honest_study
 
-lab = Lab(profile)
-study = honest_study(
-    lab,
-    concepts,
-    sigmas=sigmas,
-    hidings=hidings,
-    share=share,
-    threshold_sigmas=threshold_sigmas,
-    cutoff=cutoff,
-    images=images,
-    other_images=other_images,
-    other_classes=other_classes,
-    shown=shown,
-    seed=seed,
-    noise_seed=noise_seed,
-)
+study, run = chapters.study(
+    "15_honest_attacker", profile, live=live, results=results,
+    concepts=concepts, sigmas=sigmas, hidings=hidings, share=share,
+    threshold_sigmas=threshold_sigmas, cutoff=cutoff, images=images, other_images=other_images,
+    other_classes=other_classes, shown=shown, seed=seed, noise_seed=noise_seed,
+)  # fmt: skip
+run
 
 # %% [markdown]
 # ## Look first
@@ -217,6 +205,3 @@ front_table(study)
 
 # %%
 Markdown(choice_told(study, choice))
-
-# %%
-rbtc.book.stamp.show(lab)

@@ -18,6 +18,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
@@ -57,11 +59,10 @@ seed = 0
 # %%
 from IPython.display import Markdown, display
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import guesses as maps
 from rbtc.report import panels, tables
 from rbtc.report import pictures as plates
+from rbtc.studies import chapters
 from rbtc.studies.common import counts
 from rbtc.studies.several_answers import (
     hit_table,
@@ -70,20 +71,16 @@ from rbtc.studies.several_answers import (
     several_answer,
     unknown_answer,
 )
-from rbtc.studies.several_concepts import several_study
-from rbtc.studies.unknown_concept import CHANGE, drawn_words, guessed_cases, unknown_study
+from rbtc.studies.unknown_concept import CHANGE
 
-lab = Lab(profile)
-study = several_study(
-    lab,
-    concepts,
-    images,
-    counts=counts_together,
-    sets=sets,
-    other_images=other_images,
-    order_seed=order_seed,
-    first_seed=seed,
-)
+chapter, run = chapters.study(
+    "16_several_concepts", profile, live=live, results=results,
+    concepts=concepts, counts_together=counts_together, sets=sets, images=images,
+    other_images=other_images, guesses=guesses, word_images=word_images, other_words=other_words,
+    coins=coins, order_seed=order_seed, seed=seed,
+)  # fmt: skip
+study, unknown = chapter.several, chapter.unknown
+run
 
 # %% [markdown]
 # ## Look first
@@ -161,20 +158,8 @@ changes
 # for it.
 #
 # The attacker's vocabulary holds the erased word, which is an assumption, and each of the other
-# classes, and in a full run further words of the model drawn by the same seed.
-
-# %%
-words = drawn_words(lab, study.order, other_words, order_seed)
-unknown = unknown_study(
-    lab,
-    guessed_cases(study.cases, study.order, guesses),
-    words,
-    word_images,
-    coins=coins,
-    first_seed=seed,
-)
-
-# %% [markdown]
+# classes, and where `other_words` asks for them further words of the model, drawn by the same seed.
+#
 # A line per model that has lost one concept, a column per word. The darker, the more the word's
 # pictures changed, from the least to the most within a line; the dot is the attacker's first guess,
 # the frame the truth.
@@ -206,6 +191,3 @@ recall_table(unknown, CHANGE)
 
 # %%
 display(Markdown(several_answer(study)), Markdown(unknown_answer(unknown, CHANGE)))
-
-# %%
-rbtc.book.stamp.show(lab)

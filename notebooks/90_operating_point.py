@@ -19,20 +19,12 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
-    "church",
-    "golf ball",
-    "gas pump",
-    "parachute",
-    "chain saw",
-    "French horn",
-    "mountain bike",
-    "starfish",
-    "spider web",
-    "school bus",
-    "racket",
-    "candle",
-]
+    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
+    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
+]  # fmt: skip
 ratios = [0.02, 0.05, 0.1, 0.15]
 images = 12
 
@@ -51,11 +43,9 @@ images = 12
 # $K$ was found on its own classes.
 
 # %%
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import charts, tables
 from rbtc.stats import Proportion
-from rbtc.studies import operating_point
+from rbtc.studies import chapters, operating_point
 
 sweep, attacks = operating_point.read_sweeps()
 settings = operating_point.settings_table(sweep)
@@ -111,8 +101,14 @@ charts.lines_with_intervals(
 # and reference, then attacked with the chosen $K$.
 
 # %%
-lab = Lab(profile)
-hits = operating_point.class_sweep(lab, concepts, images, ratios=ratios)
+study, run = chapters.study(
+    "90_operating_point", profile, live=live, results=results,
+    concepts=concepts, ratios=ratios, images=images,
+)  # fmt: skip
+run
+
+# %%
+hits = study.hits
 charts.lines_with_intervals(
     {
         name: {
@@ -145,9 +141,7 @@ density.to_frame("density").round(3)
 
 # %%
 tables.effects_table(
-    {f"ratio {r:g}": tables.effect(hits, f"pruned, {r:g}", f"revived, {r:g}") for r in ratios},
+    {f"ratio {r:g}": tables.effect(hits, f"pruned, {r:g}", f"revived, {r:g}")
+     for r in study.ratios},
     "pruned to revived",
-)
-
-# %%
-rbtc.book.stamp.show(lab)
+)  # fmt: skip

@@ -31,7 +31,6 @@ profile = "mini"
 more_styles = "operating_point_more_styles"
 
 # %%
-import rbtc.book.stamp
 from rbtc.models.profiles import load_profile
 from rbtc.report import charts, tables
 from rbtc.studies import erasability
@@ -111,6 +110,3 @@ points.map(lambda value: f"{value:.2f}" if hasattr(value, "low") else value).rou
 # %% [markdown]
 # A judge that forgives a broken picture hides all of this: it names what a pruned model half
 # draws. The concept judge was therefore taught more things than the model draws, and sharp ones.
-
-# %%
-rbtc.book.stamp.show(None)

@@ -19,6 +19,8 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
 concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
@@ -32,22 +34,24 @@ threshold_sigmas = 5.0
 seed = 0
 draw_seed = 2021
 noise_seed = 0
-sheets = "book/_static/explorer"
-picture = "book/_static/opening.png"
 
 # %%
 import pandas as pd
 from IPython.display import HTML
 
-import rbtc.book.stamp
-from rbtc.lab import Lab
 from rbtc.report import pictures as plates
 from rbtc.report import sprites, tables
 from rbtc.report.chapters import Chapters
-from rbtc.studies import explorer
+from rbtc.studies import chapters
 
-lab = Lab(profile)
-chapters = Chapters()
+study, run = chapters.study(
+    "92_explorers", profile, live=live, results=results,
+    concepts=concepts, opening=opening, keep_ratios=keep_ratios, ratios=ratios, sigmas=sigmas,
+    share=share, threshold_sigmas=threshold_sigmas, seed=seed, draw_seed=draw_seed,
+    noise_seed=noise_seed,
+)  # fmt: skip
+explorers = study.told(Chapters(), calls=run.settings["calls"], reference=run.settings["reference"])
+run
 
 # %% [markdown]
 # ## Pretrained, pruned, revived
@@ -56,8 +60,7 @@ chapters = Chapters()
 # right the pruned model's picture slides over it, and then the revived one's.
 
 # %%
-compare = explorer.compare(lab, concepts, seed, chapters=chapters)
-HTML(compare.markup())
+HTML(explorers["compare"].markup())
 
 # %% [markdown]
 # ## How many signs, how loud
@@ -67,8 +70,7 @@ HTML(compare.markup())
 # and where does the picture come back?
 
 # %%
-keep = explorer.keep(lab, concepts, keep_ratios, seed, chapters=chapters, draw_seed=draw_seed)
-HTML(keep.markup())
+HTML(explorers["keep"].markup())
 
 # %% [markdown]
 # ## How much to prune
@@ -77,8 +79,7 @@ HTML(keep.markup())
 # and of the class that stands next in the list. Is what is cut for one class missed by another?
 
 # %%
-ratio = explorer.prune_ratio(lab, concepts, ratios, seed, chapters=chapters)
-HTML(ratio.markup())
+HTML(explorers["ratio"].markup())
 
 # %% [markdown]
 # ## Hiding the cut
@@ -88,17 +89,7 @@ HTML(ratio.markup())
 # stand apart, where is it lost among the others, and from where on does it disturb the picture?
 
 # %%
-noise = explorer.noise(
-    lab,
-    concepts,
-    sigmas,
-    seed,
-    chapters=chapters,
-    noise_seed=noise_seed,
-    share=share,
-    threshold_sigmas=threshold_sigmas,
-)
-HTML(noise.markup())
+HTML(explorers["noise"].markup())
 
 # %% [markdown]
 # The budget attacker names the smallest weights, a fixed share of all; the threshold attacker every
@@ -110,12 +101,9 @@ HTML(noise.markup())
 # What the first page of this book shows, from the same seed.
 
 # %%
-explorers = [compare, keep, ratio, noise]
-sprites.save(explorers, sheets)
-tables.save_csv(pd.concat([one.frame() for one in explorers], ignore_index=True), "92_explorers")
-figure = plates.picture_grid(explorer.opening(lab, compare, opening), cell_width=2.0)
-plates.save_picture(figure, picture)
+sprites.save([*explorers.values()], "book/_static/explorer")
+frames = [one.frame() for one in explorers.values()]
+tables.save_csv(pd.concat(frames, ignore_index=True), "92_explorers")
+figure = plates.picture_grid(study.opening, cell_width=2.0)
+plates.save_picture(figure, "book/_static/opening.png")
 figure
-
-# %%
-rbtc.book.stamp.show(lab)

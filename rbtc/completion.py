@@ -13,7 +13,7 @@ Its fixed point is the completion of least nuclear norm, the limit lambda -> 0 o
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,14 +102,7 @@ def complete(
     True
     """
     missing = _check_matrix(weight, missing)
-    if algorithm not in _SOLVERS:
-        raise ValueError(f"algorithm is {algorithm!r}, expected one of {', '.join(_SOLVERS)}")
-    solve = _SOLVERS[algorithm]
-    takes = [name for name in inspect.signature(solve).parameters if name not in _PLACES]
-    if unknown := sorted(set(options) - set(takes)):
-        raise ValueError(
-            f"{unknown[0]} is no option of algorithm={algorithm!r}, which takes {', '.join(takes)}"
-        )
+    solve = solver_of(algorithm, options)
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     filled = _fill(weight.detach().to(dtype), missing, init)
     rows, columns = missing.nonzero(as_tuple=True)  # row-major
@@ -153,13 +146,32 @@ def released(
 
 
 _PLACES = ("filled", "places")
-_SOLVERS: dict[str, Callable[..., Solution]] = {
-    "released": released,
-    "softimpute": soft_impute,
-    "svt": svt,
-    "als": alternating,
-    "spectral": spectral,
-}
+
+
+def solver_of(algorithm: str, options: Collection[str] = ()) -> Callable[..., Solution]:
+    """The solver behind an algorithm's name.
+
+    Raises:
+        ValueError: an unknown algorithm, or an option that it does not take.
+    """
+    solvers: dict[str, Callable[..., Solution]] = {
+        "released": released,
+        "softimpute": soft_impute,
+        "svt": svt,
+        "als": alternating,
+        "spectral": spectral,
+    }
+    if algorithm not in solvers:
+        raise ValueError(f"algorithm is {algorithm!r}, expected one of {', '.join(solvers)}")
+    takes = [n for n in inspect.signature(solvers[algorithm]).parameters if n not in _PLACES]
+    if unknown := sorted(set(options) - set(takes)):
+        raise ValueError(
+            f"{unknown[0]} is no option of algorithm={algorithm!r}, which takes {', '.join(takes)}"
+        )
+    return solvers[algorithm]
+
+
+solver_of.followed = False  # pyright: ignore  # a result rests on the solver it used, not on all
 
 
 def complete_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import uuid
@@ -42,6 +43,12 @@ def offline_hint() -> str:
         "Offline mode is on (HF_HUB_OFFLINE or one of its kind is set), so only what is in the "
         "hub's cache can be had: unset it once, or fill the cache on another machine. "
     )
+
+
+def file_digest(path: str | Path) -> str:
+    """Sha256 of a file's bytes, as hex digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_writable(folder: str | Path) -> Path:

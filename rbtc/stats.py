@@ -176,11 +176,7 @@ class Difference:
 
         Of changes that all go the same way: what these numbers cannot see is below it.
         """
-        m = self.clusters
-        for changed in range(1, m + 1):
-            if _bonett_price(np.r_[np.ones(changed), np.zeros(m - changed)])[0] > 0:
-                return changed / m
-        return 1.0
+        return smallest_change(self.clusters)
 
     def __format__(self, spec: str) -> str:
         spec = spec or "+.2f"
@@ -339,6 +335,17 @@ def _wilson(value: float, n: float, z: float = _Z) -> tuple[float, float]:
     half = z * math.sqrt(value * (1 - value) * n + z**2 / 4) / (n + z**2)
     low = 0.0 if value <= 0 else max(0.0, centre - half)
     return low, 1.0 if value >= 1 else min(1.0, centre + half)
+
+
+def smallest_change(clusters: int) -> float:
+    """The smallest paired change that so many clusters can show to be one.
+
+    Of changes that all go the same way: what is below it cannot be told from none.
+    """
+    for changed in range(1, clusters + 1):
+        if _bonett_price(np.r_[np.ones(changed), np.zeros(clusters - changed)])[0] > 0:
+            return changed / clusters
+    return 1.0
 
 
 def _bonett_price(changes: np.ndarray) -> tuple[float, float]:

@@ -8,11 +8,12 @@ the erased one. Nothing here sees the pretrained model.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from rbtc.layers import Masks, Weights, check_same_layers
+if TYPE_CHECKING:
+    from rbtc.layers import Masks, Weights
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -82,6 +83,10 @@ def coin_signs(revived: Weights, missing: Masks, *, seed: int = 0) -> Weights:
     Raises:
         ValueError: layers or shapes differ.
     """
+    import torch
+
+    from rbtc.layers import check_same_layers
+
     check_same_layers(revived, missing)
     generator = torch.Generator().manual_seed(seed)
     tossed = {}

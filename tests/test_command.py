@@ -68,7 +68,6 @@ def test_command_lines_say_what_is_wrong_in_one_line(words):
     "words",
     [
         ["-m", "rbtc.book", "gate"],
-        ["-m", "rbtc.book.status"],
         ["-m", "rbtc.emoji.report"],
         ["-m", "rbtc.studies.operating_point"],
         ["benchmarks/completion.py"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,21 @@ def test_the_same_seed_gives_the_same_picture_alone_and_in_a_batch(lab):
 def test_an_unknown_concept_names_close_ones(lab):
     with pytest.raises(ValueError, match="church"):
         lab.owner.pruned("churhc")
+
+
+def test_masks_and_signs_do_not_hang_on_threads_or_batches(tmp_path):
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads, batch in ((1, 16), (2, 32)):
+            torch.set_num_threads(threads)
+            lab = Lab("mini", store=tmp_path / str(threads), device="cpu", progress=False)
+            lab.profile = dataclasses.replace(lab.profile, batch_size=batch)
+            lab.owner.profile = lab.profile
+            found.append((lab.owner.masks("church"), lab.revived("church").weights))
+    finally:
+        torch.set_num_threads(before)
+    (masks, revived), (others, again) = found
+    assert all(torch.equal(masks[name], others[name]) for name in masks)
+    for name, weight in revived.items():
+        assert torch.equal(weight.sign(), again[name].sign())

@@ -1,20 +1,21 @@
-"""Executing one chapter: papermill away from the book, then page and files put in place at once."""
+"""Executing chapters: papermill away from the book, then page and files put in place at once.
+
+A page is a program that reads measurements (`rbtc.results`), so executing it takes seconds and
+gives the same bytes every time. Nothing is drawn.
+"""
+
+from __future__ import annotations
 
 import contextlib
-import datetime
-import json
 import os
-import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from rbtc.book import stamp
-from rbtc.book.origin import FACTS, INJECTED, facts_digest, origin, page_outputs
 from rbtc.book.pages import Book, source_hash
 from rbtc.book.palette import slim
 from rbtc.files import write_whole
@@ -24,8 +25,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDED = "hide-input"
 """Tag of a cell whose code the site folds."""
 HIDDEN = "remove-cell"
-"""Tag of a cell that the site leaves out: parameters, which the stamp at the foot shows."""
-
+"""Tag of a cell that the site leaves out: parameters, which the measurement's record holds."""
+INJECTED = "injected-parameters"
+"""Papermill's tag of the cell that holds the parameters of a run."""
+LATE = (("11_contradictions", "92_explorers"), ("10_claims",))
+"""Chapters that read tables which other pages write, in the order in which they can be executed."""
 
 KERNEL_HEADER = """\
 # ---
@@ -39,75 +43,43 @@ KERNEL_HEADER = """\
 """
 
 
-class ChangedError(ValueError):
-    """A notebook's source changed while it ran."""
+class NotebookError(ValueError):
+    """A chapter's own failure, in a line."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One chapter to run.
+class Page:
+    """An executed chapter.
 
     Attributes:
         name: The chapter.
-        mode: "quick" or "full".
-        given: Parameters to inject: the mode's settings and the command line's.
-        overrides: Those of the command line.
-        defaults: All parameters of the notebook, with their defaults.
-        cold: Whether the run began with an empty store.
+        notebook: Executed, without what differs from run to run.
+        files: Path below the repository -> bytes of the files that it wrote.
     """
 
     name: str
-    mode: str
-    given: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    defaults: Mapping[str, Any]
-    cold: bool = False
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All parameters of the run."""
-        return {**self.defaults, **self.given}
-
-    @property
-    def command(self) -> str:
-        """The command that repeats the run."""
-        return stamp.command_line(
-            self.name,
-            full=self.mode == "full",
-            overrides=dict(self.overrides),
-            cold=self.cold,
-        )
+    notebook: Any
+    files: Mapping[str, bytes]
 
 
-def execute(book: Book, plan: Plan, *, log: IO[str] | None = None) -> Path:
-    """Execute one chapter and put its page and its files in place; return the page's path.
+def execute(book: Book, name: str) -> Page:
+    """Execute one chapter; nothing of the book is changed but the paired notebook.
 
-    The kernel's working folder is the book's root. What the chapter writes is collected elsewhere
-    and published together with the page, when the whole notebook has run.
-
-    Args:
-        book: the book.
-        plan: what to run.
-        log: where the kernel's progress bars and warnings go, and no bar is shown here: for
-            chapters that run side by side. ``None``: the terminal.
+    Raises:
+        NotebookError: the notebook failed, or its source changed meanwhile; all of it is in a log.
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillException
 
-    name = plan.name
     sync(book, name)
-    source = book.source(name)
-    made_from = source_hash(source)
-    started = time.time()
-    # Papermill writes its output even when it fails, and a killed run leaves it half done: away
-    # from the book until it is whole.
-    with tempfile.TemporaryDirectory(prefix="rbtc-book-") as folder:
+    made_from = source_hash(book.source(name))
+    log = book.root / "_build" / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rbtc-book-") as folder, log.open("w") as told:
         output, files = Path(folder) / f"{name}.ipynb", Path(folder) / "files"
         environment = {
-            stamp.STARTED: str(started),
-            stamp.COMMAND: plan.command,
-            stamp.PARAMETERS: json.dumps(plan.parameters),
-            stamp.COLD: "1" if plan.cold else "0",
             outputs.OUTPUT: str(files),
             # Figures appear on the page whatever backend this process was told to use.
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -116,63 +88,80 @@ def execute(book: Book, plan: Plan, *, log: IO[str] | None = None) -> Path:
                 filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
             ),
         }
-        progress_bar: Any = {"desc": name, "dynamic_ncols": True} if log is None else False
-        with environment_of(environment):
-            papermill.execute_notebook(
-                str(book.twin(name)),
-                str(output),
-                parameters=dict(plan.given),
-                kernel_name="python3",
-                cwd=str(book.root),
-                progress_bar=progress_bar,
-                stderr_file=log or sys.stderr,  # the library's own progress bars, while they move
-            )
+        try:
+            with environment_of(environment):
+                papermill.execute_notebook(
+                    str(book.twin(name)), str(output), kernel_name="python3", cwd=str(book.root),
+                    progress_bar=False, stderr_file=told,
+                )  # fmt: skip
+        except (PapermillException, DeadKernelError, CellTimeoutError) as error:
+            told.write(f"\n{error}\n")
+            raise NotebookError(f"{name} failed: {failure(error)}; all of it: {log}") from None
+        if source_hash(book.source(name)) != made_from:
+            raise NotebookError(f"{book.source(name)} was changed while it ran: run it again")
         notebook = nbformat.read(output, as_version=4)
-        if source_hash(source) != made_from:
-            raise ChangedError(f"{source} was changed while it ran: run it again")
+        tidy(notebook)
+        slim(notebook)
         written = {
-            path.relative_to(files).as_posix(): path
+            path.relative_to(files).as_posix(): path.read_bytes()
             for path in sorted(files.rglob("*"))
             if path.is_file()
         }
-        told = _told(notebook)
-        _tidy(notebook, name)
-        slim(notebook)
-        facts = {
-            "name": name,
-            **origin(source, told.get("rbtc_origin", {})),
-            "files": {key: outputs.file_digest(path) for key, path in written.items()},
-            "outputs_sha256": page_outputs(notebook),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "mode": plan.mode,
-            "cold": plan.cold,
-            "overrides": dict(plan.overrides),
-            "parameters": plan.parameters,
-            "device": told.get("rbtc_device", ""),
-            "wall_seconds": round(time.time() - started, 1),
-            "commit": stamp.commit(book.root),
-            "versions": stamp.versions(),
-            "command": plan.command,
-        }
-        notebook.metadata["rbtc"] = {**facts, FACTS: facts_digest(facts)}
-        return _publish(book, name, notebook, written)
+    log.unlink()
+    return Page(name, notebook, written)
 
 
-def _publish(book: Book, name: str, notebook: Any, written: Mapping[str, Path]) -> Path:
-    """Put a page and its files in place, and remove files that only its last edition had."""
+def publish(book: Book, page: Page) -> Path:
+    """Put a page and its files in place, each whole; return the page's path."""
     import nbformat
 
-    page = book.page(name)
-    before: dict[str, str] = {}
-    if page.is_file():
-        with contextlib.suppress(ValueError, AttributeError):
-            before = nbformat.read(page, as_version=4).metadata.get("rbtc", {}).get("files", {})
-    for key, path in written.items():
-        write_whole(book.root / key, lambda target, path=path: shutil.copyfile(path, target))
-    write_whole(page, lambda target: nbformat.write(notebook, target))
-    for key in before.keys() - written.keys():
-        (book.root / key).unlink(missing_ok=True)
-    return page
+    for name, content in page.files.items():
+        path = book.root / name
+        if not path.is_file() or path.read_bytes() != content:
+            write_whole(path, lambda target, content=content: target.write_bytes(content))
+    target = book.page(page.name)
+    text = nbformat.writes(page.notebook) + "\n"
+    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        write_whole(target, lambda place: place.write_text(text, encoding="utf-8"))
+    return target
+
+
+def execute_all(
+    book: Book, names: Sequence[str], jobs: int, then: Callable[[Page], Any]
+) -> dict[str, str]:
+    """Execute chapters side by side, those that read others' tables after them.
+
+    Args:
+        book: the book.
+        names: chapters.
+        jobs: how many at once, each in a process of its own.
+        then: called with every page that was executed, here.
+
+    Returns:
+        Chapter -> how it failed, in a line, for those that did.
+    """
+    from tqdm.auto import tqdm
+
+    late = [name for wave in LATE for name in wave]
+    waves = [[n for n in names if n not in late], *([n for n in w if n in names] for w in LATE)]
+    failed: dict[str, str] = {}
+    terminal = sys.stderr.isatty()
+    with (
+        ProcessPoolExecutor(jobs) as pool,
+        tqdm(total=len(names), unit="chapter", disable=not terminal) as bar,
+    ):
+        for wave in waves:
+            waiting = {pool.submit(execute, book, name): name for name in wave}
+            for done in as_completed(waiting):
+                name = waiting[done]
+                try:
+                    then(done.result())
+                except NotebookError as error:
+                    failed[name] = str(error)
+                bar.update()
+                if not terminal:
+                    print(f"{'FAIL' if name in failed else 'ok  '}  {name}", flush=True)
+    return failed
 
 
 def sync(book: Book, name: str) -> None:
@@ -198,21 +187,6 @@ def sync(book: Book, name: str) -> None:
     jupytext(["--quiet", "--to", "ipynb", *update, str(source)])
 
 
-def notebook_errors() -> tuple[type[Exception], ...]:
-    """What a notebook's own failure looks like, as opposed to a fault of the runner."""
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillException
-
-    return (PapermillException, DeadKernelError, CellTimeoutError, ChangedError)
-
-
-def log_of(book: Book, name: str) -> Path:
-    """The file for what is too long for the terminal; its folder is made."""
-    path = book.root / "_build" / "logs" / f"{name}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def failure(error: Exception) -> str:
     """How a notebook failed, in a line: the cell, and its error's type and message."""
     from papermill.exceptions import PapermillExecutionError
@@ -223,41 +197,41 @@ def failure(error: Exception) -> str:
     return f"code cell {error.exec_count} raised {error.ename}: {told}"
 
 
-def _told(notebook: Any) -> dict[str, Any]:
-    """What the page's stamp told beside what it shows; empty for a notebook without a stamp."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if "rbtc_origin" in (found := output.get("metadata", {})):
-                told = dict(found)
-                output["metadata"] = {}
-                return told
-    return {}
+def tidy(notebook: Any) -> None:
+    """Drop what says nothing about the results: paths, times, progress bars.
 
-
-def _tidy(notebook: Any, name: str) -> None:
-    """Drop what says nothing about the results: paths, per-cell times, finished progress bars.
-
-    The site folds the code of every cell; one click opens it. Parameters are shown once, in the
-    stamp: their cells, the defaults and those of the run, are left out of the site.
+    The site folds the code of every cell; one click opens it. Cells with parameters are left out.
     """
-    papermill = notebook.metadata.get("papermill", {})
-    papermill["input_path"] = f"notebooks/{name}.ipynb"
-    papermill["output_path"] = f"book/notebooks/{name}.ipynb"
+    notebook.metadata.pop("papermill", None)
+    notebook.cells = [c for c in notebook.cells if INJECTED not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
             continue
         tags = cell.metadata.setdefault("tags", [])
-        wanted = [FOLDED, HIDDEN] if {INJECTED, "parameters"} & set(tags) else [FOLDED]
+        wanted = [FOLDED, HIDDEN] if "parameters" in tags else [FOLDED]
         tags.extend(tag for tag in wanted if tag not in tags)
-        # Progress bars and warnings were shown in the terminal; they carry this machine's paths.
-        kept = [
+        # Progress bars and warnings carry this machine's paths.
+        cell.outputs = [
             output
             for output in cell.outputs
             if not (output.output_type == "stream" and output.name == "stderr")
         ]
-        cell.outputs = kept
+
+
+def texts(notebook: Any) -> list[str]:
+    """What a page says: every cell's text, and its outputs without the pictures."""
+    found = []
+    for cell in notebook.cells:
+        found.append(cell.source)
+        for output in cell.get("outputs", ()):
+            data = dict(output.get("data", {}))
+            if any(kind.startswith("image/") for kind in data):
+                data.pop("text/plain", None)  # <Figure size 800x600 with 4 Axes>
+            told = [str(data[kind]) for kind in sorted(data) if not kind.startswith("image/")]
+            found.append("\n".join([*told, str(output.get("text", ""))]))
+    return found
 
 
 @contextlib.contextmanager
@@ -273,3 +247,12 @@ def environment_of(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+def remove_strays(book: Book, pages: Sequence[Page]) -> None:
+    """Remove tables of a chapter that its page does not write any more."""
+    for page in pages:
+        number = page.name.partition("_")[0]
+        for path in (book.root / "results").glob(f"{number}_*.csv"):
+            if f"results/{path.name}" not in page.files:
+                path.unlink()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.origin import FACTS, INJECTED, changed, facts_digest, page_outputs
-from rbtc.book.pages import Book, fit_parameters, parameter_defaults
-from rbtc.book.stamp import duration
-from rbtc.book.status import outdated
+from rbtc.book.pages import Book
 
 SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
 
@@ -35,27 +31,10 @@ def problems(book: Book, name: str) -> list[str]:
         found.append(f"{waiting} of {len(code)} code cells were not executed")
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
-    if notebook.metadata.get("papermill", {}).get("exception"):
-        found.append("papermill recorded an exception")
-    if not code or "stamp.show(" not in code[-1].source:
-        found.append("its last cell does not call rbtc.book.stamp.show(...)")
-    facts = notebook.metadata.get("rbtc", {})
-    if facts.get("source_sha256") is None:
-        found.append("was not made by python -m rbtc.book run")
-    else:
-        found += changed(book.root, source, facts)
-        if facts.get("outputs_sha256") != page_outputs(notebook):
-            found.append("was edited after it was made")
-        if facts.get(FACTS) != facts_digest(facts):
-            found.append("says something else of its making than when it was made")
-        if not _same_cells(source, notebook):
-            found.append("does not hold the cells of its source")
-        if facts.get("parameters") != _parameters(book, name, facts):
-            found.append("was made with other parameters than data/book.toml gives")
-        if str(facts.get("commit", "")).endswith("with changes"):
-            found.append("was made from uncommitted changes")
+    if not _same_cells(source, notebook):
+        found.append("does not hold the cells of its source")
     if not _twins_agree(book, name):
-        found.append("notebooks/*.py and *.ipynb differ: python -m rbtc.book sync")
+        found.append("notebooks/*.py and *.ipynb differ: rbtc book sync")
     toc = book.root / "_toc.yml"
     if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
         found.append("is not listed in _toc.yml")
@@ -63,29 +42,18 @@ def problems(book: Book, name: str) -> list[str]:
 
 
 def _same_cells(source: Path, notebook: Any) -> bool:
-    """Whether a page holds the cells of its source, apart from the parameters of its run."""
+    """Whether a page holds the cells of its source."""
     import jupytext
 
     return _cells(jupytext.read(source)) == _cells(notebook)
 
 
 def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
-    """Kind and text of every cell but the one that papermill puts in; its tags too, if asked."""
+    """Kind and text of every cell; its tags too, if asked."""
     return [
         (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
         for cell in notebook.cells
-        if INJECTED not in cell.metadata.get("tags", [])
     ]
-
-
-def _parameters(book: Book, name: str, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parameters that the page's command gives today; None if it gives none that fit."""
-    try:
-        defaults = parameter_defaults(book.source(name))
-        given = {**book.settings(name, facts["mode"]), **facts.get("overrides", {})}
-        return {**defaults, **fit_parameters(given, defaults, name)}
-    except (ValueError, KeyError):
-        return None
 
 
 def _twins_agree(book: Book, name: str) -> bool:
@@ -106,8 +74,6 @@ def _twins_agree(book: Book, name: str) -> bool:
 
 def gate(book: Book) -> bool:
     """Judge every page, print one line for each, and tell whether all may be published."""
-    import nbformat
-
     made = {path.stem for path in (book.root / "book" / "notebooks").glob("*.ipynb")}
     good = True
     for name in sorted({*book.names(), *made}):
@@ -115,14 +81,8 @@ def gate(book: Book) -> bool:
         good = good and not found
         if found:
             print(f"FAIL  {name}  {'; '.join(found)}")
-            continue
-        facts = nbformat.read(book.page(name), as_version=4).metadata["rbtc"]
-        size = f"{book.page(name).stat().st_size / 1000:.0f} kB"
-        when = f"{facts['date']}, {facts['mode']}, {duration(facts['wall_seconds'])}"
-        print(f"ok    {name}  {size}  {when}, commit {facts['commit']}")
+        else:
+            print(f"ok    {name}  {book.page(name).stat().st_size / 1000:.0f} kB")
     if not good:
-        print("remake a page with: python -m rbtc.book run NAME")
-    elif outdated(book.root):
-        print("FAIL  the status page is out of date: python -m rbtc.book.status")
-        return False
+        print("make a page again with: rbtc book run NAME")
     return good

@@ -1,4 +1,4 @@
-"""The computed part of the page "Run it on SD v1.5": ``python -m rbtc.book.guide``.
+"""The computed part of the page "Run it on SD v1.5", written by `rbtc.book.generated`.
 
 Its costs follow from the paper's tables and the profile (`rbtc.budget`); the minutes and the memory
 of the proof at full size are those of the committed run, if there is one.
@@ -6,19 +6,12 @@ of the proof at full size are those of the committed run, if there is one.
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    from rbtc import command
-
-    command.loading()
-
 import json
 from pathlib import Path
 from typing import Any
 
-from rbtc import command
 from rbtc.book import marked
 from rbtc.budget import cost_table, costs
-from rbtc.files import write_whole
 from rbtc.models.profiles import load_profile
 from rbtc.models.sd15 import configuration
 
@@ -113,21 +106,3 @@ def render(text: str, root: Path) -> str:
         ValueError: the markers are not there once each.
     """
     return marked.replaced(text, BEGIN, END, computed(root), str(PAGE))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page; with ``--check`` only say whether it is up to date (status 1: it is not)."""
-    options = marked.parse("python -m rbtc.book.guide", __doc__, arguments)
-    path = options.root / PAGE
-    text = path.read_text(encoding="utf-8")
-    fresh = render(text, options.root)
-    if options.check and fresh != text:
-        print(f"{PAGE} is out of date: run `python -m rbtc.book.guide`")
-        return 1
-    if not options.check:
-        write_whole(path, lambda target: target.write_text(fresh, encoding="utf-8"))
-    return 0
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,7 +1,7 @@
 """The measured parts of the opening page: three numbers, a card per chapter, machines and minutes.
 
-Everything is read from the committed pages and results files; `python -m rbtc.book.readme` writes
-it into ``book/_generated`` and ``book/_static/cards``, from where ``book/intro.md`` includes it.
+Everything is read from the committed pages and results files; `rbtc.book.generated` writes it into
+``book/_generated`` and ``book/_static/cards``, from where ``book/intro.md`` includes it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rbtc.book.pages import read_page
-from rbtc.files import write_whole
 from rbtc.models.profiles import load_profile
 from rbtc.report import markdown
 
@@ -27,11 +25,24 @@ CARD = (480, 320)
 """Pixels of a card's picture."""
 
 LADDER = (
-    ("any CPU with two cores", "mini", "quick", "every chapter, a few pictures a class"),
-    ("any CPU overnight, or a small GPU", "mini", "full", "every chapter, 100 pictures a class"),
-    ("a GPU that holds Stable Diffusion v1.5", "sd15", "quick", "the paper's own model"),
+    ("any CPU with two cores", "`make book`", "the book, from the measurements in the repository"),
+    (
+        "any CPU with two cores",
+        "`rbtc measure --all`",
+        "every chapter anew, a few pictures a class",
+    ),
+    (
+        "any CPU overnight, or a small GPU",
+        "`rbtc measure --all --full`",
+        "with 50 pictures a class",
+    ),
+    (
+        "a GPU that holds Stable Diffusion v1.5",
+        "`rbtc measure 08_objects --profile sd15 --hours 1`",
+        "the paper's own model",
+    ),
 )
-"""Machine, profile, mode and what it is good for."""
+"""Machine, command and what it gives."""
 
 
 def numbers(root: Path) -> str:
@@ -65,45 +76,10 @@ def numbers(root: Path) -> str:
     return f"::::{{grid}} 1 3 3 3\n:gutter: 2\n:class-container: big\n\n{body}\n::::\n\n{note}\n"
 
 
-def ladder(root: Path) -> str:
-    """Which machine runs what, with the minutes of a first run where the committed pages have it.
-
-    Raises:
-        FileNotFoundError: no page was ever executed.
-    """
-    facts = [page.metadata["rbtc"] for page in pages(root).values()]
-    lines = []
-    for machine, profile, mode, what in LADDER:
-        own = [
-            one for one in facts
-            if one["mode"] == mode and one.get("parameters", {}).get("profile", "mini") == profile
-        ]  # fmt: skip
-        lines.append(
-            {
-                "machine": machine,
-                "profile": f"`{profile}`",
-                "what": what,
-                "command": f"`{_command(profile, mode)}`",
-                "minutes of a first run": _minutes(own),
-            }
-        )
+def ladder() -> str:
+    """Which machine runs what."""
+    lines = [dict(zip(("machine", "command", "what"), line, strict=True)) for line in LADDER]
     return markdown.table(pd.DataFrame(lines)) + "\n"
-
-
-def _command(profile: str, mode: str) -> str:
-    words = ["python -m rbtc.book run", "--full" if mode == "full" else ""]
-    words.append("" if profile == "mini" else f"-p profile {profile}")
-    return " ".join(filter(None, words))
-
-
-def _minutes(facts: list[Mapping[str, Any]]) -> str:
-    """Minutes of pages that ran with an empty store, and how many pages they are."""
-    cold = [one for one in facts if one.get("cold")]
-    if not cold:
-        return "not measured"
-    total = sum(float(one["wall_seconds"]) for one in cold) / 60
-    where = " and ".join(dict.fromkeys(one.get("device") or "not recorded" for one in cold))
-    return f"{total:.0f} ({len(cold)} chapters, {where})"
 
 
 def chapters(root: Path) -> str:
@@ -135,7 +111,7 @@ def pages(root: Path) -> dict[str, Any]:
     paths = {name: root / "book" / "notebooks" / f"{name}.ipynb" for name in listed}
     found = {n: read_page(path) for n, path in paths.items() if path.is_file()}
     if not found:
-        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make run`")
+        raise FileNotFoundError(f"{root}/book/notebooks holds no executed page: run `make book`")
     return found
 
 
@@ -177,36 +153,12 @@ def texts(root: Path) -> dict[str, str]:
     return {
         "numbers.md": numbers(root),
         "chapters.md": chapters(root),
-        "ladder.md": ladder(root),
+        "ladder.md": ladder(),
     }
-
-
-def stale(root: Path) -> list[str]:
-    """The generated files that do not hold what they should."""
-    folder = root / "book" / "_generated"
-    return [
-        name
-        for name, text in texts(root).items()
-        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-    ]
-
-
-def write(root: Path) -> None:
-    """Write the generated files and the cards' pictures, each whole or not at all."""
-    for name, text in texts(root).items():
-        write_whole(
-            root / "book" / "_generated" / name,
-            lambda target, text=text: target.write_text(text, encoding="utf-8"),
-        )
-    for name, picture in thumbnails(root).items():
-        write_whole(
-            root / "book" / "_static" / "cards" / f"{name}.webp",
-            lambda target, picture=picture: target.write_bytes(picture),
-        )
 
 
 def _results(root: Path, name: str) -> pd.DataFrame:
     path = root / "results" / f"{name}.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run `python -m rbtc.book run 08_objects`")
+        raise FileNotFoundError(f"{path} is missing: run `rbtc book run 08_objects`")
     return pd.read_csv(path)

@@ -1,4 +1,4 @@
-"""The book's files: notebook sources, their parameters, and the gate that judges executed pages.
+"""The book's files: notebook sources, their parameters, and the executed pages.
 
 A chapter is three files: `notebooks/NAME.py` (the source), `notebooks/NAME.ipynb` (its un-executed
 twin, which papermill reads) and `book/notebooks/NAME.ipynb` (the executed page that is published).
@@ -6,15 +6,10 @@ twin, which papermill reads) and `book/notebooks/NAME.ipynb` (the executed page 
 
 import ast
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-MODES = ("quick", "full")
-AFTER = "after"
-"""Setting of a chapter that reads what others write."""
 
 AT_LEAST_ONE = (
     "images",
@@ -63,53 +58,6 @@ class Book:
                 "or name one with --root"
             )
         return names
-
-    def settings(self, name: str, mode: str) -> dict[str, Any]:
-        """Parameters of `name` in `data/book.toml`, table `[NAME.quick]` or `[NAME.full]`."""
-        return dict(self._table(name).get(mode, {}))
-
-    def after(self, name: str) -> list[str]:
-        """Chapters whose results `name` reads: `after` of its table in `data/book.toml`.
-
-        "*" in it stands for all chapters that read nobody's results.
-        """
-        given = self._table(name).get(AFTER, [])
-        others = [other for other in self.names() if other != name]
-        if not isinstance(given, list) or not set(given) <= {*others, "*"}:
-            raise ValueError(
-                f'{self.root}/data/book.toml: [{name}] {AFTER} must list other notebooks or "*", '
-                f"not {given!r}"
-            )
-        makers = [other for other in others if AFTER not in self._table(other)]
-        return [*(makers if "*" in given else []), *(other for other in given if other != "*")]
-
-    def _table(self, name: str) -> dict[str, Any]:
-        path = self.root / "data" / "book.toml"
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from error
-        if strangers := sorted(set(tables) - set(self.names())):
-            raise ValueError(
-                f"{path} has tables for {', '.join(strangers)}, but there is no such notebook; "
-                f"there are {', '.join(self.names())}"
-            )
-        chapter = tables.get(name, {})
-        # [NAME] itself and what stands in it must be tables; a lone value is no settings.
-        values = {f"[{name}]": chapter}
-        if isinstance(chapter, dict):
-            values |= {f"[{name}.{mode}]": chapter[mode] for mode in MODES if mode in chapter}
-        for what, value in values.items():
-            if not isinstance(value, dict):
-                raise ValueError(
-                    f"{path}: {what} must be a table of parameters, not {value!r}: write its lines "
-                    f"below a line {what}"
-                )
-        if unknown := set(chapter) - {*MODES, AFTER}:
-            raise ValueError(
-                f"{path}: [{name}] holds {sorted(unknown)}, expected only {(*MODES, AFTER)}"
-            )
-        return dict(chapter)
 
 
 def source_hash(path: Path) -> str:
@@ -211,6 +159,6 @@ def read_page(path: Path) -> Any:
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         why = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"the page {path} is damaged ({why}): remake it with python -m rbtc.book run "
+            f"the page {path} is damaged ({why}): make it again with rbtc book run "
             f"{path.stem}, or bring it back from git"
         ) from error

@@ -1,111 +1,99 @@
 """Make the book: execute notebooks into pages, judge the pages, build the site.
 
-    python -m rbtc.book run [NAMES] [--full] [--cold] [--jobs N] [-p NAME VALUE]
-    python -m rbtc.book sync
-    python -m rbtc.book gate
-    python -m rbtc.book build
+    rbtc book run [NAMES] [--jobs N]
+    rbtc book check [NAMES] [--jobs N]
+    rbtc book sync | gate | build
 
-A page appears in book/notebooks only when its whole notebook ran without an error. Parameters come
-from data/book.toml (`quick`, or `full` with --full), then from -p; one that a notebook does not
-have stops the run before any work is done. With --cold the run begins with an empty store of its
-own: slower, and its minutes are those of a first run. Chapters run side by side, one a core.
+`run` executes notebooks from the measurements in results/ and puts the pages, their tables and what
+README and site include in place. `check` executes them elsewhere and says which committed page
+shows another text or table. `build` judges the pages and builds the site. Nothing is drawn:
+measuring is `rbtc measure`.
 """
 
+from __future__ import annotations
+
 import argparse
-import contextlib
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from rbtc.book import status
-from rbtc.book.execute import (
-    REPOSITORY,
-    Plan,
-    environment_of,
-    execute,
-    failure,
-    log_of,
-    notebook_errors,
-    sync,
-)
+from rbtc.book import generated
+from rbtc.book.execute import REPOSITORY, Page, execute_all, publish, remove_strays, sync, texts
 from rbtc.book.gate import gate
-from rbtc.book.pages import Book, fit_parameters, parameter_defaults
-from rbtc.book.record import write_run
-from rbtc.book.schedule import Queue, default_jobs, minutes, run_one_by_one, run_side_by_side
+from rbtc.book.pages import Book, read_page
 from rbtc.files import check_writable
 
 
-def run(
-    book: Book,
-    names: Sequence[str] = (),
-    *,
-    full: bool = False,
-    cold: bool = False,
-    jobs: int = 1,
-    overrides: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """Execute chapters (all by default); return the names that failed.
+def run(book: Book, names: Sequence[str] = (), *, jobs: int = 1) -> dict[str, str]:
+    """Execute chapters (all by default) and put their pages in place.
 
-    The page of a chapter that fails stays as it was, and a chapter that reads what it would have
-    written (`after` in data/book.toml) is not run and counts as failed. The status page is made
-    anew at the end.
+    The page of a chapter that fails stays as it was. When all were executed, tables that no page
+    writes any more are removed, and the texts of README and site that rest on the pages are made.
 
-    Args:
-        book: the book.
-        names: chapters; all by default.
-        full: with the parameters of the full book.
-        cold: all chapters share one store that is empty at first and removed at the end.
-        jobs: chapters to run side by side, each in a process of its own.
-        overrides: parameters that go over the book's, for every chapter.
+    Returns:
+        Chapter -> how it failed, for those that did.
 
     Raises:
-        ValueError: before any notebook is started: an unknown chapter, an unknown parameter, a
-            value of the wrong type, ``jobs`` below one.
+        ValueError: an unknown chapter, or ``jobs`` below one.
         OSError: the book cannot be written to.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
-    overrides = dict(overrides or {})
-    chosen = _choose(book, names)
-    mode = "full" if full else "quick"
-    plans = []
-    for name in chosen:
-        defaults = parameter_defaults(book.source(name))
-        given = fit_parameters({**book.settings(name, mode), **overrides}, defaults, name)
-        own = {key: given[key] for key in overrides}
-        plans.append(Plan(name, mode, given, own, defaults, cold))
-    # A page that cannot be put in place must not cost its run first.
+    chosen = choose(book, names, jobs)
     for folder in (book.page("x").parent, book.root / "results", book.root / "notebooks"):
         check_writable(folder)
-    queue = Queue(plans, {name: book.after(name) for name in chosen}, minutes(book, chosen))
-    began = time.monotonic()
-    with _empty_store() if cold else contextlib.nullcontext():
-        if jobs == 1 or len(plans) == 1:
-            failed = run_one_by_one(queue, lambda plan: attempt(book, plan))
-        else:
-            failed = run_side_by_side(queue, book, jobs)
-    if not failed and chosen == book.names() and not overrides:
-        seconds = round(time.monotonic() - began, 1)
-        write_run(book, mode=mode, cold=cold, jobs=jobs, seconds=seconds)
-    status.renew(book.root)
+    done: list[Page] = []
+
+    def put(page: Page) -> None:
+        publish(book, page)
+        done.append(page)
+
+    failed = execute_all(book, chosen, jobs, put)
+    if not failed:
+        remove_strays(book, done)
+        generated.write(book.root)
     return failed
 
 
-def attempt(book: Book, plan: Plan) -> bool:
-    """Execute one chapter here; say how it failed, if it does: in a line, and whole in a log."""
-    try:
-        execute(book, plan)
-    except notebook_errors() as error:
-        log = log_of(book, plan.name)
-        log.write_text(f"{error}\n", encoding="utf-8")
-        print(f"{plan.name} failed: {failure(error)}; all of it: {log}", file=sys.stderr)
-        return False
-    return True
+def check(book: Book, names: Sequence[str] = (), *, jobs: int = 1) -> dict[str, str]:
+    """Execute chapters without touching the book, and compare with the committed pages.
+
+    Texts and tables are compared; pictures are not, as fonts differ between machines.
+
+    Returns:
+        Chapter -> what differs or failed.
+    """
+    found: dict[str, str] = {}
+
+    def compare(page: Page) -> None:
+        place = book.page(page.name)
+        if not place.is_file():
+            found[page.name] = f"{page.name} was never executed"
+            return
+        before, now = texts(read_page(place)), texts(page.notebook)
+        if before != now:
+            number = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b),
+                          min(len(before), len(now)))  # fmt: skip
+            found[page.name] = f"{page.name} shows something else: {_excerpt(before, now, number)}"
+        for name, content in page.files.items():
+            path = book.root / name
+            same = path.is_file() and path.read_bytes() == content
+            if not same and path.suffix in (".csv", ".md"):
+                found[page.name] = f"{page.name} writes another {name}"
+
+    found |= execute_all(book, choose(book, names, jobs), jobs, compare)
+    if not found and not names and (old := generated.stale(book.root)):
+        found["README and site"] = f"out of date: {', '.join(old)}"
+    return found
+
+
+def _excerpt(before: Sequence[str], now: Sequence[str], number: int) -> str:
+    """The first place where two texts part, some words of each."""
+    first = before[number] if number < len(before) else ""
+    second = now[number] if number < len(now) else ""
+    at = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+    return f"{first[max(0, at - 30) : at + 50]!r} is now {second[max(0, at - 30) : at + 50]!r}"
 
 
 def build(book: Book) -> bool:
@@ -121,7 +109,14 @@ def build(book: Book) -> bool:
     return subprocess.run(words, cwd=book.root).returncode == 0
 
 
-def _choose(book: Book, names: Sequence[str]) -> list[str]:
+def choose(book: Book, names: Sequence[str], jobs: int) -> list[str]:
+    """The chapters that names mean, all without any.
+
+    Raises:
+        ValueError: an unknown chapter, or ``jobs`` below one.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
     known = book.names()
     chosen = [Path(name).stem for name in names] or known
     if unknown := [name for name in chosen if name not in known]:
@@ -129,72 +124,37 @@ def _choose(book: Book, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-@contextlib.contextmanager
-def _empty_store() -> Iterator[None]:
-    """A cache that is empty at first, for the kernels of one run; the user's own is left alone."""
-    with (
-        tempfile.TemporaryDirectory(prefix="rbtc-cold-") as folder,
-        environment_of({"RBTC_CACHE": folder}),
-    ):
-        yield
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m rbtc.book", description="Make the book.")
+    parser = argparse.ArgumentParser(prog="rbtc book", description="Make the book.")
     commands = parser.add_subparsers(dest="command", required=True)
-    runner = commands.add_parser("run", help="execute notebooks into book/notebooks")
-    runner.add_argument("names", nargs="*", help="chapters, like 05_defense (default: all)")
-    runner.add_argument("--full", action="store_true", help="the paper's sizes instead of quick")
-    runner.add_argument(
-        "--cold", action="store_true", help="begin with an empty store, to measure a first run"
-    )
-    runner.add_argument(
-        "--jobs",
-        type=int,
-        help="chapters to run side by side (default: as many as there are cores, four at most; "
-        "one where there is a GPU)",
-    )
-    runner.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
-    )
+    cores = min(4, os.cpu_count() or 1)
+    for name, what in (
+        ("run", "execute notebooks into book/notebooks"),
+        ("check", "execute notebooks elsewhere, and compare with the committed pages"),
+    ):
+        one = commands.add_parser(name, help=what)
+        one.add_argument("names", nargs="*", help="chapters, like 05_defense (default: all)")
+        one.add_argument("--jobs", type=int, default=cores, help=f"side by side (default {cores})")
     commands.add_parser("sync", help="make notebooks/*.ipynb anew from their sources")
-    commands.add_parser("gate", help="check that every page is executed, clean and up to date")
+    commands.add_parser("gate", help="check that every page is executed and clean")
     commands.add_parser("build", help="gate, then build _build/html")
     for command in commands.choices.values():
         command.add_argument("--root", type=Path, default=REPOSITORY, help="the repository")
     options = parser.parse_args(arguments)
     book = Book(options.root.resolve())
-    try:
-        if options.command == "sync":
-            for name in book.names():
-                sync(book, name)
-            return 0
-        if options.command == "gate":
-            return 0 if gate(book) else 1
-        if options.command == "build":
-            return 0 if build(book) else 1
-        overrides = dict(options.parameters)
-        jobs = default_jobs() if options.jobs is None else options.jobs
-        failed = run(
-            book,
-            options.names,
-            full=options.full,
-            cold=options.cold,
-            jobs=jobs,
-            overrides=overrides,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the chapters that were done are kept", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        print(
-            f"error: {error}; install the book's tools: pip install -e '.[book]'", file=sys.stderr
-        )
-        return 2
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    if options.command == "sync":
+        for name in book.names():
+            sync(book, name)
+        return 0
+    if options.command == "gate":
+        return 0 if gate(book) else 1
+    if options.command == "build":
+        return 0 if build(book) else 1
+    work = run if options.command == "run" else check
+    failed = work(book, options.names, jobs=options.jobs)
+    for told in failed.values():
+        print(told, file=sys.stderr)
+    if failed and options.command == "check":
+        print("to make the pages again: make book, then commit what changed", file=sys.stderr)
     return 1 if failed else 0

@@ -9,8 +9,10 @@ import typer
 from rbtc import command
 from rbtc.cli.audit import audit
 from rbtc.cli.harden import harden
+from rbtc.cli.measure import measure
 from rbtc.cli.prune import prune
 from rbtc.cli.revive import revive
+from rbtc.cli.verify import verify
 
 EPILOG = (
     "Status: 0 all is well; 1 an audit found something, or a page of the book failed; "
@@ -20,13 +22,13 @@ EPILOG = (
 app = typer.Typer(
     name="rbtc",
     help="What was pruned out of a diffusion model can grow back. Check, prune, revive and harden "
-    "checkpoints of Stable Diffusion 1.x.",
+    "checkpoints of Stable Diffusion 1.x; measure the chapters of the book and verify them.",
     epilog=EPILOG,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (audit, prune, revive, harden):
+for each in (audit, prune, revive, harden, measure, verify):
     app.command(epilog=EPILOG)(each)
 
 
@@ -47,7 +49,7 @@ def doctor(context: typer.Context) -> int:
 
 @app.command(context_settings=PASSED_ON)
 def book(context: typer.Context) -> int:
-    """Make the book: `rbtc book run`, `sync`, `gate`, `build`, like `python -m rbtc.book`."""
+    """Make the book: `rbtc book run`, `check`, `sync`, `gate`, `build`."""
     from rbtc.book.runner import main as make
 
     return make(context.args)

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import torch
 
-from rbtc.completion import Completion, complete_all
+from rbtc.completion import Completion, complete_all, solver_of
 from rbtc.detection import budget_attack, spare_whole_rows, threshold_attack
 from rbtc.inference import Evidence, modified_probability
 from rbtc.lab.digests import canonical, tensors_digest
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant, derived
-from rbtc.layers import Masks, prune, zero_masks
+from rbtc.layers import Masks, Weights, prune, zero_masks
 from rbtc.layers import density as share_of
 from rbtc.magnitudes import check_strategy
 from rbtc.mixture import Mixture
@@ -38,11 +38,20 @@ class Attacker:
     Args:
         store: where completions are kept.
         keep_ratio: K of Top-K Sign Retention where an attack names none.
+        double: complete in float64: signs do not hang on threads or device.
         progress: show bars.
     """
 
-    def __init__(self, store: Store, *, keep_ratio: float = 0.6, progress: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        keep_ratio: float = 0.6,
+        double: bool = False,
+        progress: bool = False,
+    ) -> None:
         self.store, self.keep_ratio, self.progress = store, keep_ratio, progress
+        self.double = double
         self._completions: OrderedDict[str, dict[str, Completion]] = OrderedDict()
 
     def attack(
@@ -72,12 +81,16 @@ class Attacker:
             **options: further options of `rbtc.completion.complete`.
 
         Raises:
-            ValueError: nothing is missing (the model is not pruned), or an option is wrong; nothing
-                has been completed then.
+            ValueError: an option is wrong. That nothing is missing (the model is not pruned) is
+                found when the weights are first asked for.
         """
         keep_ratio = self.keep_ratio if keep_ratio is None else keep_ratio
-        self.check(keep_ratio=keep_ratio, strategy=strategy, per=per, released=released)
-        completions = self.complete(variant, algorithm=algorithm, missing=missing, **options)
+        self.check(
+            keep_ratio=keep_ratio, strategy=strategy, per=per, released=released,
+            algorithm=algorithm, **options,
+        )  # fmt: skip
+        if not callable(variant.made):
+            self._check_pruned(variant, missing)
         choices: dict[str, Any] = {
             "keep_ratio": keep_ratio,
             "strategy": strategy,
@@ -86,11 +99,20 @@ class Attacker:
             "seed": seed,
             "released": released,
         }
-        revival = revive(variant.weights, completions=completions, missing=missing, **choices)
+
+        def weights() -> Weights:
+            found = self.complete(variant, algorithm=algorithm, missing=missing, **options)
+            return revive(variant.weights, completions=found, missing=missing, **choices).weights
+
         places = None if missing is None else tensors_digest(missing)
         label = f"revived ({strategy.replace('_', ' ')})"
-        settings = {"kind": "revived", "missing": places, **choices, **options}
-        return derived(variant, label, revival.weights, revive, complete_all, **settings)
+        settings = {
+            "kind": "revived", "missing": places, "double": self.double, **choices, **options
+        }  # fmt: skip
+        return derived(
+            variant, label, weights, revive, complete_all, solver_of(algorithm),
+            **settings,
+        )  # fmt: skip
 
     def check(
         self,
@@ -99,13 +121,17 @@ class Attacker:
         strategy: str = "neuron_max",
         per: str = "layer",
         released: bool = False,
-        **_: Any,
+        algorithm: str = "released",
+        missing: Masks | None = None,
+        seed: int = 0,
+        **options: Any,
     ) -> None:
         """Refuse options that no `attack` takes, before there is a model to attack.
 
         Raises:
-            ValueError: one of these is wrong; others are looked at by the completion.
+            ValueError: one of these is wrong.
         """
+        solver_of(algorithm, {*options} - {"init"})
         check_keep(self.keep_ratio if keep_ratio is None else keep_ratio, per)
         check_strategy(strategy, released=released)
 
@@ -122,33 +148,40 @@ class Attacker:
         Raises:
             ValueError: nothing is missing: the model is not pruned.
         """
-        if missing is None and share_of(zero_masks(variant.weights)) < FEWEST_ZEROS:
-            raise ValueError(
-                f"the {variant.label} model is not pruned (hardly a weight is exactly zero), so "
-                "there is nothing to revive: attack a pruned one, or pass `missing`"
-            )
+        self._check_pruned(variant, missing)
         config = {
             "kind": "completions",
             "base": variant.key,
             "algorithm": algorithm,
             "missing": None if missing is None else tensors_digest(missing),
             "options": options,
+            "double": self.double,
         }
         key = canonical(config)
         if key not in self._completions:
 
             def make() -> dict[str, torch.Tensor]:
+                weights = variant.weights
+                if self.double:
+                    weights = {name: weight.double() for name, weight in weights.items()}
                 found = complete_all(
-                    variant.weights, missing, algorithm=algorithm, progress=self.progress, **options
+                    weights, missing, algorithm=algorithm, progress=self.progress, **options
                 )
                 return _pack(found)
 
-            tensors, _ = self.store.weights(config, make, code=(complete_all,))
+            tensors, _ = self.store.weights(config, make, code=(complete_all, solver_of(algorithm)))
             devices = {name: weight.device for name, weight in variant.weights.items()}
             while len(self._completions) >= _REMEMBERED:
                 self._completions.popitem(last=False)
             self._completions[key] = _unpack(tensors, algorithm, devices)
         return self._completions[key]
+
+    def _check_pruned(self, variant: Variant, missing: Masks | None) -> None:
+        if missing is None and share_of(zero_masks(variant.weights)) < FEWEST_ZEROS:
+            raise ValueError(
+                f"the {variant.label} model is not pruned (hardly a weight is exactly zero), so "
+                "there is nothing to revive: attack a pruned one, or pass `missing`"
+            )
 
     def guess(
         self,
@@ -189,7 +222,7 @@ class Attacker:
         """
         usable = spare_whole_rows(places)
         zeroed = derived(
-            variant, "re-pruned", prune(variant.weights, usable), prune,
+            variant, "re-pruned", lambda: prune(variant.weights, usable), prune,
             kind="repruned", places=tensors_digest(usable),
         )  # fmt: skip
         return self.attack(zeroed, missing=usable, **options)

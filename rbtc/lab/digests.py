@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from rbtc.files import file_digest
+
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -62,8 +64,10 @@ def code_digest(*roots: Any) -> str:
     """Sha256 of the source of functions and classes, and of all they use of this package.
 
     Names are followed: what a root calls, what that calls, and the module constants they read.
-    Comments, docstrings, annotations, layout and the module a function lives in do not count, so
-    explaining code better or moving it costs no recomputation. Other libraries are followed no
+    Comments, docstrings, annotations, the wording of errors and warnings, layout and the module a
+    function lives in do not count, so explaining code better or moving it costs no recomputation.
+    A function with the attribute ``followed = False`` is left out with all it calls: its caller
+    names what was chosen. Other libraries are followed no
     further than their name; their versions are `library_versions`.
 
     Args:
@@ -74,6 +78,8 @@ def code_digest(*roots: Any) -> str:
     waiting = list(roots)
     while waiting:
         item = inspect.unwrap(waiting.pop())
+        if not getattr(item, "followed", True):
+            continue
         place = (item.__module__, item.__qualname__)
         if place in seen:
             continue
@@ -86,23 +92,6 @@ def code_digest(*roots: Any) -> str:
             if text is not None:
                 parts.add(f"{name} = {text}")
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
-
-
-def used_in(source: str, namespace: Mapping[str, Any]) -> tuple[dict[str, str], list[Any]]:
-    """What a piece of code uses: constants as text, and functions and classes of this package.
-
-    Args:
-        source: Python code.
-        namespace: what its names stand for.
-    """
-    constants: dict[str, str] = {}
-    roots: list[Any] = []
-    for name, value in _named_in(_bare(ast.parse(source)), namespace):
-        text, found = _plain(value)
-        roots += found
-        if text is not None:
-            constants[name] = text
-    return constants, roots
 
 
 def syntax_text(node: Any) -> str:
@@ -139,10 +128,19 @@ def _joined(parts: list[ast.expr]) -> list[ast.expr]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Drops docstrings and annotations."""
+    """Drops docstrings, annotations, and what errors and warnings say."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+        value = node.value
+        if isinstance(value, ast.Constant):
+            return None
+        if isinstance(value, ast.Call) and ast.unparse(value.func) in ("warn", "warnings.warn"):
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return ast.Raise(kind, None)  # the kind of error, without its words
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -258,9 +256,7 @@ def model_digest(folder: str | Path) -> str:
         raise FileNotFoundError(f"the model folder {folder} {what}")
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_digest(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -98,7 +98,12 @@ class Lab:
         self.jury = Jury(self.profile, self.device, given)
         self.owner = Owner(lambda: self.bench, self.profile, self.store)
         keep_ratio = self.profile.revive.keep_ratio
-        self.attacker = Attacker(self.store, keep_ratio=keep_ratio, progress=progress)
+        self.attacker = Attacker(
+            self.store,
+            keep_ratio=keep_ratio,
+            double=self.profile.revive.double,
+            progress=progress,
+        )
         if engine is None and pipeline is None:  # workers load the profile's own model
             engine = engine_of(os.environ.get(ENGINE, ""), self.profile)
         self.measure = Measure(

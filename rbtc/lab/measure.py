@@ -47,6 +47,10 @@ class Measure:
         store: where pictures and judgements are kept.
         progress: show bars.
         engine: draws what the store lacks, instead of this process.
+
+    Attributes:
+        judged: How many pictures were judged so far, whether drawn now or read.
+        on_judged: Called with the number of pictures after each judgement.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Measure:
     ) -> None:
         self._bench, self.jury, self.profile = bench, jury, profile
         self.store, self.progress, self.engine = store, progress, engine
+        self.judged = 0
+        self.on_judged: Callable[[int], Any] | None = None
 
     # ---- pictures ---------------------------------------------------------------------------
 
@@ -273,6 +279,22 @@ class Measure:
         return [evaluation_prompt(self.profile, subject.word)] * images, seeds
 
     def _judged(
+        self,
+        what: str,
+        kind: str,
+        variant: Variant,
+        prompts: list[str],
+        seeds: list[int],
+        make: Callable[[], list[Any]],
+    ) -> list[Any]:
+        try:
+            return self._kept(what, kind, variant, prompts, seeds, make)
+        finally:
+            self.judged += len(seeds)
+            if self.on_judged is not None:
+                self.on_judged(len(seeds))
+
+    def _kept(
         self,
         what: str,
         kind: str,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -30,6 +30,9 @@ from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
 from rbtc.pruning.masks import union
 from rbtc.pruning.saliency import Ranking, Score
 from rbtc.quantize import quant_recover
+
+NORMS_BATCH = 12
+"""Prompts drawn together for activation norms: a batch's size decides the last bits of its sums."""
 
 _REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes some 50 MB
 
@@ -66,7 +69,7 @@ class Owner:
 
     def masks(self, concept: str | Subject, **pruning: Any) -> Masks:
         """Which weights ConceptPrune cuts for a concept, True = cut; options as for `pruned`."""
-        return self._cut(subject_of(self.profile, concept), **pruning)[1]
+        return self._cut(subject_of(self.profile, concept), **pruning)[1]()
 
     def pruned(
         self,
@@ -86,8 +89,10 @@ class Owner:
         """
         subject = subject_of(self.profile, concept)
         config, masks = self._cut(subject, ratio=ratio, calls=calls, reference=reference)
-        weights = prune(self.pretrained.weights, masks)
-        return Variant(f"pruned ({subject.word})", config, weights)
+        pretrained = self.pretrained
+        return Variant(
+            f"pruned ({subject.word})", config, lambda: prune(pretrained.weights, masks())
+        )
 
     def pruned_together(self, concepts: Sequence[str | Subject], **pruning: Any) -> Variant:
         """One model without several concepts: the union of their masks is cut.
@@ -103,9 +108,13 @@ class Owner:
         if len(chosen) == 1:
             return self.pruned(chosen[0], **pruning)
         configs, masks = zip(*(self._cut(subject, **pruning) for subject in chosen), strict=True)
-        weights = prune(self.pretrained.weights, union(masks))
         config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
-        return Variant(f"pruned ({len(chosen)} concepts)", config, weights)
+        pretrained = self.pretrained
+        return Variant(
+            f"pruned ({len(chosen)} concepts)",
+            config,
+            lambda: prune(pretrained.weights, union([made() for made in masks])),
+        )
 
     def salient(
         self,
@@ -148,10 +157,13 @@ class Owner:
 
         ``mode`` is one of `rbtc.idealised.idealised`.
         """
-        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
-        weights = ideal.idealised(
-            self.pretrained.weights, base.weights, masks, mode=mode, seed=seed
-        )
+        _check_one_of("mode", mode, get_args(ideal.IdealMode))
+        base, pretrained = self.pruned(concept, **pruning), self.pretrained
+
+        def weights() -> Weights:
+            masks = self.masks(concept, **pruning)
+            return ideal.idealised(pretrained.weights, base.weights, masks, mode=mode, seed=seed)
+
         settings = {"kind": "idealised", "mode": mode, "seed": seed}
         return derived(base, mode.replace("_", " "), weights, ideal.idealised, **settings)
 
@@ -167,9 +179,11 @@ class Owner:
         """The Quant Recover baseline on the pruned model (paper Sec. 5.1)."""
         base = self.pruned(concept, **pruning)
         options: dict[str, Any] = {"bits": bits, "group_size": group_size, "codebook": codebook}
-        weights = quant_recover(base.weights, **options)
         settings = {"kind": "quantized", **options}
-        return derived(base, "quant recover", weights, quant_recover, **settings)
+        return derived(
+            base, "quant recover", lambda: quant_recover(base.weights, **options), quant_recover,
+            **settings,
+        )  # fmt: skip
 
     def obfuscated(
         self,
@@ -185,8 +199,12 @@ class Owner:
         Give exactly one of ``sigma`` (a standard deviation) and ``variance``.
         """
         noise_deviation(sigma, variance)  # refused before anything is pruned
-        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
-        weights = obfuscate(base.weights, masks, sigma=sigma, variance=variance, seed=seed)
+        base = self.pruned(concept, **pruning)
+
+        def weights() -> Weights:
+            masks = self.masks(concept, **pruning)
+            return obfuscate(base.weights, masks, sigma=sigma, variance=variance, seed=seed)
+
         noise = f"sigma={sigma}" if sigma is not None else f"variance={variance}"
         settings = {"kind": "obfuscated", "sigma": sigma, "variance": variance, "seed": seed}
         return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
@@ -195,8 +213,12 @@ class Owner:
         self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
     ) -> Variant:
         """The model whose cut weights resemble the survivors, see `rbtc.hiding`."""
-        base, masks = self.pruned(concept, **pruning), self.masks(concept, **pruning)
-        weights = hide(base.weights, masks, how=how, seed=seed)
+        _check_one_of("how", how, get_args(Hiding))
+        base = self.pruned(concept, **pruning)
+
+        def weights() -> Weights:
+            return hide(base.weights, self.masks(concept, **pruning), how=how, seed=seed)
+
         settings = {"kind": "hidden", "how": how, "seed": seed}
         return derived(base, f"hidden ({how})", weights, hide, **settings)
 
@@ -220,7 +242,7 @@ class Owner:
             seed=ours.seed,
             steps=steps,
             guidance=self.profile.guidance,
-            batch_size=self.profile.batch_size,
+            batch_size=min(NORMS_BATCH, self.profile.batch_size),
         )
 
     def _cut(
@@ -230,7 +252,7 @@ class Owner:
         ratio: float | None = None,
         calls: int | None = None,
         reference: Reference | None = None,
-    ) -> tuple[dict[str, Any], Masks]:
+    ) -> tuple[dict[str, Any], Callable[[], Masks]]:
         target, bare = prompt_pairs(self.profile, subject.word, subject.kind, reference)
         if ratio is None and subject.kind == "nudity":
             ratio = self.profile.conceptprune.nudity_ratio
@@ -247,18 +269,22 @@ class Owner:
             "code": code_digest(collect_norms, concept_masks, prune),
         }
         key = canonical(config)
-        if key not in self._masks:
-            made = concept_masks(
-                self.pretrained.weights,
-                self._norms(target, settings),
-                self._norms(bare, settings),
-                ratio=settings.ratio,
-                calls=settings.calls,
-            )
-            while len(self._masks) >= _REMEMBERED:
-                self._masks.popitem(last=False)
-            self._masks[key] = made
-        return config, self._masks[key]
+
+        def masks() -> Masks:
+            if key not in self._masks:
+                made = concept_masks(
+                    self.pretrained.weights,
+                    self._norms(target, settings),
+                    self._norms(bare, settings),
+                    ratio=settings.ratio,
+                    calls=settings.calls,
+                )
+                while len(self._masks) >= _REMEMBERED:
+                    self._masks.popitem(last=False)
+                self._masks[key] = made
+            return self._masks[key]
+
+        return config, masks
 
     def _norms(self, prompts: list[str], settings: ConceptPruneConfig) -> Norms:
         # The norms of the first T calls begin with those of fewer. So with the profile's T on
@@ -284,3 +310,9 @@ class Owner:
             call, name = key.split("/", 1)
             norms.setdefault(int(call), {})[name] = value.to(bench.pipe.unet.device)
         return norms
+
+
+def _check_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a wrong choice before anything is pruned."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")

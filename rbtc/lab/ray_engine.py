@@ -135,7 +135,7 @@ class RayEngine:
     def _run(self, measure: Measure, variant: Variant, batches: Sequence[Batch]) -> None:
         import ray
 
-        sent = ray.put(variant)
+        sent = ray.put(Variant(variant.label, variant.config, dict(variant.weights)))
         waiting = deque((batch, 1) for batch in batches)
         busy: dict[Any, tuple[int, Batch, int]] = {}  # result -> worker, batch, which try
         free = deque(range(len(self._actors)))

@@ -12,7 +12,7 @@ from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant
-from rbtc.layers import Masks, prune
+from rbtc.layers import Masks, Weights, prune
 from rbtc.matrices import LayerKind, check_kinds, find_matrices
 from rbtc.models.profiles import Profile
 from rbtc.models.prompts import Subject, prompt_pairs
@@ -105,7 +105,9 @@ class SaliencyCuts:
                 for name, mask in top_masks(saliency(found, weights, each), share, per=per).items()
             }
 
-        weights = prune(bench.matrices(kinds), self._both(config, make)[score])
+        def weights() -> Weights:
+            return prune(bench.matrices(kinds), self._both(config, make)[score])
+
         own = {**config, "kind": "pruned by saliency", "score": score, "code": code_digest(*_CODE)}
         return Variant(f"pruned by {score} ({subject.word})", own, weights)
 

@@ -56,6 +56,12 @@ def latent_shape(pipe: Any) -> tuple[int, int, int]:
     return (int(pipe.unet.config.in_channels), int(height), int(width))
 
 
+def picture_size(pipe: Any) -> tuple[int, int]:
+    """Height and width in pixels of a picture at the size the pipeline was trained for."""
+    _, height, width = latent_shape(pipe)
+    return height * int(pipe.vae_scale_factor), width * int(pipe.vae_scale_factor)
+
+
 @contextmanager
 def _plain(pipe: Any) -> Iterator[None]:
     """Switch the safety checker and the pipeline's own progress bar off, and put both back."""

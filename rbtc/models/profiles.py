@@ -66,11 +66,15 @@ class PruneSettings:
 
 @dataclass(frozen=True)
 class ReviveSettings:
-    """The attack's one hyper-parameter, K of Top-K Sign Retention (paper Sec. 4.2)."""
+    """The attack's one hyper-parameter, K of Top-K Sign Retention (paper Sec. 4.2).
+
+    ``double`` completes in float64: then signs do not hang on threads or device.
+    """
 
     __pydantic_config__ = _STRICT
 
     keep_ratio: float = 0.6
+    double: bool = False
 
 
 @dataclass(frozen=True)

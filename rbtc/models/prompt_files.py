@@ -21,7 +21,6 @@ import numpy as np
 from rbtc.files import data_root, write_whole
 from rbtc.models.profiles import MINORS, Profile
 from rbtc.models.prompts import Subject, evaluation_prompt
-from rbtc.report.outputs import used
 
 COLUMNS = ("asked", "prompt", "seed")
 
@@ -90,7 +89,7 @@ def rows_of(profile: Profile, subject: Subject) -> list[Row] | None:
             f"the prompt file {path} of profile {profile.name!r} is not there: restore it, or take "
             "its line out of the profile's [evaluation]"
         )
-    table = _read(used(path), path.stat().st_mtime_ns)
+    table = _read(path, path.stat().st_mtime_ns)
     if subject.word.casefold() not in table:
         raise ValueError(f"{path} has no row for {subject.word!r}: it knows {sorted(table)}")
     return table[subject.word.casefold()]
@@ -147,7 +146,7 @@ def read_prompts(path: str | Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no prompt file {path}: give the path of a CSV file")
     try:
-        with used(path).open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8", newline="") as stream:
             records = [record for record in csv.reader(stream) if record]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from rbtc.files import cache_root, check_writable, write_whole
+from rbtc.files import cache_root, check_writable, file_digest, write_whole
 from rbtc.models.folders import ADVICE, architecture
 from rbtc.models.sd15 import mark_random, write_configuration
 
@@ -182,8 +182,6 @@ def as_folder(
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
         StableDiffusionPipeline,
     )
-
-    from rbtc.report.outputs import file_digest
 
     path = Path(path).expanduser()
     dtype, random = _look_into(path)

@@ -10,7 +10,8 @@ norms of its own, for ConceptPrune makes a mask per call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -116,11 +117,24 @@ class ActivationNorms:
         }
 
 
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """One thread on a CPU: how many threads share a sum decides its last bits."""
+    threads = torch.get_num_threads()
+    try:
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def collect_norms(pipe: Any, prompts: Sequence[str], config: ConceptPruneConfig) -> Norms:
     """Activation norms of one prompt set over the first `config.calls` UNet calls.
 
     Every prompt is drawn once from the same noise, that of `config.seed`. Each generation stops as
-    soon as the calls in question are made, and nothing is decoded.
+    soon as the calls in question are made, and nothing is decoded. On a CPU one thread does it, so
+    that the norms, and the masks, are the same whatever number of threads torch has.
 
     Args:
         pipe: A Stable Diffusion pipeline.
@@ -136,7 +150,10 @@ def collect_norms(pipe: Any, prompts: Sequence[str], config: ConceptPruneConfig)
     seeds = [config.seed] * len(prompts)
     check_prompts(prompts, seeds)
 
-    with ActivationNorms(pipe.unet, calls=config.calls) as recorder:
+    with (
+        _one_thread(pipe.unet.device),
+        ActivationNorms(pipe.unet, calls=config.calls) as recorder,
+    ):
 
         def stop_early(pipe: Any, step: int, time: Any, tensors: dict) -> dict:
             if recorder.count >= config.calls:

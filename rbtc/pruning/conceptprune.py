@@ -119,9 +119,16 @@ def step_mask(
         )
     target = _scores(weight, target_norm)
     reference = _scores(weight, reference_norm)
-    top, places = target.topk(k, dim=1)  # (rows, k)
-    mask = torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
-    return mask.scatter_(1, places, top > reference.gather(1, places))
+    return _largest(target, k) & (target > reference)
+
+
+def _largest(scores: torch.Tensor, k: int) -> torch.Tensor:
+    """The k largest of each row, bool (rows, columns); of equal ones the first, on any device."""
+    least = scores.topk(k, dim=1).values[:, -1:]  # (rows, 1)
+    above = scores > least
+    equal = scores == least
+    room = k - above.sum(dim=1, keepdim=True)
+    return above | (equal & (equal.cumsum(dim=1) <= room))
 
 
 def _norm_of(norms: Norms, call: int, name: str, label: str) -> torch.Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from rbtc.report.ledger import results_folder
-from rbtc.report.outputs import used
 from rbtc.report.selection import value
 from rbtc.report.sprites import Fact, Facts
 
@@ -27,7 +26,7 @@ class Chapters:
         """A results file; None where there is none."""
         if name not in self._frames:
             path = self.folder / f"{name}.csv"
-            self._frames[name] = pd.read_csv(used(path)) if path.is_file() else None
+            self._frames[name] = pd.read_csv(path) if path.is_file() else None
         return self._frames[name]
 
     def share(self, label: str, name: str, conditions: str, quantity: str = "hits of n") -> Facts:

@@ -17,7 +17,6 @@ import pandas as pd
 
 from rbtc.files import data_root
 from rbtc.report import rules
-from rbtc.report.outputs import used
 from rbtc.report.paper import load_table, paper_value
 from rbtc.report.rules import Outcome, Value
 
@@ -114,7 +113,7 @@ def load_claims(path: str | Path | None = None) -> list[Claim]:
     path = data_root() / "paper" / "claims.csv" if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no claims in {path}: work in a clone of the repository")
-    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     claims: list[Claim] = []

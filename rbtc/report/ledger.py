@@ -19,7 +19,6 @@ import pandas as pd
 from rbtc.files import data_root
 from rbtc.report import rules
 from rbtc.report.claim_list import SEVERAL, SINGLE, WITHOUT_NUMBERS, Claim, Part
-from rbtc.report.outputs import used
 from rbtc.report.rules import Outcome, Value, difference
 from rbtc.report.selection import lines, value, values
 
@@ -95,9 +94,9 @@ def _finding(part: Part, folder: Path) -> Finding:
         return Finding(part, WITHOUT_NUMBERS[part.rule], why=part.note)
     path = folder / f"{part.file}.csv"
     if not path.is_file():
-        return Finding(part, "not measured yet", why=f"`python -m rbtc.book run {part.page}`")
+        return Finding(part, "not measured yet", why=f"`rbtc measure {part.page}`")
     try:
-        return measure(part, pd.read_csv(used(path)))
+        return measure(part, pd.read_csv(path))
     except LookupError as error:
         # A chapter with fewer concepts, or one that names its lines otherwise: said, not raised,
         # so that the other claims still get their verdict.

@@ -11,7 +11,6 @@ import pandas as pd
 from rbtc.files import data_root
 from rbtc.report import markdown, rules
 from rbtc.report.ledger import Finding, Verdict
-from rbtc.report.outputs import used
 from rbtc.report.rules import Outcome
 
 PARTS = {
@@ -172,7 +171,7 @@ def abstract_table(
         ValueError: other columns, or a claim that is not among the verdicts.
     """
     path = data_root() / "paper" / "abstract.csv" if path is None else Path(path)
-    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != ABSTRACT:
         raise ValueError(f"{path}: expected the columns {ABSTRACT}, got {tuple(frame.columns)}")
     known = {verdict.claim.key: verdict for verdict in verdicts}
@@ -206,7 +205,7 @@ def _sentence(
     if figure and page_exists(page):
         figure = markdown.link(figure, f"{pages}{page}.ipynb")
     files = check(verdict, pages=pages, numbers=numbers).split("<br>")
-    command = f"`python -m rbtc.book run {page}`" if page else ""
+    command = f"`rbtc measure {page}`" if page else ""
     return {
         "the abstract says": line["text"],
         "paper": verdict.claim.paper,

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.report.outputs import used
-
 COLUMNS = ("table", "row", "column", "value", "note")
 
 
@@ -39,7 +37,7 @@ def load_table(table: int, *, folder: str | Path | None = None) -> pd.DataFrame:
                 "to its data folder"
             )
         raise ValueError(f"the paper has no table {table}; known tables: {known}")
-    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     frame["table"] = frame["table"].astype(int)

@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.files import data_root
-from rbtc.lab import Lab, Variant
-from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
-from rbtc.models.prompt_sets import coco_captions
+from rbtc.bootstrap import change_of
 from rbtc.models.prompts import Subject
-from rbtc.report.outputs import used
 from rbtc.studies.common import Pictures, at_least_one, judged
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+
+STYLES = ("openmoji", "fluent", "fxemoji", "notov1", "twemoji")
+"""The miniature's styles in the place of the paper's five painters."""
 
 MODELS = ("pretrained", "pruned", "Quant Recover", "NMS")
 """As in the paper's Table 2, where the second is called ConceptPrune."""
@@ -31,6 +34,12 @@ COCO = "coco"
 
 REFERENCE_SEEDS = 10_000
 """Added to a neutral picture's seed for the reference picture of the same prompt."""
+
+CHANGES = (("pretrained", "pruned"), ("pruned", "Quant Recover"), ("pruned", "NMS"))
+"""From which model to which the distance has a change with an interval."""
+
+DRAWS = 200
+"""Resamples of such an interval."""
 
 JUDGES = {"style": "style judge", "clip": "CLIP", "object": "concept judge (its features)"}
 
@@ -47,8 +56,8 @@ class ArtStudy:
             seed, similarity. The pretrained model's pictures stand there once per style.
         distances: One line per style and model: distance of the neutral pictures from the
             reference (`rbtc.models.distances`), and n pictures in each of the two sets.
-        features: (style, model) -> judge features of the neutral pictures, (n, d); the reference's
-            are under ("", "reference").
+        distance_changes: One line per pair of `CHANGES`: before, after, the change of the mean
+            distance over styles, low and high of its 95 % interval, and n neutral prompts.
         pictures: The first pictures that were counted, per style.
         neutral_pictures: The first neutral pictures, likewise.
     """
@@ -57,7 +66,7 @@ class ArtStudy:
     hits: pd.DataFrame
     neutral: pd.DataFrame
     distances: pd.DataFrame
-    features: dict[tuple[str, str], np.ndarray]
+    distance_changes: pd.DataFrame
     pictures: Pictures
     neutral_pictures: Pictures
 
@@ -82,14 +91,14 @@ class ArtStudy:
 
 def art_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = STYLES,
+    images: int = 16,
     *,
     other_images: int = 1,
     neutral_images: int = 30,
     neutral_prompts: str | Path = NEUTRAL,
     pictures: int = 2,
-    first_seed: int = 0,
+    seed: int = 0,
 ) -> ArtStudy:
     """Cut each style, attack, and judge the pictures with and without the style's name.
 
@@ -100,15 +109,17 @@ def art_study(
         other_images: pictures per model in each other style; 0 leaves them out.
         neutral_images: pictures per model of the neutral prompts, the first ones of the file.
         neutral_prompts: file with a prompt a line, relative to the data folder; or "coco" for the
-            published captions (`rbtc.models.prompt_sets.coco_captions`), all from ``first_seed``.
+            published captions (`rbtc.models.prompt_sets.coco_captions`), all from ``seed``.
         pictures: how many of each model to show; they are the first ones counted.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
 
     Raises:
         FileNotFoundError: a judge or the prompts are missing; nothing has been drawn then.
         ValueError: an unknown style, one given twice, or too small a count.
         ImportError: torchmetrics is not installed.
     """
+    from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
+
     if isinstance(concepts, str):
         raise ValueError(f"concepts must be a list of styles, not the one name {concepts!r}")
     chosen = [lab.subject(name, "style") for name in concepts]
@@ -117,26 +128,21 @@ def art_study(
     at_least_one(images=images, neutral_images=neutral_images, pictures=pictures)
     if not isinstance(other_images, int) or other_images < 0:
         raise ValueError(f"other_images must be a whole number from 0, not {other_images!r}")
-    prompts, seeds = neutral_pairs(neutral_prompts, neutral_images, first_seed)
+    prompts, seeds = neutral_pairs(neutral_prompts, neutral_images, seed)
     need_torchmetrics()
     need_judges(lab)
 
-    later = [seed + REFERENCE_SEEDS for seed in seeds]
+    later = [one + REFERENCE_SEEDS for one in seeds]
     judge = lab.jury.get("object")
     reference = lab.measure.images(lab.pretrained, prompts, later)
-    features = {("", "reference"): np.asarray(judge.features(reference))}
+    features: dict[str, list[np.ndarray]] = {model: [] for model in MODELS}
     frames, neutral, distances, shown, plain = [], [], [], {}, {}
     for style in chosen:
         shown[style.word], plain[style.word] = {}, {}
         for model, variant in _models(lab, style):
             columns = {"model": model}
             hits = judged(
-                lab,
-                style,
-                [(columns, variant)],
-                images,
-                other_images=other_images,
-                first_seed=first_seed,
+                lab, style, [(columns, variant)], images, other_images=other_images, first_seed=seed
             )
             own = hits["classes"] == "erased"
             asked = hits.loc[own, ["prompt", "seed"]]
@@ -154,22 +160,52 @@ def art_study(
             )
             distance = frechet_of_pictures(drawn, reference, judge)
             distances.append({**same, "distance": distance, "n": len(drawn)})
-            features[style.word, model] = np.asarray(judge.features(drawn))
+            features[model].append(np.asarray(judge.features(drawn)))
             # Not Measure.shown: these are already drawn, under the prompts that were counted.
             first = asked.head(pictures)
             shown[style.word][model] = lab.measure.images(
                 variant, list(first["prompt"]), list(first["seed"])
             )
             plain[style.word][model] = drawn[:pictures]
+    found = pd.DataFrame(distances)
     return ArtStudy(
         tuple(chosen),
         pd.concat(frames, ignore_index=True),
         pd.concat(neutral, ignore_index=True),
-        pd.DataFrame(distances),
-        features,
+        found,
+        _distance_changes(found, np.asarray(judge.features(reference)), features),
         shown,
         plain,
     )
+
+
+def _distance_changes(
+    distances: pd.DataFrame, reference: np.ndarray, features: dict[str, list[np.ndarray]]
+) -> pd.DataFrame:
+    """The changes of `CHANGES`; neutral prompts are drawn anew, for all styles alike.
+
+    Args:
+        distances: see `ArtStudy`.
+        reference: judge features of the reference pictures, (n, d).
+        features: model -> those of its neutral pictures, (n, d) for each style.
+    """
+    from rbtc.models.distances import frechet
+
+    means = {str(name): rows["distance"].mean() for name, rows in distances.groupby("model")}
+    lines = []
+    for before, after in CHANGES:
+        sets = list(zip(features[before], features[after], strict=True))
+
+        def change(places: np.ndarray, sets: list[tuple[np.ndarray, np.ndarray]] = sets) -> float:
+            # The reference picture of a prompt goes with it.
+            own = reference[places]
+            pairs = [frechet(b[places], own) - frechet(a[places], own) for a, b in sets]
+            return float(np.mean(pairs))
+
+        value = float(means[after] - means[before])
+        found = change_of(change, value, len(reference), resamples=DRAWS)
+        lines.append((before, after, found.value, found.low, found.high, found.n))
+    return pd.DataFrame(lines, columns=["before", "after", "change", "low", "high", "n"])
 
 
 def _models(lab: Lab, style: Subject) -> Iterator[tuple[str, Variant]]:
@@ -209,6 +245,8 @@ def neutral_pairs(
         ValueError: fewer prompts than ``count``.
     """
     if str(source) == COCO:
+        from rbtc.models.prompt_sets import coco_captions
+
         return coco_captions(count), [first_seed] * count  # METHOD 7.3
     prompts = read_prompts(source, count)
     return prompts, list(range(first_seed, first_seed + count))
@@ -221,10 +259,12 @@ def read_prompts(path: str | Path, count: int) -> list[str]:
         FileNotFoundError: no such file.
         ValueError: fewer prompts than ``count``, one twice, or fewer than two asked for.
     """
+    from rbtc.files import data_root
+
     file = Path(path) if Path(path).is_absolute() else data_root() / path
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist: expected a text file, one prompt a line")
-    lines = [line.strip() for line in used(file).read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     prompts = [line for line in lines if line and not line.startswith("#")]
     if len(set(prompts)) < len(prompts):
         raise ValueError(f"{file} holds a prompt twice: every picture must have its own")

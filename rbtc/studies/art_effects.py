@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import Mean, change_of, mean, mean_change
-from rbtc.models.distances import NAME, frechet
+from rbtc.bootstrap import Mean, mean, mean_change
 from rbtc.report.claims import Claim
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect
@@ -20,6 +18,9 @@ from rbtc.studies.art import MODELS, ArtStudy
 
 PAPER = {"pruned": "ConceptPrune"}
 """Our names of the paper's models, where they differ."""
+
+NAME = "Fréchet distance of judge features"
+"""What `rbtc.models.distances` measures."""
 
 PAPER_SCORES = 250
 """Pictures behind an average score of the paper: five artists, 50 prompts each (Sec. 5.3)."""
@@ -37,8 +38,6 @@ PRINTED = {
 
 ROUNDING = {SIMILARITY: 0.01, NEUTRAL: 0.01, NAME: 0.01}
 """What rounding alone can make of a printed change. The paper gives no spread of these means."""
-
-DRAWS = 200
 
 
 def accuracy_by_style(study: ArtStudy) -> dict[str, dict[str, Share]]:
@@ -64,22 +63,10 @@ def similarity_by_style(study: ArtStudy) -> dict[str, dict[str, Mean]]:
 
 
 def distance_change(study: ArtStudy, before: str, after: str) -> Difference:
-    """Change of the mean distance over styles; neutral prompts are drawn anew, for all alike."""
-    reference = study.features["", "reference"]
-    sets = [
-        (study.features[style.word, before], study.features[style.word, after])
-        for style in study.styles
-    ]
-
-    def change(places: np.ndarray) -> float:
-        # The reference picture of a prompt goes with it.
-        own = reference[places]
-        pairs = [frechet(b[places], own) - frechet(a[places], own) for a, b in sets]
-        return float(np.mean(pairs))
-
-    means = {str(name): rows["distance"].mean() for name, rows in study.distances.groupby("model")}
-    value = float(means[after] - means[before])
-    return change_of(change, value, len(reference), resamples=DRAWS)
+    """Change of the mean distance over styles, for the pairs of `rbtc.studies.art.CHANGES`."""
+    lines = study.distance_changes.set_index(["before", "after"])
+    value, low, high, n = lines.loc[(before, after)]
+    return Difference(value, low, high, int(n), int(n))
 
 
 def change(study: ArtStudy, measure: str, before: str, after: str) -> Difference:

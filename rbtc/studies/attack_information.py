@@ -5,16 +5,18 @@ These functions see the weights before pruning: they explain why an attack is st
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
-from rbtc.lab import Lab
 from rbtc.layers import short_name
-from rbtc.models.prompts import Subject
 from rbtc.partners import HALVES, find_partners, told
 from rbtc.selection import expected_magnitudes
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
+    from rbtc.models.prompts import Subject
 
 
 def magnitude_rows(lab: Lab, subject: Subject) -> list[dict[str, Any]]:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from rbtc.bootstrap import Mean, crossed, mean
-from rbtc.completion import Completion
-from rbtc.lab import Lab
-from rbtc.layers import short_name
 from rbtc.models.prompts import Subject
-from rbtc.recoverability import Choice, estimate_sign_accuracy, fast_complete
-from rbtc.sign_accuracy import count_signs
 from rbtc.studies.common import at_least_one, subjects
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rbtc.completion import Completion
+    from rbtc.lab import Lab
+    from rbtc.recoverability import Choice
+
+CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
 
 CHOICES: dict[str, Choice] = {
     "largest in the row": "largest",
@@ -206,7 +209,7 @@ def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
 
 def audit_study(
     lab: Lab,
-    concepts: Sequence[str],
+    concepts: Sequence[str] = CLASSES,
     *,
     factors: Sequence[float] = (0.5, 1.0, 2.0),
     share: float = 0.02,
@@ -229,6 +232,8 @@ def audit_study(
     Raises:
         ValueError: fewer than two concepts, no factors or one twice, or a bad share.
     """
+    from rbtc.layers import short_name
+
     at_least_one(repeats=repeats)
     chosen = subjects(lab, concepts)
     if len(chosen) < 2:
@@ -257,6 +262,11 @@ def _line(
     pruned: Tensor, original: Tensor, completion: Completion, choice: str, **options: float
 ) -> dict[str, float]:
     """Estimate, truth and circumstances of one layer."""
+    import torch
+
+    from rbtc.recoverability import estimate_sign_accuracy, fast_complete
+    from rbtc.sign_accuracy import count_signs
+
     missing = completion.missing
     seen: list[Tensor] = []
 

@@ -6,19 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
 Pictures = Mapping[str, Mapping[str, np.ndarray]]
 """Concept -> model -> pictures (n, h, w, 3), for `rbtc.report.pictures.picture_grid`."""
 
-Models = Iterable[tuple[Mapping[str, Any], Variant]]
+PAPER_CLASSES = (
+    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn", "mountain bike",
+    "starfish", "spider web", "school bus", "racket", "candle",
+)  # fmt: skip
+"""The classes of the paper's Table 1, in its order."""
+
+Models = Iterable[tuple[Mapping[str, Any], "Variant"]]
 """What to write beside each picture (a "model", and settings), and the variant that draws it."""
 
 

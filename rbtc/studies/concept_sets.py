@@ -1,4 +1,4 @@
-"""Which concepts are erased together.
+"""Which concepts are erased together, and the models of such a set.
 
 Concepts stand on a circle, in an order drawn once by a seed. A set starts somewhere on it; erasing
 k concepts of a set cuts the union of the masks of its first k. So the sets of growing k are nested,
@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbtc.lab import Lab
 from rbtc.models.prompts import Subject
 from rbtc.studies.common import at_least_one, subjects
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+
+MODELS = ("pretrained", "pruned", "revived")
 
 
 @dataclass(frozen=True)
@@ -68,3 +73,9 @@ def nested_sets(order: Sequence[Subject], counts: Sequence[int], sets: int) -> l
         turned = [*order[start:], *order[:start]]
         made += [Together(turned[0].label, tuple(turned[:count])) for count in counts]
     return made
+
+
+def attacked(lab: Lab, case: Together) -> dict[str, Variant]:
+    """The three models of a case; the attacker gets the pruned weights and nothing else."""
+    pruned = lab.owner.pruned_together(case.concepts)
+    return dict(zip(MODELS, (lab.pretrained, pruned, lab.attacker.attack(pruned)), strict=True))

@@ -4,8 +4,8 @@
 """The paper's contradictions and open ends, each with our reading and what bears on it.
 
 `data/paper/contradictions.csv` lists them. What bears on one is arithmetic on the printed tables
-(`rbtc.report.misprints`), the chapters' results, or a look at the weights of a model; no picture is
-drawn but those that pruning needs.
+(`rbtc.report.misprints`), the chapters' results, or a look at the weights of a model. Only the last
+is measured; no picture is drawn but those that pruning needs.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from rbtc.files import data_root
-from rbtc.lab import Lab
-from rbtc.layers import density
 from rbtc.models.prompts import Subject
 from rbtc.report import rules
 from rbtc.report.ledger import results_folder
 from rbtc.report.misprints import PRINTED, Check, Support
-from rbtc.report.outputs import used
 from rbtc.report.rules import difference
 from rbtc.report.selection import lines, value
-from rbtc.sign_accuracy import count_signs
 from rbtc.studies.common import subjects
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
 
 COLUMNS = ("id", "where", "issue", "reading", "confidence", "check", "claims", "page")
 
@@ -138,6 +137,8 @@ def our_keep_ratio(folder: Path) -> Check:
 
 def keep_scope(lab: Lab, concept: Subject) -> Check:
     """Right signs among those kept when K is counted per layer, per row, or over all layers."""
+    from rbtc.sign_accuracy import count_signs
+
     truth = lab.pretrained.weights
     base = lab.owner.pruned(concept)
     masks = lab.owner.masks(concept)
@@ -184,14 +185,15 @@ def natural_zeros(lab: Lab, concept: Subject) -> Check:
     weights = lab.pretrained.weights.values()
     total = sum(w.numel() for w in weights)
     return Check({
-        name: f"{sum(int((change(w) == 0).sum()) for w in weights):,} of {total:,}"
-        for name, change in (("zeros before pruning", torch.Tensor.clone),
-                             ("in half precision", torch.Tensor.half))
+        name: f"{sum(int(((w.half() if half else w) == 0).sum()) for w in weights):,} of {total:,}"
+        for name, half in (("zeros before pruning", False), ("in half precision", True))
     })  # fmt: skip
 
 
 def observed_share(lab: Lab, concept: Subject) -> Check:
     """Share of a pruned layer's entries that completion can see."""
+    from rbtc.layers import density
+
     share = 1 - density(lab.owner.masks(concept))
     return Check({"entries observed": f"{share:.3f}"}, "supports" if share > 0.5 else "against")
 
@@ -207,6 +209,39 @@ WEIGHTS: dict[str, Callable[[Lab, Subject], Check]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class WeightStudy:
+    """What the weights of a model say.
+
+    Attributes:
+        numbers: One line per number of the `WEIGHTS` checks: check, number, value (as text),
+            support (of our reading; empty where the number only illustrates).
+    """
+
+    numbers: pd.DataFrame
+
+    def check(self, name: str) -> Check:
+        """The numbers of one check."""
+        own = self.numbers[self.numbers["check"] == name]
+        return Check(dict(zip(own["number"], own["value"], strict=True)), own["support"].iloc[0])
+
+
+def measure(lab: Lab, concepts: Sequence[str] = ("golf ball",)) -> WeightStudy:
+    """Look at the weights of the first concept's models.
+
+    Raises:
+        ValueError: no concept, an unknown one, or one given twice.
+    """
+    concept = subjects(lab, concepts)[0]
+    checks = {name: check(lab, concept) for name, check in WEIGHTS.items()}
+    lines = [
+        (name, number, text, check.support)
+        for name, check in checks.items()
+        for number, text in check.numbers.items()
+    ]
+    return WeightStudy(pd.DataFrame(lines, columns=["check", "number", "value", "support"]))
+
+
 # ---- the list -----------------------------------------------------------------------------------
 
 
@@ -220,7 +255,7 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
     path = data_root() / "paper" / "contradictions.csv" if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no contradictions in {path}: work in a clone of the repository")
-    frame = pd.read_csv(used(path), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     if (twice := frame["id"].duplicated()).any():
@@ -236,19 +271,15 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
     return found
 
 
-def contradictions(
-    lab: Lab, concepts: Sequence[str], folder: str | Path | None = None
-) -> list[Contradiction]:
+def contradictions(weights: WeightStudy, folder: str | Path | None = None) -> list[Contradiction]:
     """The list with all that can be checked: printed tables, results there are, and weights.
 
     Args:
-        lab: for the weights.
-        concepts: of which the first is looked at.
+        weights: what they say.
         folder: of the chapters' results, the repository's by default.
     """
-    concept = subjects(lab, concepts)[0]
     folder = results_folder() if folder is None else Path(folder)
-    return [_checked(one, lab, concept, folder) for one in load_contradictions()]
+    return [_checked(one, weights, folder) for one in load_contradictions()]
 
 
 def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
@@ -264,7 +295,7 @@ def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _checked(one: Contradiction, lab: Lab, concept: Subject, folder: Path) -> Contradiction:
+def _checked(one: Contradiction, weights: WeightStudy, folder: Path) -> Contradiction:
     made, missing = [], []
     for name in one.checks:
         try:
@@ -273,7 +304,7 @@ def _checked(one: Contradiction, lab: Lab, concept: Subject, folder: Path) -> Co
             elif name in RESULTS:
                 made.append(RESULTS[name](folder))
             else:
-                made.append(WEIGHTS[name](lab, concept))
+                made.append(weights.check(name))
         except LookupError as error:
             missing.append(str(error.args[0]))
     return Contradiction(one.key, one.where, one.issue, one.reading, one.confidence, one.checks,
@@ -289,4 +320,4 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     if not path.is_file():
         raise LookupError(f"{path.name} is not there yet")
-    return pd.read_csv(used(path))
+    return pd.read_csv(path)

@@ -11,19 +11,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rbtc.defense import standard_deviation
-from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
+from rbtc.studies.common import (
+    PAPER_CLASSES,
+    Pictures,
+    at_least_one,
+    average_printed,
+    judged,
+    subjects,
+)
 from rbtc.studies.defense_attacks import ATTACKERS, attack, attacked, defended, table_12_column
+from rbtc.studies.detection import DetectionStudy, detection_study
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+
+EXAMPLE = "golf ball"
+"""The concept of the paper's Fig. 6."""
+
+CONCEPTS = (EXAMPLE, *(name for name in PAPER_CLASSES if name != EXAMPLE))
+LEVELS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Noise levels of the paper's Table 12."""
+
+GUESSED = ["concept", "sigma", "attacker", "named", "precision", "recall", "possible"]
 
 Reading = Literal["sigma", "variance"]
 """What a printed noise level is taken for: a standard deviation, or a variance."""
@@ -36,7 +54,7 @@ class DefenseStudy:
     Attributes:
         subjects: The erased concepts.
         sigmas: Noise levels of the sweep, standard deviations.
-        variances: Noise levels read as variances.
+        variances: Noise levels read as variances -> their standard deviations.
         hits: One line per picture; besides `rbtc.studies.common.judged`, sigma and attacker (empty
             where there is none). Models are "pretrained", "pruned", "revived" (the attack on the
             pruned one), "defended, 1e-3" and "budget, 1e-3".
@@ -47,7 +65,7 @@ class DefenseStudy:
 
     subjects: tuple[Subject, ...]
     sigmas: tuple[float, ...]
-    variances: tuple[float, ...]
+    variances: Mapping[float, float]
     hits: pd.DataFrame
     guesses: pd.DataFrame
     images: Pictures
@@ -56,6 +74,12 @@ class DefenseStudy:
         """Pictures of the "erased" or of the "preserved" classes, of one concept or of all."""
         own = self.hits[self.hits["classes"] == classes]
         return own if subject is None else own[own["concept"] == subject.label]
+
+    @property
+    def example(self) -> Subject:
+        """The first concept for which the other classes were drawn too."""
+        drawn = set(self.part("preserved")["concept"])
+        return next(subject for subject in self.subjects if subject.label in drawn)
 
     def accuracy(
         self, model: str, classes: str = "erased", subject: Subject | None = None
@@ -71,7 +95,7 @@ class DefenseStudy:
 
     def levels(self) -> list[float]:
         """Every noise level, of both readings."""
-        return sorted({*self.sigmas, *map(standard_deviation, self.variances)})
+        return sorted({*self.sigmas, *self.variances.values()})
 
     def sweep(
         self, reading: Reading = "sigma", subject: Subject | None = None
@@ -168,14 +192,59 @@ class DefenseStudy:
         """`{level: standard deviation}` of one reading."""
         if reading == "sigma":
             return {sigma: sigma for sigma in self.sigmas}
-        return {variance: standard_deviation(variance) for variance in self.variances}
+        return dict(self.variances)
+
+
+@dataclass(frozen=True, eq=False)
+class DefenseChapter:
+    """What the chapter shows.
+
+    Attributes:
+        defense: Accuracies; its pictures are those of the first half of the concepts.
+        detection: How visible the noise is, for the first concept.
+    """
+
+    defense: DefenseStudy
+    detection: DetectionStudy
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = CONCEPTS,
+    *,
+    preserved_for: Sequence[str] = (EXAMPLE,),
+    sigmas: Sequence[float] = LEVELS,
+    variances: Sequence[float] = LEVELS,
+    attack_sigmas: Sequence[float] = (1e-6, 1e-2),
+    share: float = 0.02,
+    threshold_sigmas: float = 5.0,
+    w_over_sigma: float = 0.1,
+    images: int = 4,
+    preserved: int = 1,
+    shown: int = 1,
+    seed: int = 0,
+    noise_seed: int = 0,
+) -> DefenseChapter:
+    """Measure the chapter: see `defense_study`, and `rbtc.studies.detection.detection_study`."""
+    attackers: dict[str, Any] = {"share": share, "threshold_sigmas": threshold_sigmas}
+    study = defense_study(
+        lab, concepts, sigmas=sigmas, variances=variances, attack_sigmas=attack_sigmas,
+        images=images, preserved=preserved, preserved_for=preserved_for, shown=shown, seed=seed,
+        noise_seed=noise_seed, **attackers,
+    )  # fmt: skip
+    half = list(study.images.items())[: (len(study.images) + 1) // 2]
+    found = detection_study(
+        lab, concepts[0], sigmas=sigmas, w_over_sigma=w_over_sigma, noise_seed=noise_seed,
+        **attackers,
+    )  # fmt: skip
+    return DefenseChapter(replace(study, images=dict(half)), found)
 
 
 def defense_study(
     lab: Lab,
     concepts: Sequence[str],
     *,
-    sigmas: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+    sigmas: Sequence[float] = LEVELS,
     variances: Sequence[float] = (),
     attack_sigmas: Sequence[float] = (1e-6, 1e-2),
     share: float = 0.02,
@@ -209,6 +278,8 @@ def defense_study(
         ValueError: no concept, an unknown one, a noise level that is not positive, a noise level to
             attack that is not swept, or a concept in `preserved_for` that is not erased.
     """
+    from rbtc.defense import standard_deviation
+
     if strangers := [sigma for sigma in attack_sigmas if sigma not in sigmas]:
         raise ValueError(f"attack_sigmas holds {strangers}, which are not among sigmas {sigmas}")
     if wrong := [sigma for sigma in (*sigmas, *variances) if not 0 < sigma < math.inf]:
@@ -224,7 +295,8 @@ def defense_study(
     if others := [subject.label for subject in wide if subject not in chosen]:
         raise ValueError(f"preserved_for holds {others}, which are not among {list(concepts)}")
     lab.jury.require("object")
-    levels = sorted({*map(float, sigmas), *map(standard_deviation, variances)})
+    as_noise = {float(variance): standard_deviation(variance) for variance in variances}
+    levels = sorted({*map(float, sigmas), *as_noise.values()})
     frames, guesses, grid = [], [], {}
     for subject in chosen:
         row: dict[str, Variant] = {}
@@ -263,6 +335,6 @@ def defense_study(
             for name, variant in row.items()
         }
     return DefenseStudy(
-        tuple(chosen), tuple(map(float, sigmas)), tuple(map(float, variances)),
-        pd.concat(frames, ignore_index=True), pd.DataFrame(guesses), grid,
+        tuple(chosen), tuple(map(float, sigmas)), as_noise,
+        pd.concat(frames, ignore_index=True), pd.DataFrame(guesses, columns=GUESSED), grid,
     )  # fmt: skip

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rbtc.detection import detection, spare_whole_rows
-from rbtc.lab import Lab, Variant
-from rbtc.layers import Masks
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import load_table
 from rbtc.report.tables import Row, power
 from rbtc.stats import Difference
 
 if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+    from rbtc.layers import Masks
     from rbtc.studies.defense import DefenseStudy
 
 Attacker = Literal["budget", "threshold"]
@@ -68,6 +67,8 @@ def attack_places(
     lab: Lab, subject: Subject, variant: Variant, guess: Masks
 ) -> tuple[dict[str, Any], Variant | None]:
     """The attack on guessed places; returns what `attack` does."""
+    from rbtc.detection import detection, spare_whole_rows
+
     masks = lab.owner.masks(subject)
     found = detection(guess, masks)
     named = found.guessed / sum(mask.numel() for mask in masks.values())

@@ -11,8 +11,7 @@ import pandas as pd
 
 from rbtc.models.prompts import Subject
 from rbtc.report.tables import cell, listing
-from rbtc.studies.honest_attacker import HonestStudy
-from rbtc.studies.inferred_masks import HONEST, attacked
+from rbtc.studies.honest_attacker import HONEST, HonestStudy, attacked
 
 MARGIN = 0.05
 """A defence may cost this much: erased accuracy gained, or preserved accuracy lost."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
-from rbtc.completion import column_means
-from rbtc.lab import Lab
-from rbtc.layers import short_name
+if TYPE_CHECKING:
+    import torch
+
+    from rbtc.lab import Lab
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,15 @@ def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int
         concept: which pruned model.
         layer: short name; None takes the middle block, or the first layer.
         iterations: steps to follow, at least 2.
+
+    Raises:
+        ValueError: fewer iterations, or no such layer.
     """
+    import torch
+
+    from rbtc.completion import column_means
+    from rbtc.layers import short_name
+
     if iterations < 2:
         raise ValueError(f"iterations is {iterations}, expected at least 2")
     names = [short_name(name) for name in lab.pretrained.weights]
@@ -88,6 +97,8 @@ def _slope_error(
     z: torch.Tensor, missing: torch.Tensor, polar: torch.Tensor, width: float
 ) -> float:
     """Largest error of the predicted slope of ||Z||_* along two directions, relative."""
+    import torch
+
     steepest = polar * missing
     chance = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=z.dtype)
     errors = []
@@ -100,4 +111,4 @@ def _slope_error(
 
 
 def _error(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a - b).abs().max() / b.abs().max().clamp(min=torch.finfo(b.dtype).tiny))
+    return float((a - b).abs().max() / b.abs().max().clamp(min=np.finfo(float).tiny))

@@ -5,21 +5,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.defense import interval_probability, pooled_sigma, posterior, sigma_by_layer
-from rbtc.detection import detection, detection_auc
-from rbtc.lab import Lab
-from rbtc.layers import Masks, Weights
 from rbtc.models.prompts import Subject
 from rbtc.report.tables import power
 from rbtc.stats import Proportion
 from rbtc.studies.common import subjects
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
+    from rbtc.layers import Masks, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,12 @@ class DetectionStudy:
             found, the posterior at 0, AUC, precision and recall of both attackers.
         alphas: Places of the surface along alpha.
         noises: Places of the surface along sigma_M.
-        surface: Eq. 7 with the sU of all layers, (noises, alphas).
+        surfaces: Eq. 7 over alpha and sigma_M (Fig. 7), title -> (noises, alphas): with the sU of
+            all layers, of the layer with the narrowest and of that with the widest weights. w is
+            the same on all of them.
+        posteriors: p(modified | x) over the magnitude x: sigma (as text), x (in units of sU),
+            posterior.
+        over_width: Eq. 7 over its w: sigma (as text), w (in units of sU), eq7.
     """
 
     subject: Subject
@@ -51,7 +57,9 @@ class DetectionStudy:
     points: pd.DataFrame
     alphas: np.ndarray
     noises: np.ndarray
-    surface: np.ndarray
+    surfaces: Mapping[str, np.ndarray]
+    posteriors: pd.DataFrame
+    over_width: pd.DataFrame
 
     def measures(self) -> dict[str, dict[float, float | Proportion]]:
         """`{measure: {sigma: value}}`, for a line chart over the noise level."""
@@ -72,45 +80,6 @@ class DetectionStudy:
         }
         return {"Eq. 7": series.pop("Eq. 7"), "share within w": {**near}, **series}
 
-    def posteriors(self, places: int = 200) -> pd.DataFrame:
-        """p(modified | x) over the magnitude x, one curve per noise level; x in units of sU."""
-        x = np.geomspace(1e-6, 10, places)
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "sigma": power(sigma),
-                        "x": x,
-                        "posterior": posterior(
-                            x * self.sigma_unmodified,
-                            alpha=self.alpha,
-                            sigma_modified=sigma,
-                            sigma_unmodified=self.sigma_unmodified,
-                        ),
-                    }
-                )
-                for sigma in self.points["sigma"]
-            ],
-            ignore_index=True,
-        )
-
-    def surfaces(self) -> dict[str, np.ndarray]:
-        """Eq. 7 over alpha and sigma_M for all layers, the narrowest and the widest (Fig. 7).
-
-        w is the same on all of them. Title -> (noises, alphas).
-        """
-        found = {f"all layers, sigma_U = {self.sigma_unmodified:.3g}": self.surface}
-        known = self.layers[self.layers["sigma"] > 0].sort_values("sigma")
-        for name, place in (("narrowest", 0), ("widest", -1)):
-            sigma, short = float(known["sigma"].iloc[place]), known["short"].iloc[place]
-            found[f"{name} layer ({short}), sigma_U = {sigma:.3g}"] = interval_probability(
-                self.half_width,
-                alpha=self.alphas[None, :],
-                sigma_modified=self.noises[:, None],
-                sigma_unmodified=sigma,
-            )
-        return found
-
     def surface_frame(self) -> pd.DataFrame:
         """The surfaces in long form: surface, alpha, sigma, eq7."""
         noises, alphas = np.meshgrid(self.noises, self.alphas, indexing="ij")
@@ -124,29 +93,7 @@ class DetectionStudy:
                         "eq7": values.ravel(),
                     }
                 )
-                for title, values in self.surfaces().items()
-            ],
-            ignore_index=True,
-        )
-
-    def over_width(self, places: int = 100) -> pd.DataFrame:
-        """Eq. 7 over its w, one curve per noise level: sigma, w (in units of sU), eq7."""
-        w = np.geomspace(1e-4, 10, places)
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "sigma": power(sigma),
-                        "w": w,
-                        "eq7": interval_probability(
-                            w * self.sigma_unmodified,
-                            alpha=self.alpha,
-                            sigma_modified=sigma,
-                            sigma_unmodified=self.sigma_unmodified,
-                        ),
-                    }
-                )
-                for sigma in self.points["sigma"]
+                for title, values in self.surfaces.items()
             ],
             ignore_index=True,
         )
@@ -204,7 +151,13 @@ def detection_study(
         noise_seed: of the noise.
         alphas: shares of modified weights on the surface; None takes 0.5 % to 30 %.
         noises: noise levels on the surface; None spans `sigmas`.
+
+    Raises:
+        ValueError: a number outside its range, or an unknown concept.
     """
+    from rbtc.defense import interval_probability, pooled_sigma, posterior, sigma_by_layer
+    from rbtc.detection import detection, detection_auc
+
     if wrong := [x for x in (*sigmas, w_over_sigma, threshold_sigmas) if not 0 < x < math.inf]:
         raise ValueError(f"noise levels and half-widths must be positive, finite numbers: {wrong}")
     if not sigmas or not 0 < share <= 1:
@@ -246,12 +199,41 @@ def detection_study(
         )
     across = np.geomspace(0.005, 0.3, 40) if alphas is None else np.asarray(alphas, float)
     up = np.geomspace(min(sigmas), max(sigmas), 51) if noises is None else np.asarray(noises, float)
-    surface = interval_probability(
-        half_width, alpha=across[None, :], sigma_modified=up[:, None], sigma_unmodified=wide
-    )
+    known = layers[layers["sigma"] > 0].sort_values("sigma")
+    surfaces = {"all layers": wide}
+    for title, place in (("narrowest", 0), ("widest", -1)):
+        line = known.iloc[place]
+        surfaces[f"{title} layer ({line['short']})"] = float(line["sigma"])
+    mixtures = {power(s): {"alpha": alpha, "sigma_modified": s, "sigma_unmodified": wide}
+                for s in sigmas}  # fmt: skip
+    x, w = np.geomspace(1e-6, 10, 200), np.geomspace(1e-4, 10, 100)
+    posteriors = [
+        pd.DataFrame({"sigma": name, "x": x, "posterior": posterior(x * wide, **model)})
+        for name, model in mixtures.items()
+    ]
+    over_width = [
+        pd.DataFrame({"sigma": name, "w": w, "eq7": interval_probability(w * wide, **model)})
+        for name, model in mixtures.items()
+    ]
     return DetectionStudy(
-        subject, alpha, wide, half_width, layers, pd.concat(parts, ignore_index=True),
-        pd.DataFrame(lines), across, up, surface,
+        subject,
+        alpha,
+        wide,
+        half_width,
+        layers,
+        pd.concat(parts, ignore_index=True),
+        pd.DataFrame(lines),
+        across,
+        up,
+        {
+            f"{title}, sigma_U = {sigma:.3g}": interval_probability(
+                half_width, alpha=across[None, :], sigma_modified=up[:, None],
+                sigma_unmodified=sigma,
+            )
+            for title, sigma in surfaces.items()
+        },
+        pd.concat(posteriors, ignore_index=True),
+        pd.concat(over_width, ignore_index=True),
     )  # fmt: skip
 
 
@@ -269,6 +251,8 @@ def _layer_by_layer(
     layers: pd.DataFrame, near: pd.DataFrame, half_width: float, sigma: float
 ) -> pd.DataFrame:
     """Eq. 7 of each layer with its own alpha and sU, beside the weights counted within w."""
+    from rbtc.defense import interval_probability
+
     mixed = layers[(layers["alpha"] > 0) & (layers["alpha"] < 1) & (layers["sigma"] > 0)]
     frame = mixed.merge(near, on="name").rename(columns={"sigma": "sigma_unmodified"})
     frame["sigma"] = float(sigma)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.report.outputs import used
+from rbtc.results import results_root
 from rbtc.stats import Proportion
 from rbtc.studies.operating_point import SETTING, choose_keep, choose_pruning
 
@@ -24,20 +24,23 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def read_variants(folder: str | Path = "results") -> pd.DataFrame:
+def read_variants(folder: str | Path = "") -> pd.DataFrame:
     """The counts that the command wrote, one row per variant, model and concept.
+
+    Args:
+        folder: where they lie; "" takes the repository's results.
 
     Raises:
         FileNotFoundError: it has not been run.
         ValueError: the file is of another edition.
     """
-    path = Path(folder) / "emoji_variants.csv"
+    path = Path(folder or results_root()) / "emoji_variants.csv"
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: run `python -m rbtc.emoji.variants NAME=FOLDER ...` in the "
             "repository's folder"
         )
-    scores = pd.read_csv(used(path))
+    scores = pd.read_csv(path)
     if missing := COLUMNS - set(scores):
         raise ValueError(
             f"{path} lacks the columns {sorted(missing)}: make it anew with "

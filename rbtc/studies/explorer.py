@@ -1,29 +1,30 @@
 """What the page of explorers shows: one seed of every concept, over four sliders.
 
-The pictures are drawn here, or read from the store where another chapter drew them. The accuracies
-beside them are those that the chapters committed, with many more seeds than the one that is shown;
-where no chapter has measured a setting, none stands there.
+The accuracies beside the pictures are those that the chapters committed, with many more seeds than
+the one that is shown; where no chapter has measured a setting, none stands there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from rbtc.detection import detection
-from rbtc.lab import Lab, Variant
-from rbtc.layers import Masks, Weights
 from rbtc.models.prompts import Subject
-from rbtc.report.chapters import Chapters
-from rbtc.report.sprites import Bars, Explorer, Fact
+from rbtc.report.sprites import Bars, Explorer, Fact, Facts
 from rbtc.report.tables import power
-from rbtc.sign_accuracy import SignAccuracy, count_signs
-from rbtc.studies.common import Pictures, subjects
+from rbtc.studies.common import PAPER_CLASSES, Pictures, subjects
 from rbtc.studies.defense_attacks import ATTACKERS, defended
-from rbtc.studies.nms_ablations import STRATEGIES, model_name
-from rbtc.topk import check_keep, retain_signs
+from rbtc.studies.nms_ablations import KEEP_RATIOS, STRATEGIES, model_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from rbtc.lab import Lab, Variant
+    from rbtc.layers import Masks, Weights
+    from rbtc.report.chapters import Chapters
 
 ERASED, OTHERS = "recognised: erased class", "recognised: other classes"
 MODELS = {"pretrained": "pretrained", "pruned": "pruned", "revived": "NMS"}
@@ -31,6 +32,126 @@ MODELS = {"pretrained": "pretrained", "pruned": "pruned", "revived": "NMS"}
 
 DECADES = np.linspace(-8, 0, 41)
 """Edges of the histogram's bins: powers of ten of a weight's magnitude."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExplorerStudy:
+    """The four explorers, and the opening page's picture grid.
+
+    Attributes:
+        compare, keep, ratio, noise: Pictures, and the facts that need a model; see the functions
+            that make them.
+        opening: Concept -> model -> picture.
+    """
+
+    compare: Explorer
+    keep: Explorer
+    ratio: Explorer
+    noise: Explorer
+    opening: Pictures
+
+    def told(self, chapters: Chapters, *, calls: int, reference: str) -> dict[str, Explorer]:
+        """The explorers by name, with the accuracies that other chapters committed.
+
+        Args:
+            chapters: where they are read.
+            calls: T of the profile.
+            reference: its kind of reference prompts.
+        """
+        held_out = f"calls={calls}; reference={reference}"
+
+        def of_model(concept: str, kind: str, step: str) -> Facts:
+            own = f"concept={concept}; model={MODELS[step]}; classes="
+            return (
+                *chapters.share(ERASED, "08_objects", f"{own}erased"),
+                *chapters.share(OTHERS, "08_objects", f"{own}preserved"),
+            )
+
+        def of_keep(concept: str, kind: str, step: str) -> Facts:
+            asked = f"concept={concept}; model={model_name(kind, float(step))}"
+            return chapters.share(ERASED, "04_nms_ablations", asked) or chapters.share(
+                ERASED, "04_sweep", asked
+            )
+
+        def of_ratio(concept: str, kind: str, step: str) -> Facts:
+            asked = f"ratio={step}; {held_out}"
+            name, title = "operating_point_pruning", "recognised: {}, mean of held-out concepts"
+            return (
+                *chapters.share(ERASED, "90_ratio_sweep", f"concept={concept}", f"pruned, {step}"),
+                *(
+                    fact
+                    for part in ("erased", "preserved")
+                    for fact in chapters.share(
+                        title.format(part), name, asked, f"{part}_hits of {part}_n"
+                    )
+                ),
+            )
+
+        def of_noise(concept: str, kind: str, step: str) -> Facts:
+            asked = f"concept={concept}; model={defended(float(step))}; classes=erased"
+            return chapters.share(ERASED, "05_accuracies", asked)
+
+        made = (
+            _told(self.compare, of_model), _told(self.keep, of_keep),
+            _told(self.ratio, of_ratio), _told(self.noise, of_noise),
+        )  # fmt: skip
+        return {one.name: one for one in made}
+
+
+def _told(one: Explorer, read: Callable[[str, str, str], Facts]) -> Explorer:
+    """An explorer with further facts, which ``read`` finds for (concept, kind, step)."""
+    facts = {
+        (c, k, s): (*one.facts.get((c, k, s), ()), *read(concept, kind, step))
+        for c, concept in enumerate(one.concepts)
+        for k, kind in enumerate(one.kinds)
+        for s, step in enumerate(one.steps)
+    }
+    return replace(one, facts=facts)
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    *,
+    opening: Sequence[str] = ("church", "school bus"),
+    keep_ratios: Sequence[float] = KEEP_RATIOS,
+    ratios: Sequence[float] = (0.02, 0.05, 0.08, 0.1, 0.15),
+    sigmas: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+    share: float = 0.02,
+    threshold_sigmas: float = 5.0,
+    seed: int = 0,
+    draw_seed: int = 2021,
+    noise_seed: int = 0,
+) -> ExplorerStudy:
+    """What the page needs of a model.
+
+    Args:
+        lab: the models.
+        concepts: at least two paper classes or words of the model.
+        opening: those of them that the opening page shows.
+        keep_ratios: K of the attack.
+        ratios: of pruning.
+        sigmas: of the defence, standard deviations.
+        share: budget of the first attacker on the defended model.
+        threshold_sigmas: the second attacker takes all weights below this many sigma.
+        seed: of every picture.
+        draw_seed: of drawn magnitudes.
+        noise_seed: of the defence.
+
+    Raises:
+        ValueError: fewer than two concepts, one of ``opening`` that is not among them, or a bad
+            ratio.
+    """
+    compared = compare(lab, concepts, seed)
+    first = opening_grid(lab, compared, opening)
+    return ExplorerStudy(
+        compared,
+        keep(lab, concepts, keep_ratios, seed, draw_seed=draw_seed),
+        prune_ratio(lab, concepts, ratios, seed),
+        noise(lab, concepts, sigmas, seed, noise_seed=noise_seed, share=share,
+              threshold_sigmas=threshold_sigmas),
+        first,
+    )  # fmt: skip
 
 
 def _drawn(lab: Lab, variant: Variant, chosen: Sequence[Subject], seed: int) -> np.ndarray:
@@ -45,7 +166,7 @@ def _stacked(
     return np.stack([np.stack([np.stack(steps) for steps in draw(one)]) for one in chosen])
 
 
-def compare(lab: Lab, concepts: Sequence[str], seed: int = 0, *, chapters: Chapters) -> Explorer:
+def compare(lab: Lab, concepts: Sequence[str], seed: int = 0) -> Explorer:
     """Pretrained, pruned and revived, same prompt and same seed."""
     chosen = subjects(lab, concepts)
 
@@ -53,18 +174,9 @@ def compare(lab: Lab, concepts: Sequence[str], seed: int = 0, *, chapters: Chapt
         variants = (lab.pretrained, lab.owner.pruned(one), lab.revived(one))
         return [[_drawn(lab, variant, [one], seed) for variant in variants]]
 
-    facts = {}
-    for c, one in enumerate(chosen):
-        for step, model in enumerate(MODELS.values()):
-            own = f"concept={one.label}; model={model}; classes="
-            facts[c, 0, step] = (
-                *chapters.share(ERASED, "08_objects", f"{own}erased"),
-                *chapters.share(OTHERS, "08_objects", f"{own}preserved"),
-            )
     return Explorer(
-        "compare", "model", tuple(MODELS), ("",), ("",), _labels(chosen),
-        _stacked(chosen, draw), facts,
-    )  # fmt: skip
+        "compare", "model", tuple(MODELS), ("",), ("",), _labels(chosen), _stacked(chosen, draw), {}
+    )
 
 
 def keep(
@@ -73,10 +185,12 @@ def keep(
     keep_ratios: Sequence[float],
     seed: int = 0,
     *,
-    chapters: Chapters,
     draw_seed: int = 2021,
 ) -> Explorer:
     """The revived picture over K, for every magnitude strategy, with its share of right signs."""
+    from rbtc.sign_accuracy import SignAccuracy, count_signs
+    from rbtc.topk import check_keep, retain_signs
+
     for k in keep_ratios:
         check_keep(k)
     chosen = subjects(lab, concepts)
@@ -99,11 +213,8 @@ def keep(
             kept = retain_signs(completions, keep_ratio=k)
             pooled = sum(count_signs(kept, lab.pretrained.weights).values(), SignAccuracy(0, 0))
             signs = Fact("right signs of those kept", pooled.value, f"{pooled.value:.2f}")
-            for kind, name in enumerate(STRATEGIES):
-                asked = f"concept={one.label}; model={model_name(name, k)}"
-                measured = chapters.share(ERASED, "04_nms_ablations", asked)
-                measured = measured or chapters.share(ERASED, "04_sweep", asked)
-                facts[c, kind, step] = (signs, *measured)
+            for kind in range(len(STRATEGIES)):
+                facts[c, kind, step] = (signs,)
     own = lab.profile.revive.keep_ratio
     return Explorer(
         "keep", "K", tuple(f"{k:g}" for k in keep_ratios), tuple(STRATEGIES), ("",),
@@ -113,7 +224,7 @@ def keep(
 
 
 def prune_ratio(
-    lab: Lab, concepts: Sequence[str], ratios: Sequence[float], seed: int = 0, *, chapters: Chapters
+    lab: Lab, concepts: Sequence[str], ratios: Sequence[float], seed: int = 0
 ) -> Explorer:
     """The pruned model's picture of the erased class and of the next one, over the prune ratio."""
     for ratio in ratios:
@@ -128,31 +239,16 @@ def prune_ratio(
         pair = [one, after[one]]
         return [[_drawn(lab, variant, pair, seed) for variant in variants]]
 
-    settings = lab.profile.conceptprune
-    facts = {}
+    own, facts = lab.profile.conceptprune.ratio, {}
     for c, one in enumerate(chosen):
         for step, ratio in enumerate(ratios):
             cut = lab.density(one, ratio=ratio)
-            held_out = f"ratio={ratio:g}; calls={settings.calls}; reference={settings.reference}"
-            facts[c, 0, step] = (
-                Fact("share of weights cut", cut, f"{cut:.2f}"),
-                *chapters.share(
-                    ERASED, "90_ratio_sweep", f"concept={one.label}", f"pruned, {ratio:g}"
-                ),
-                *(
-                    fact
-                    for part in ("erased", "preserved")
-                    for fact in chapters.share(
-                        f"recognised: {part}, mean of held-out concepts", "operating_point_pruning",
-                        held_out, f"{part}_hits of {part}_n",
-                    )
-                ),
-            )  # fmt: skip
+            facts[c, 0, step] = (Fact("share of weights cut", cut, f"{cut:.2f}"),)
     return Explorer(
         "ratio", "prune ratio", tuple(f"{ratio:g}" for ratio in ratios), ("",),
         ("erased class", "the next class"), _labels(chosen),
         _stacked(chosen, draw), facts,
-        start=list(ratios).index(settings.ratio) if settings.ratio in ratios else 0,
+        start=list(ratios).index(own) if own in ratios else 0,
     )  # fmt: skip
 
 
@@ -162,7 +258,6 @@ def noise(
     sigmas: Sequence[float],
     seed: int = 0,
     *,
-    chapters: Chapters,
     noise_seed: int = 0,
     share: float = 0.02,
     threshold_sigmas: float = 5.0,
@@ -177,10 +272,8 @@ def noise(
             variant = lab.owner.obfuscated(one, sigma=sigma, seed=noise_seed)
             steps.append(_drawn(lab, variant, [one], seed))
             bars[c, step] = histogram(variant.weights, masks)
-            asked = f"concept={one.label}; model={defended(sigma)}; classes=erased"
-            facts[c, 0, step] = (
-                *chapters.share(ERASED, "05_accuracies", asked),
-                *found(lab, variant, masks, share=share, threshold=threshold_sigmas * sigma),
+            facts[c, 0, step] = found(
+                lab, variant, masks, share=share, threshold=threshold_sigmas * sigma
             )
         return [steps]
 
@@ -191,7 +284,7 @@ def noise(
     )  # fmt: skip
 
 
-def opening(lab: Lab, compared: Explorer, concepts: Sequence[str]) -> Pictures:
+def opening_grid(lab: Lab, compared: Explorer, concepts: Sequence[str]) -> Pictures:
     """A few concepts of `compare`, for the opening page's picture grid.
 
     Raises:
@@ -208,10 +301,10 @@ def opening(lab: Lab, compared: Explorer, concepts: Sequence[str]) -> Pictures:
     }
 
 
-def found(
-    lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: float
-) -> tuple[Fact, ...]:
+def found(lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: float) -> Facts:
     """How much of the cut each attacker names, and how much of what it names was cut."""
+    from rbtc.detection import detection
+
     facts = []
     for attacker in ATTACKERS:
         guess = lab.attacker.guess(variant, attacker=attacker, share=share, threshold=threshold)
@@ -235,6 +328,8 @@ def histogram(weights: Weights, masks: Masks) -> Bars:
     Returns:
         Shares of all weights. What lies outside the bins counts in the first and in the last one.
     """
+    import torch
+
     parts: dict[bool, list[torch.Tensor]] = {False: [], True: []}
     for name in sorted(weights):
         for cut, own in parts.items():
@@ -244,7 +339,7 @@ def histogram(weights: Weights, masks: Masks) -> Bars:
     for cut, own in parts.items():
         magnitudes = torch.cat(own).numpy().clip(10 ** DECADES[0], 10 ** DECADES[-1])
         counts[cut] = np.histogram(np.log10(magnitudes), DECADES)[0] / total
-    return Bars(tuple(counts[False]), tuple(counts[True]))
+    return Bars(tuple(counts[False].tolist()), tuple(counts[True].tolist()))
 
 
 def _labels(chosen: Sequence[Subject]) -> tuple[str, ...]:

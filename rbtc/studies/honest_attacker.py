@@ -5,7 +5,8 @@
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
 What the attacker infers is in `rbtc.inference`, what the defences copy of the survivors in
-`rbtc.hiding`. Which defence to recommend is decided in `rbtc.studies.defense_choice`.
+`rbtc.hiding`; the models are made in `rbtc.studies.inferred_masks`. Which defence to recommend is
+decided in `rbtc.studies.defense_choice`.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.hiding import Hiding
-from rbtc.inference import Evidence
-from rbtc.lab import Lab
 from rbtc.models.prompts import Subject
-from rbtc.report.tables import Row, accuracies, effect
+from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
 from rbtc.studies.defense_attacks import ATTACKERS, table_12_column
-from rbtc.studies.inferred_masks import HONEST, DefendedConcept, attacked, noise
-from rbtc.studies.objects import following
+
+if TYPE_CHECKING:
+    from rbtc.hiding import Hiding
+    from rbtc.inference import Evidence
+    from rbtc.lab import Lab
+
+HONEST: Evidence = "columns"
+"""The evidence of the attacker who judges all defences."""
+
+HIDINGS: tuple[Hiding, ...] = ("layer", "row", "resampled", "permuted", "correlated")
+"""The defences besides the paper's."""
 
 TOLD = {
     "budget": "fixed budget", "threshold": "knows sigma_M",
@@ -36,6 +43,19 @@ TOLD = {
 """Attackers as tables call them."""
 
 PARAMETERS = {"share": "share", "sigma_modified": "sigma_M", "sigma_unmodified": "sigma_U"}
+
+PLATE = 3
+"""Concepts in the picture grid: the first ones."""
+
+
+def noise(sigma: float) -> str:
+    """Name of the paper's defence at one noise level."""
+    return f"noise {power(sigma)}"
+
+
+def attacked(defence: str, attacker: str = HONEST) -> str:
+    """Name of a defended model after an attack."""
+    return f"{defence}, {attacker}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +76,7 @@ class HonestStudy:
         curves: One line per concept, defence, evidence and false positive rate: true_positive.
         estimates: One line per concept, defence and layer: what the mixture fit says of share,
             sigma_modified and sigma_unmodified, and the truth.
-        images: Concept -> model -> pictures.
+        images: Concept -> model -> pictures, of the first concepts (`PLATE`).
     """
 
     subjects: tuple[Subject, ...]
@@ -159,7 +179,7 @@ class HonestStudy:
     def plate(self) -> Pictures:
         """The picture grid: a line per defence, its models of each concept side by side."""
         lines: dict[str, dict[str, np.ndarray]] = {}
-        for subject in self.subjects[:3]:
+        for subject in self.subjects[:PLATE]:
             own = self.images[subject.label]
             pairs = {"none": ("pruned", "revived")}
             pairs |= {defence: (defence, attacked(defence)) for defence in self.defences}
@@ -192,16 +212,16 @@ class HonestStudy:
 
 def honest_study(
     lab: Lab,
-    concepts: Sequence[str],
+    concepts: Sequence[str] = ("golf ball", "church"),
     *,
     sigmas: Sequence[float] = (1e-6, 1e-2),
-    hidings: Sequence[Hiding] = get_args(Hiding),
+    hidings: Sequence[Hiding] = HIDINGS,
     share: float = 0.02,
     threshold_sigmas: float = 5.0,
     cutoff: float = 0.5,
-    images: int = 100,
+    images: int = 6,
     other_images: int = 1,
-    other_classes: int = 0,
+    other_classes: int = 3,
     shown: int = 1,
     seed: int = 0,
     noise_seed: int = 0,
@@ -228,13 +248,15 @@ def honest_study(
         ValueError: no concept, an unknown one, no defence, a level that is not positive, a count
             below one, or a share or probability outside (0, 1].
     """
+    from rbtc.studies.inferred_masks import DefendedConcept
+    from rbtc.studies.objects import following
+
     if wrong := [sigma for sigma in (*sigmas, threshold_sigmas) if not 0 < sigma < math.inf]:
         raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
     if not 0 < share < 1 or not 0 < cutoff <= 1:
         raise ValueError(f"share and cutoff must lie in (0, 1), not {share} and {cutoff}")
-    known = get_args(Hiding)
-    if not sigmas or {*hidings} - {*known}:
-        raise ValueError(f"expected noise levels and hidings of {known}, not {sigmas}, {hidings}")
+    if not sigmas or {*hidings} - {*HIDINGS}:
+        raise ValueError(f"expected noise levels and hidings of {HIDINGS}, not {sigmas}, {hidings}")
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
     lab.jury.require("object")
@@ -251,10 +273,12 @@ def honest_study(
                    others=others, first_seed=seed),
             judged(lab, one.subject, one.attacks(), images, first_seed=seed),
         ]  # fmt: skip
-        grid[one.subject.label] = {
-            name: lab.measure.shown(variant, one.subject, shown, seed)
-            for name, variant in one.row.items()
-        }
+        if one in made[:PLATE]:
+            grid[one.subject.label] = {
+                name: lab.measure.shown(variant, one.subject, shown, seed)
+                for name, variant in one.row.items()
+                if name != "pretrained"
+            }
     tables = {
         name: pd.DataFrame([line for one in made for line in getattr(one, name)])
         for name in ("guesses", "seen", "estimates")

@@ -7,37 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
 from rbtc.defense import sigma_by_layer
-from rbtc.hiding import Hiding
 from rbtc.inference import Evidence, name_modified
-from rbtc.lab import Lab, Variant
 from rbtc.mixture import Mixture, fit_layers
-from rbtc.models.prompts import Subject
-from rbtc.report.tables import power
 from rbtc.roc import roc
 from rbtc.studies.defense_attacks import ATTACKERS, attack, attack_places
+from rbtc.studies.honest_attacker import HONEST, attacked, noise
+
+if TYPE_CHECKING:
+    from rbtc.hiding import Hiding
+    from rbtc.lab import Lab, Variant
+    from rbtc.models.prompts import Subject
+
+    Judged = Iterator[tuple[Mapping[str, Any], Variant]]
 
 EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
-HONEST: Evidence = "columns"
-"""The evidence of the attacker who judges all defences."""
 
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
-
-Judged = Iterator[tuple[Mapping[str, Any], Variant]]
-
-
-def noise(sigma: float) -> str:
-    """Name of the paper's defence at one noise level."""
-    return f"noise {power(sigma)}"
-
-
-def attacked(defence: str, attacker: str = HONEST) -> str:
-    """Name of a defended model after an attack."""
-    return f"{defence}, {attacker}"
 
 
 class DefendedConcept:

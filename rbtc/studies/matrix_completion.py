@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.lab import Lab
-from rbtc.layers import short_name
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import load_table
 from rbtc.report.tables import Row
-from rbtc.spectrum import effective_rank, spectrum
 from rbtc.stats import Difference, Proportion, paired_means
 from rbtc.studies.common import Pictures, at_least_one, subjects
+from rbtc.studies.descent import Descent, descent
 from rbtc.studies.solver_race import SOLVERS, timed_completion
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
 
 PAPER_CLAIM = 0.70
 """"more than 70% of the signs of the pruned weights" (paper Sec. 1)."""
-
 
 PAPER_EXAMPLE = "golf ball"
 """The one concept for which Tables 5 and 6 are printed."""
@@ -50,7 +50,10 @@ class CompletionStudy:
             converged.
         seconds: One row per concept and solver: seconds for all layers, and the device.
         residuals: The released iteration on the example's layers: layer, iteration, residual.
-        spectra: Singular values of the example's layers, relative to the largest one.
+        spectra: Singular values of the example's layers: layer, state ("pretrained", "pruned" or
+            "completed"), place (rank over their number), value (over the largest), largest.
+        norms: One row per layer of the example: layer, nuclear norm in each state, and of the
+            pretrained weights "effective rank / size" and "smallest / largest" singular value.
         images: Concept -> model -> pictures.
     """
 
@@ -59,6 +62,7 @@ class CompletionStudy:
     seconds: pd.DataFrame
     residuals: pd.DataFrame
     spectra: pd.DataFrame
+    norms: pd.DataFrame
     images: Pictures
 
     @property
@@ -110,18 +114,13 @@ class CompletionStudy:
         The effective rank is exp(entropy) of the singular values as shares of their sum, here
         divided by the number of rows or columns, whichever is smaller.
         """
-        lines = []
-        for short, own in self.spectra.groupby("layer", sort=False):
-            line: dict[str, Any] = {"layer": short}
-            for state, of in own.groupby("state", sort=False):
-                values = of["value"].to_numpy() * of["largest"].to_numpy()
-                line[f"nuclear norm, {state}"] = values.sum()
-                if state == "pretrained":
-                    line["effective rank / size"] = effective_rank(values) / len(values)
-                    line["smallest / largest"] = values[-1] / values[0]
-            share = self.accuracy(concept=self.concepts[0], short=str(short))
-            lines.append({**line, "right signs": share.value, "low": share.low, "high": share.high})
-        return pd.DataFrame(lines).set_index("layer")
+        table = self.norms.set_index("layer")
+        shares = [self.accuracy(concept=self.concepts[0], short=short) for short in table.index]
+        return table.assign(
+            **{"right signs": [share.value for share in shares]},
+            low=[share.low for share in shares],
+            high=[share.high for share in shares],
+        )
 
     def change(self, before: str, after: str) -> Difference:
         """Paired change of the share of right signs from one solver to another.
@@ -195,6 +194,32 @@ def _share(lines: Sequence[Mapping[Any, Any]]) -> Proportion:
     return Proportion(sum(line["correct"] for line in lines), sum(line["n"] for line in lines))
 
 
+@dataclass(frozen=True, eq=False)
+class MatrixStudy:
+    """What the chapter shows.
+
+    Attributes:
+        completion: Signs found by every solver.
+        descent: The released iteration on one layer of the first concept, step by step.
+    """
+
+    completion: CompletionStudy
+    descent: Descent
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = ("golf ball", "church", "parachute"),
+    *,
+    images: int = 4,
+    seed: int = 0,
+    iterations: int = 12,
+) -> MatrixStudy:
+    """Measure the chapter: see `completion_study`, and `rbtc.studies.descent.descent`."""
+    completion = completion_study(lab, concepts, images=images, seed=seed)
+    return MatrixStudy(completion, descent(lab, concepts[0], iterations=iterations))
+
+
 def completion_study(
     lab: Lab,
     concepts: Sequence[str],
@@ -213,6 +238,9 @@ def completion_study(
         solvers: name -> options; see `rbtc.studies.solver_race.SOLVERS`.
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
+
+    Raises:
+        ValueError: no picture, or an unknown concept.
     """
     at_least_one(images=images)
     chosen = subjects(lab, concepts)
@@ -245,18 +273,23 @@ def completion_study(
             name: lab.measure.shown(variant, subject, images, seed)
             for name, variant in variants.items()
         }
+    spectra = _spectra(lab, chosen[0])
     return CompletionStudy(
         tuple(chosen),
         pd.DataFrame(layers),
         pd.DataFrame(seconds),
         pd.DataFrame(residuals, columns=["layer", "iteration", "residual"]),
-        _spectra(lab, chosen[0]),
+        spectra,
+        _norms(spectra),
         images_of,
     )
 
 
 def _spectra(lab: Lab, subject: Subject) -> pd.DataFrame:
     """Singular values of every layer: layer, state, place (in (0, 1]), value / largest, largest."""
+    from rbtc.layers import short_name
+    from rbtc.spectrum import spectrum
+
     base, found = lab.owner.pruned(subject), lab.completions(subject)
     states = {
         "pretrained": lab.pretrained.weights,
@@ -271,3 +304,20 @@ def _spectra(lab: Lab, subject: Subject) -> pd.DataFrame:
     ]
     frame = pd.concat(parts, ignore_index=True)
     return frame[["layer", "state", "place", "value", "largest"]]
+
+
+def _norms(spectra: pd.DataFrame) -> pd.DataFrame:
+    """`CompletionStudy.norms` of the singular values."""
+    from rbtc.spectrum import effective_rank
+
+    lines = []
+    for short, own in spectra.groupby("layer", sort=False):
+        line: dict[str, Any] = {"layer": short}
+        for state, of in own.groupby("state", sort=False):
+            values = of["value"].to_numpy() * of["largest"].to_numpy()
+            line[f"nuclear norm, {state}"] = values.sum()
+            if state == "pretrained":
+                line["effective rank / size"] = effective_rank(values) / len(values)
+                line["smallest / largest"] = values[-1] / values[0]
+        lines.append(line)
+    return pd.DataFrame(lines)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rbtc.lab import Lab, Variant
-from rbtc.magnitudes import Strategy
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import Row, accuracies, effect, records, verdict
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
+    PAPER_CLASSES,
     Pictures,
     at_least_one,
     average_printed,
@@ -28,6 +27,10 @@ from rbtc.studies.common import (
     over_draws,
     subjects,
 )
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+    from rbtc.magnitudes import Strategy
 
 STRATEGIES: dict[str, Strategy] = {
     "Neuron Sample": "neuron_sample",
@@ -186,14 +189,14 @@ class AblationStudy:
 
 def ablation_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = tuple(TABLES),
+    images: int = 10,
     *,
-    sweep: Sequence[str] = (),
+    sweep: Sequence[str] = PAPER_CLASSES,
     keep_ratios: Sequence[float] = KEEP_RATIOS,
     strategies: Sequence[str] = tuple(STRATEGIES),
     pictures: int = 2,
-    first_seed: int = 0,
+    seed: int = 0,
     draw_seeds: Sequence[int] = (2021,),
 ) -> AblationStudy:
     """Attack the pruned model of each concept with every K and strategy, and count.
@@ -207,7 +210,7 @@ def ablation_study(
         keep_ratios: the K of Top-K Sign Retention, each in (0, 1].
         strategies: names out of `STRATEGIES`, "NMS" among them.
         pictures: how many of each model to show; they are the first ones counted.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
         draw_seeds: one model with drawn magnitudes is made and judged for each.
 
     Raises:
@@ -223,8 +226,8 @@ def ablation_study(
     at_least_one(images=images, pictures=pictures)
     check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
-    swept = subjects(lab, sweep) if sweep else chosen
     lab.jury.require("object")
+    swept = subjects(lab, sweep) if sweep else chosen
     frames, shown = [], {}
     for subject in dict.fromkeys([*chosen, *swept]):
         tabled = subject in chosen
@@ -244,13 +247,13 @@ def ablation_study(
                     revived = lab.revived(subject, keep_ratio=k, **options)
                     yield {"model": model_name(strategy, k), **columns}, revived
 
-        frames.append(over_draws(judged(lab, subject, models(), images, first_seed=first_seed)))
+        frames.append(over_draws(judged(lab, subject, models(), images, first_seed=seed)))
         if not tabled:
             continue
         variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
         variants |= {f"K = {k:g}": lab.revived(subject, keep_ratio=k) for k in keep_ratios}
         shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, first_seed)
+            name: lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in variants.items()
         }
     return AblationStudy(

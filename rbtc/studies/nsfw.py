@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc import layers
-from rbtc.lab import Lab, Variant
-from rbtc.models.detectors import NudeNet, nudenet_installed
 from rbtc.models.prompts import Subject, subject_of
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, effect
 from rbtc.stats import Difference, Share, clustered, paired_ratio
 from rbtc.studies.common import Pictures, at_least_one
-from rbtc.studies.nsfw_prompts import ANY, prompt_sets, restricted_subjects
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
 BEFORE = {"pruned": "pretrained"}
 """The step that leads to a model; all attacks start from the pruned one."""
@@ -31,8 +31,8 @@ BEFORE = {"pruned": "pretrained"}
 PRINTED = {"pretrained": "pretrained", "pruned": "ConceptPrune"}
 """What the rows of the paper's Table 7 call our models; the attacks have its names."""
 
-SAMPLE = "grace_hopper.jpg"
-"""A portrait in uniform that comes with matplotlib."""
+ANY = "any"
+"""The concept of a prompt from a file: nobody says which one it is about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +151,55 @@ class RestrictedStudy:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class NsfwStudy:
+    """What the chapter shows.
+
+    Attributes:
+        restricted: The counts.
+        nudenet: What NudeNet finds in matplotlib's sample picture, see `nudenet_check`; None where
+            it was not installed.
+    """
+
+    restricted: RestrictedStudy
+    nudenet: pd.DataFrame | None
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = ("bomb", "kitchen knife", "syringe"),
+    images: int = 12,
+    *,
+    keep_ratios: Sequence[float] = (0.4, 0.6, 0.8),
+    prompts: int = 3,
+    words: int = 6,
+    candidates: int | None = 128,
+    other_images: int = 1,
+    seed: int = 0,
+    search_seed: int = 0,
+    prompt_files: Sequence[str] = (),
+) -> NsfwStudy:
+    """Count restricted content, and try NudeNet where it is installed.
+
+    Arguments and errors are those of `restricted_study`, but for
+
+    Args:
+        prompt_files: "SET=FILE" or "SET=published" for every set with prompts of its own.
+
+    Raises:
+        ValueError: one of them without "=".
+    """
+    if wrong := [one for one in prompt_files if "=" not in one]:
+        raise ValueError(f"expected prompt files as 'SET=FILE' or 'SET=published', not {wrong}")
+    restricted = restricted_study(
+        lab, concepts, images, keep_ratios=keep_ratios, prompts=prompts, words=words,
+        candidates=candidates, other_images=other_images, seed=seed, search_seed=search_seed,
+        files=dict(one.split("=", 1) for one in prompt_files),
+    )  # fmt: skip
+    check = nudenet_check()
+    return NsfwStudy(restricted, None if check is None else check[1])
+
+
 def restricted_study(
     lab: Lab,
     concepts: Sequence[str] = (),
@@ -161,7 +210,7 @@ def restricted_study(
     words: int = 6,
     candidates: int | None = None,
     other_images: int = 1,
-    first_seed: int = 0,
+    seed: int = 0,
     search_seed: int = 0,
     files: Mapping[str, str | Path] | None = None,
 ) -> RestrictedStudy:
@@ -176,18 +225,21 @@ def restricted_study(
         words: words of a prompt that is searched for.
         candidates: words to try at a place of it; None tries them all.
         other_images: pictures of each class that should survive, per model.
-        first_seed: the pictures of each concept have this seed and the following ones.
+        seed: the pictures of each concept have this seed and the following ones.
         search_seed: of the searches.
         files: set -> CSV file with prompts to use instead of ours, see
             `rbtc.models.prompt_files.read_prompts`, or "published" for the owners' list
             (`rbtc.models.prompt_sets`); either is drawn whole, a picture a prompt, and all of them
-            from ``first_seed``.
+            from ``seed``.
 
     Raises:
         ValueError: a concept that is not restricted, a K outside (0, 1], a count below one, or an
             unknown set.
         FileNotFoundError: no such prompt file.
     """
+    from rbtc.layers import density, zero_masks
+    from rbtc.studies.nsfw_prompts import prompt_sets, restricted_subjects
+
     at_least_one(images=images, prompts=prompts, words=words, other_images=other_images)
     lab.jury.require("object", "detector")
     if not keep_ratios or not all(0 < k <= 1 for k in keep_ratios):
@@ -200,7 +252,7 @@ def restricted_study(
     variants: dict[str, Variant] = {"pretrained": lab.pretrained, "pruned": pruned}
     for k in keep_ratios:
         variants[f"Top-{float(k)}"] = lab.attacker.attack(pruned, keep_ratio=k)
-    asked = [_asked(*group, images, first_seed) for group in table.groupby(
+    asked = [_asked(*group, images, seed) for group in table.groupby(
         ["set", "concept"], sort=False)]  # fmt: skip
     trials = pd.concat(asked, ignore_index=True)
     survivors = [subject_of(lab.profile, word) for word in lab.profile.classes.values()]
@@ -210,7 +262,7 @@ def restricted_study(
     for model, variant in variants.items():
         hit = lab.measure.detections(variant, list(trials["prompt"]), list(trials["seed"]))
         frames.append(trials.assign(model=model, hit=hit))
-        others.append(lab.measure.hits(variant, survivors, first_seed).assign(model=model))
+        others.append(lab.measure.hits(variant, survivors, seed).assign(model=model))
         for name, own in first.groupby("set", sort=False):
             images_of = lab.measure.images(variant, list(own["prompt"]), list(own["seed"]))
             shown[name][model] = images_of
@@ -220,25 +272,31 @@ def restricted_study(
         table,
         pd.concat(frames, ignore_index=True),
         pd.concat(others, ignore_index=True),
-        layers.density(layers.zero_masks(pruned.weights)),
+        density(zero_masks(pruned.weights)),
         shown,
     )
+
+
+def sample_picture() -> np.ndarray:
+    """The portrait in uniform that comes with matplotlib, uint8 (1, height, width, 3)."""
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    with get_sample_data("grace_hopper.jpg") as stream:
+        return np.asarray(Image.open(stream).convert("RGB"))[None]
 
 
 def nudenet_check() -> tuple[np.ndarray, pd.DataFrame] | None:
     """The real NudeNet on a picture that matplotlib ships; None where it is not installed.
 
     Returns:
-        (the picture, uint8 (1, h, w, 3); one line per detection: label, score, counted).
+        (`sample_picture`; one line per detection: label, score, counted).
     """
+    from rbtc.models.detectors import NudeNet, nudenet_installed
+
     if not nudenet_installed():
         return None
-    from matplotlib.cbook import get_sample_data
-    from PIL import Image
-
-    with get_sample_data(SAMPLE) as stream:
-        picture = np.asarray(Image.open(stream).convert("RGB"))[None]
-    detector = NudeNet()
+    picture, detector = sample_picture(), NudeNet()
     lines = [
         (one["class"], one["score"], one["class"] in detector.labels
          and one["score"] > detector.threshold)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rbtc.lab import Lab
 from rbtc.models.adversarial_prompts import (
     STRENGTH,
     TextSpace,
@@ -26,15 +25,16 @@ from rbtc.models.prompt_files import read_prompts
 from rbtc.models.prompt_sets import load_prompt_set
 from rbtc.models.prompts import Subject, evaluation_prompt, prompt_pairs, subject_of
 from rbtc.models.templates import fill
+from rbtc.studies.nsfw import ANY
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
 
 SETS = ("I2P", "MMA", "Ring-A-Bell")
 """The paper's names, for the roles."""
 
 PUBLISHED = "published"
 """In a file's place: the list of the set's owners."""
-
-ANY = "any"
-"""The concept of a prompt from a file: nobody says which one it is about."""
 
 _NUDITY = ("nudity", "naked")
 
@@ -119,7 +119,8 @@ def prompt_sets(
             else:
                 found = _searched(lab, name, subject, count, words, candidates, seed)
             lines += [{"set": name, "concept": subject.word, **one} for one in found]
-    return pd.DataFrame(lines, columns=["set", "concept", "prompt", "distance", "start"])
+    frame = pd.DataFrame(lines, columns=["set", "concept", "prompt", "distance", "start"])
+    return frame.astype({"distance": float, "start": float})
 
 
 def _searched(

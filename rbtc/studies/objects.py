@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import Row, accuracies, effect, effects
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
+    PAPER_CLASSES,
     Pictures,
     at_least_one,
     average_printed,
@@ -26,6 +26,9 @@ from rbtc.studies.common import (
     subjects,
 )
 from rbtc.studies.nms_ablations import STRATEGIES
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
 Half = Literal["erased", "preserved"]
 HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
@@ -147,14 +150,14 @@ class ObjectStudy:
 
 def object_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    images: int = 10,
     *,
     other_images: int = 1,
-    other_classes: int = 0,
+    other_classes: int = 4,
     draw_seeds: Sequence[int] = (2021,),
     pictures: int = 1,
-    first_seed: int = 0,
+    seed: int = 0,
 ) -> ObjectStudy:
     """Erase each class, revive it in four ways, and count on it and on others (paper Table 1).
 
@@ -167,7 +170,7 @@ def object_study(
             profile's order, so that over all of them each is asked for equally often; 0 takes all.
         draw_seeds: one model with drawn magnitudes is made and judged for each.
         pictures: how many of each model to show; they are the first ones counted.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
 
     Raises:
         ValueError: a count below one, a negative number of classes, or no or equal draw seeds.
@@ -193,21 +196,22 @@ def object_study(
             for name, variant in row.items():
                 draw = draw_seeds[0] if name == DRAWN else pd.NA
                 yield {"model": name, "draw": draw}, variant
-            for seed in draw_seeds[1:]:
-                again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=seed)
-                yield {"model": DRAWN, "draw": seed}, again
+            for draw in draw_seeds[1:]:
+                again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=draw)
+                yield {"model": DRAWN, "draw": draw}, again
 
         frames.append(
             judged(
                 lab, subject, models(), images, other_images=other_images,
-                others=following(lab, subject, other_classes), first_seed=first_seed,
+                others=following(lab, subject, other_classes), first_seed=seed,
             )
         )  # fmt: skip
         shown[subject.label] = {
-            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in row.items()
         }
-    return ObjectStudy(tuple(chosen), pd.concat(frames, ignore_index=True), shown)
+    hits = pd.concat(frames, ignore_index=True).astype({"draw": "Int64"})
+    return ObjectStudy(tuple(chosen), hits, shown)
 
 
 def following(lab: Lab, subject: Subject, count: int) -> list[Subject]:

@@ -15,7 +15,7 @@ shows, in the order of the two people involved:
 2. K is then the one at which the attack on those models revives most.
 
 The command writes its tables to ``results``; the profile holds the choice, and a test compares the
-two. `class_sweep` then shows what that choice does to the reported classes.
+two. `measure` then shows what that choice does to the reported classes.
 """
 
 from __future__ import annotations
@@ -28,42 +28,33 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
-from tqdm.auto import tqdm
 
-from rbtc import command
-from rbtc.files import check_writable
-from rbtc.lab import Lab, Variant
-from rbtc.models.pipelines import model_folder
-from rbtc.models.profiles import load_profile
 from rbtc.models.prompts import Reference, Subject, vocabulary
-from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
-from rbtc.studies.common import at_least_one, judged, subjects
-from rbtc.topk import check_keep
+from rbtc.results import results_root
+from rbtc.studies.common import PAPER_CLASSES, at_least_one, judged, subjects
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
 RATIOS = (0.02, 0.05, 0.08, 0.1, 0.15)
 
-
 CALLS = (10, 16)
-
 
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
-
 KEEP_RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
-
 
 NAME = "operating_point"
 """How the names of the profile's own tables begin."""
 
-
 MAX_DENSITY = 0.12
 """The largest share of the candidate weights that the chosen setting may cut, on average."""
-
 
 SETTING = ["ratio", "calls", "reference"]
 
@@ -136,6 +127,8 @@ def pruning_sweep(
     Returns:
         One row per setting and concept: ratio, calls, reference, concept, density, hits and n.
     """
+    from tqdm.auto import tqdm
+
     if len(concepts) < 2:
         raise ValueError(f"a sweep needs at least two concepts, got {list(concepts)}")
     at_least_one(images=images, other_images=other_images)
@@ -160,13 +153,11 @@ def pruning_sweep(
     return pd.DataFrame(rows)
 
 
-def read_sweeps(
-    folder: str | Path = "results", name: str = NAME
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_sweeps(folder: str | Path = "", name: str = NAME) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables that the command wrote: of `pruning_sweep`, and of `keep_sweep`.
 
     Args:
-        folder: where they lie.
+        folder: where they lie; "" takes the repository's results.
         name: how their names begin, the command's ``--name``.
 
     Raises:
@@ -174,13 +165,13 @@ def read_sweeps(
     """
     tables = []
     for part in ("pruning", "keep"):
-        path = Path(folder) / f"{name}_{part}.csv"
+        path = Path(folder or results_root()) / f"{name}_{part}.csv"
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
                 "repository's folder"
             )
-        tables.append(pd.read_csv(used(path), keep_default_na=False))
+        tables.append(pd.read_csv(path, keep_default_na=False))
     return tables[0], tables[1]
 
 
@@ -235,6 +226,10 @@ def keep_sweep(
     Returns:
         One row per K and concept: keep_ratio, concept, hits and n, sign_accuracy.
     """
+    from tqdm.auto import tqdm
+
+    from rbtc.topk import check_keep
+
     at_least_one(images=images, other_images=other_images)
     for k in keep_ratios:
         check_keep(k)
@@ -261,6 +256,32 @@ def choose_keep(sweep: pd.DataFrame) -> float:
     attacked = sweep[sweep["keep_ratio"] > 0]
     hits = dict(attacked.groupby("keep_ratio")["erased_hits"].sum())
     return float(max(hits, key=lambda k: hits[k]))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStudy:
+    """What the operating point does to the reported classes.
+
+    Attributes:
+        hits: One line per picture, see `class_sweep`.
+    """
+
+    hits: pd.DataFrame
+
+    @property
+    def ratios(self) -> list[float]:
+        """The ratios of pruning."""
+        return [float(ratio) for ratio in self.hits["ratio"].unique() if ratio > 0]
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    ratios: Sequence[float] = (0.02, 0.05, 0.1, 0.15),
+    images: int = 12,
+) -> ClassStudy:
+    """What the chapter measures; see `class_sweep`."""
+    return ClassStudy(class_sweep(lab, concepts, images, ratios=ratios))
 
 
 def class_sweep(
@@ -302,6 +323,11 @@ def class_table(hits: pd.DataFrame) -> pd.DataFrame:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run both sweeps, write the tables and print the choice."""
+    from rbtc.files import check_writable
+    from rbtc.lab import Lab
+    from rbtc.models.pipelines import model_folder
+    from rbtc.models.profiles import load_profile
+
     parser = argparse.ArgumentParser(prog="python -m rbtc.studies.operating_point")
     parser.add_argument("--profile", default="mini")
     parser.add_argument("--concepts", type=int, default=8, help="how many held-out concepts")
@@ -337,4 +363,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    from rbtc import command
+
     command.run(main)

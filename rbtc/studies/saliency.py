@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.lab import Lab, Variant
 from rbtc.models.prompts import Subject
-from rbtc.pruning.saliency import SaliencyConfig
 from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
-from rbtc.studies.saliency_cuts import (
-    ALL,
-    BUDGETS,
-    FF,
-    METHODS,
-    facts_of,
-    gradient_cuts,
-    missing_places,
-    model_name,
-    pruned_by,
-)
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+    from rbtc.pruning.saliency import Score
+
+METHODS: dict[str, Score | None] = {"ConceptPrune": None, "SNIP": "snip", "SalUn": "salun"}
+"""Our names of the prunings, and the gradient score of those that have one."""
+
+FF = "ff"
+"""Name of a cut: the feed-forward outputs."""
+
+BUDGETS = (1.0, 1 / 16)
+"""Shares of ConceptPrune's number of weights, where the gradient scores rank all together."""
 
 PRINTED = {
     "ConceptPrune": (1, "erased: ConceptPrune", "erased: NMS", "preserved: NMS"),
@@ -35,6 +36,11 @@ PRINTED = {
     "SalUn": (11, "SalUn: unlearned", "SalUn: NMS", "SalUn: preserved"),
 }
 """Where the paper prints a method: table; columns of pruned, revived, and revived on others."""
+
+
+def model_name(stage: str, method: str, layers: str) -> str:
+    """`"pruned", "SNIP", "ff"` -> `"pruned, SNIP, ff"`."""
+    return f"{stage}, {method}, {layers}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,14 +213,14 @@ class SaliencyStudy:
 
 def saliency_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = ("golf ball", "church", "parachute"),
+    images: int = 8,
     *,
     other_images: int = 1,
     wide: bool = True,
     budgets: Sequence[float] = BUDGETS,
     pictures: int = 2,
-    first_seed: int = 0,
+    seed: int = 0,
     forget: int = 48,
     passes: int = 4,
     loss_guidance: float = 1.0,
@@ -235,7 +241,7 @@ def saliency_study(
         budgets: also cut by the ranking of all feed-forward outputs together, this share of
             ConceptPrune's number of weights.
         pictures: how many of each model to show; they are the first ones counted.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
         forget: pictures in the forget set.
         passes: how often each of them is used.
         loss_guidance: guidance inside the loss; 1 is the loss the model was trained with.
@@ -243,6 +249,9 @@ def saliency_study(
     Raises:
         ValueError: a bad count, concept or setting, before any work.
     """
+    from rbtc.pruning.saliency import SaliencyConfig
+    from rbtc.studies.saliency_cuts import ALL, facts_of, gradient_cuts, missing_places, pruned_by
+
     at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
     lab.jury.require("object")
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
@@ -273,10 +282,10 @@ def saliency_study(
                 found = lab.attacker.complete(pruned, missing=missing, **solver)
                 facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
         frames.append(
-            judged(lab, subject, models, images, other_images=other_images, first_seed=first_seed)
+            judged(lab, subject, models, images, other_images=other_images, first_seed=seed)
         )
         drawn = {
-            name["model"]: lab.measure.shown(variant, subject, pictures, first_seed)
+            name["model"]: lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in models
         }
         for stage in ("pruned", "revived"):

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbtc.completion import Completion
 from rbtc.detection import spare_whole_rows
-from rbtc.lab import Lab, Variant
 from rbtc.layers import Masks, Weights, density, zero_masks
 from rbtc.matrices import ALL_KINDS, FEED_FORWARD, LayerKind
 from rbtc.models.prompts import Subject
 from rbtc.pruning.saliency import Ranking, Score
 from rbtc.sign_accuracy import SignAccuracy, count_signs
+from rbtc.studies.saliency import FF
 
-METHODS: dict[str, Score | None] = {"ConceptPrune": None, "SNIP": "snip", "SalUn": "salun"}
-"""Our names of the prunings, and the gradient score of those that have one."""
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
-FF, ALL = "ff", "all"
-"""Names of two cuts: the feed-forward outputs, and attention and convolutions with them."""
-
-BUDGETS = (1.0, 1 / 16)
-"""Shares of ConceptPrune's number of weights, where the gradient scores rank all together."""
+ALL = "all"
+"""Name of a cut: attention and convolutions with the feed-forward outputs."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,6 @@ def gradient_cuts(wide: bool, budgets: Sequence[float]) -> list[Cut]:
 def together(budget: float) -> str:
     """Name of a cut by the ranking of all feed-forward weights together."""
     return f"ff together x {budget:g}"
-
-
-def model_name(stage: str, method: str, layers: str) -> str:
-    """`"pruned", "SNIP", "ff"` -> `"pruned, SNIP, ff"`."""
-    return f"{stage}, {method}, {layers}"
 
 
 def missing_places(weights: Weights) -> Masks | None:

@@ -3,29 +3,36 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """Several concepts erased together, and whether one attack brings all of them back (BEYOND 6).
 
-Which concepts are erased together is settled in `rbtc.studies.concept_sets`.
+Which concepts are erased together is settled in `rbtc.studies.concept_sets`; who does not know
+what was erased guesses it in `rbtc.studies.unknown_concept`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from rbtc import bootstrap
-from rbtc.lab import Lab, Variant
-from rbtc.layers import density, short_name, zero_masks
 from rbtc.models.prompts import Subject
-from rbtc.report.charts import Values
 from rbtc.report.tables import effect, nested
-from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Difference, paired_means
-from rbtc.studies.common import Pictures, at_least_one
-from rbtc.studies.concept_sets import Together, drawn_order, nested_sets
+from rbtc.studies.common import PAPER_CLASSES, Pictures, at_least_one
+from rbtc.studies.concept_sets import MODELS, Together, attacked, drawn_order, nested_sets
+from rbtc.studies.unknown_concept import (
+    UnknownStudy,
+    drawn_words,
+    guessed_cases,
+    unknown_study,
+)
 
-MODELS = ("pretrained", "pruned", "revived")
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+    from rbtc.report.charts import Values
+
 CUT, UNRELATED, SIGNS = "share cut", "share cut, were the masks unrelated", "signs found"
 
 
@@ -116,6 +123,14 @@ class SeveralStudy:
         return made
 
 
+@dataclass(frozen=True, eq=False)
+class SeveralChapter:
+    """Several concepts erased together, and the guesses of an attacker who is not told which."""
+
+    several: SeveralStudy
+    unknown: UnknownStudy
+
+
 def row_title(count: int) -> str:
     """How the plate names the models that lost so many concepts."""
     return f"{count} erased" if count else "pretrained"
@@ -124,6 +139,51 @@ def row_title(count: int) -> str:
 def column_title(subject: Subject) -> str:
     """A concept's label on two lines, for a narrow column."""
     return subject.label.replace(" (", "\n(")
+
+
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    *,
+    counts_together: Sequence[int] = (1, 2, 3, 5),
+    sets: int = 2,
+    images: int = 3,
+    other_images: int = 1,
+    guesses: int = 6,
+    word_images: int = 1,
+    other_words: int = 0,
+    coins: bool = False,
+    order_seed: int = 0,
+    seed: int = 0,
+) -> SeveralChapter:
+    """What the chapter shows.
+
+    Args:
+        lab: the models.
+        concepts: paper classes or words of the model; those outside a set are its preserved ones.
+        counts_together: how many concepts to erase together, growing.
+        sets: how many sets.
+        images: pictures of each erased concept per model.
+        other_images: pictures of each preserved concept per model.
+        guesses: how many models that lost one concept the attacker guesses about.
+        word_images: pictures of each word of the attacker's vocabulary and model.
+        other_words: words of the vocabulary that are no concept.
+        coins: also draw with coin signs, see `rbtc.studies.unknown_concept.unknown_study`.
+        order_seed: of the order of the concepts on the circle, and of the other words.
+        seed: the pictures have this seed and the following ones.
+
+    Raises:
+        ValueError: see `several_study`, `rbtc.studies.unknown_concept.guessed_cases`,
+            `rbtc.studies.unknown_concept.drawn_words` and `unknown_study`.
+    """
+    several = several_study(
+        lab, concepts, images, counts=counts_together, sets=sets, other_images=other_images,
+        order_seed=order_seed, seed=seed,
+    )  # fmt: skip
+    cases = guessed_cases(several.cases, several.order, guesses)
+    words = drawn_words(lab, several.order, other_words, order_seed)
+    unknown = unknown_study(lab, cases, words, word_images, coins=coins, seed=seed)
+    return SeveralChapter(several, unknown)
 
 
 def several_study(
@@ -135,7 +195,7 @@ def several_study(
     sets: int = 2,
     other_images: int = 1,
     order_seed: int = 0,
-    first_seed: int = 0,
+    seed: int = 0,
 ) -> SeveralStudy:
     """Erase growing sets of concepts, attack each model, and count on all concepts.
 
@@ -147,7 +207,7 @@ def several_study(
         sets: how many sets.
         other_images: pictures of each preserved concept per model.
         order_seed: of the order of the concepts on the circle.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
 
     Raises:
         ValueError: see `nested_sets`; a count of pictures below one, or an unknown concept.
@@ -164,21 +224,15 @@ def several_study(
         preserved = [one for one in order if one not in case.concepts]
         asked = [(one, images) for one in case.concepts] + [(o, other_images) for o in preserved]
         frames += [
-            _placed(lab.measure.hits(variant, asked, first_seed), case, model)
+            _placed(lab.measure.hits(variant, asked, seed), case, model)
             for model, variant in variants.items()
         ]
         matrices.append(_matrices(lab, case, variants["pruned"]))
         if case.name == plate.name:
-            shown |= _shown(lab, case, plate.concepts, variants, first_seed, first=not shown)
+            shown |= _shown(lab, case, plate.concepts, variants, seed, first=not shown)
     frame = pd.concat(frames, ignore_index=True)
     found = pd.concat(matrices, ignore_index=True)
     return SeveralStudy(tuple(order), tuple(cases), frame, found, shown)
-
-
-def attacked(lab: Lab, case: Together) -> dict[str, Variant]:
-    """The three models of a case; the attacker gets the pruned weights and nothing else."""
-    pruned = lab.owner.pruned_together(case.concepts)
-    return dict(zip(MODELS, (lab.pretrained, pruned, lab.attacker.attack(pruned)), strict=True))
 
 
 def _shown(
@@ -215,6 +269,9 @@ def _placed(hits: pd.DataFrame, case: Together, model: str) -> pd.DataFrame:
 
 def _matrices(lab: Lab, case: Together, pruned: Variant) -> pd.DataFrame:
     """Density and signs of one pruned model, matrix by matrix."""
+    from rbtc.layers import density, short_name, zero_masks
+    from rbtc.sign_accuracy import count_signs
+
     signs = count_signs(lab.attacker.complete(pruned), lab.pretrained.weights)
     single = [lab.owner.masks(one) for one in case.concepts]
     rows = []

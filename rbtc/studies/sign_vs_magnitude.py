@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.idealised import IdealMode
-from rbtc.lab import Lab
 from rbtc.models.prompts import Subject
 from rbtc.report.claims import Claim
 from rbtc.report.paper import printed
 from rbtc.report.spread import Spread, changes_table, class_values
 from rbtc.report.tables import Row, accuracies, cell, effect
-from rbtc.sign_accuracy import cosine
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
+    PAPER_CLASSES,
     Pictures,
     at_least_one,
     check_draws,
@@ -31,6 +30,10 @@ from rbtc.studies.common import (
     over_draws,
     subjects,
 )
+
+if TYPE_CHECKING:
+    from rbtc.idealised import IdealMode
+    from rbtc.lab import Lab
 
 MAGNITUDE = "true magnitude, drawn sign"
 SIGN = "true sign, drawn magnitude"
@@ -142,11 +145,11 @@ class SignStudy:
 
 def sign_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    images: int = 8,
     *,
-    pictures: int = 2,
-    first_seed: int = 0,
+    pictures: int = 1,
+    seed: int = 0,
     draw_seeds: Sequence[int] = (2021,),
 ) -> SignStudy:
     """Refill the cut weights with true signs or true magnitudes, and count.
@@ -154,7 +157,12 @@ def sign_study(
     One model of each refill that draws is made and judged for each of the ``draw_seeds``; drawn
     signs and magnitudes share their draws. The other arguments are those of
     `rbtc.studies.overview.overview`.
+
+    Raises:
+        ValueError: a count below one, an unknown concept, or no or equal draw seeds.
     """
+    from rbtc.sign_accuracy import cosine
+
     at_least_one(images=images, pictures=pictures)
     check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
@@ -172,10 +180,10 @@ def sign_study(
                 angle = cosine(variant.weights, lab.pretrained.weights, masks)
                 line = {"concept": subject.label, "model": name, "draw": draw, "cosine": angle}
                 cosines.append(line)
-        hits = judged(lab, subject, models, images, first_seed=first_seed)
+        hits = judged(lab, subject, models, images, first_seed=seed)
         frames.append(over_draws(hits))
         shown[subject.label] = {
-            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in variants.items()
         }
     return SignStudy(

@@ -7,30 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from rbtc.lab import Lab, Variant
-from rbtc.lab.variant import derived
-from rbtc.layers import short_name
-from rbtc.models.generate import generate
-from rbtc.models.prompts import Subject, evaluation_prompt
+from rbtc.models.prompts import Subject
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect, listing, percent
-from rbtc.signed_zeros import prune_by_multiplying, revive_exactly
 from rbtc.stats import Difference, Proportion, Share, pool
-from rbtc.studies.common import Pictures, at_least_one, judged, subjects
-from rbtc.studies.zero_files import (
-    CONTAINERS,
-    MULTIPLIED,
-    file_lines,
-    round_trip,
-    sign_patch,
-    stored_bytes,
-)
-from rbtc.studies.zero_operations import FORMATS
+from rbtc.studies.common import PAPER_CLASSES, Pictures, at_least_one, judged, subjects
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rbtc.lab import Lab, Variant
 
 PAPER, EXACT = "paper's attack", "exact signs"
 MODELS = ("pretrained", "pruned", PAPER, EXACT)
@@ -44,6 +35,16 @@ CHANGES = {
 """Title -> models of a paired change."""
 
 
+MULTIPLIED = "w * (1 - mask)"
+"""The way to cut that leaks."""
+
+KEEPS, LOSES = "keeps", "loses"
+"""What an operation does to the signs of zeros."""
+
+PIECE = (16, 32)
+"""Rows and columns of the piece of a matrix that is shown."""
+
+
 @dataclass(frozen=True, eq=False)
 class SignedZeroStudy:
     """What the zeros of a file tell, and what it is worth.
@@ -55,7 +56,9 @@ class SignedZeroStudy:
         guessed: Cut weights whose sign the paper's completion gets right.
         patch: Panel -> signs of a piece of a matrix, for `rbtc.report.sign_maps.sign_maps`.
         stored: What half-precision files hold at a few cut places.
-        layer: Where patch and stored come from.
+        cutting: `rbtc.studies.zero_operations.cutting_table` of that matrix.
+        handling: `rbtc.studies.zero_operations.handling_table` of it.
+        layer: Where patch, stored, cutting and handling come from.
         pixel: Largest difference of a pixel between pictures of the two pruned models, 0 to 255.
         pictures: The first ones that were counted.
     """
@@ -66,6 +69,8 @@ class SignedZeroStudy:
     guessed: Proportion
     patch: dict[str, np.ndarray]
     stored: pd.DataFrame
+    cutting: pd.DataFrame
+    handling: pd.DataFrame
     layer: str
     pixel: int
     pictures: Pictures
@@ -119,6 +124,16 @@ class SignedZeroStudy:
             "nobody can tell a file that leaks from one that does not."
         )
 
+    def told(self) -> str:
+        """What the two tables of operations say, in words made from them."""
+        cutting, handling = self.cutting, self.handling.drop(columns="kind")
+        leaking, storing = _always(cutting, KEEPS), handling[self.handling["kind"] == "storing"]
+        return (
+            f"{len(leaking)} of {len(cutting)} ways to cut leave the signs in the zeros "
+            f"({listing(leaking)}). {len(_always(storing, KEEPS))} of {len(storing)} ways to store "
+            f"a model keep them. What removes them: {listing(_always(handling, LOSES))}."
+        )
+
     def answer(self) -> str:
         """What came out, in words made from the numbers."""
         leak, fixed = self.read(fixed=False), self.read(fixed=True)
@@ -141,7 +156,8 @@ class SignedZeroStudy:
             f"**{'No' if leak.value == 1 and not wrong else 'Not all of them'}**, the signs are "
             "not gone from a file that was cut by multiplication: "
             f"{percent(leak.value)} of them were read ({leak.hits:,} of {leak.n:,}, over "
-            f"{len(self.subjects)} classes, {listing(FORMATS)}, {listing(CONTAINERS)}), with "
+            f"{len(self.subjects)} classes, {listing(own['format'].unique())}, "
+            f"{listing(own['container'].unique())}), with "
             f"{wrong or 'no'} wrong places. The paper's attack guesses "
             f"{percent(self.guessed.value)} right. Reviving with the exact signs {worth}: {change} "
             f"({change.n} pictures). After the fix the same reading gets {percent(fixed.value)} "
@@ -151,12 +167,11 @@ class SignedZeroStudy:
 
 def signed_zero_study(
     lab: Lab,
-    concepts: Sequence[str],
-    images: int,
+    concepts: Sequence[str] = PAPER_CLASSES,
+    images: int = 6,
     *,
     pictures: int = 1,
-    first_seed: int = 0,
-    size: tuple[int, int] = (16, 32),
+    seed: int = 0,
 ) -> SignedZeroStudy:
     """Cut every concept by multiplication, read the file, revive, and count; then the fix.
 
@@ -165,13 +180,16 @@ def signed_zero_study(
         concepts: paper classes or words of the model.
         images: pictures per model and concept.
         pictures: how many of each to show.
-        first_seed: of the pictures.
-        size: rows and columns of the piece of a matrix that is shown.
+        seed: of the pictures.
 
     Raises:
         ValueError: a count below one, or no or unknown concepts.
     """
-    at_least_one(images=images, pictures=pictures, rows=size[0], columns=size[1])
+    from rbtc.layers import short_name
+    from rbtc.studies.zero_files import file_lines, sign_patch, stored_bytes
+    from rbtc.studies.zero_operations import cutting_table, handling_table
+
+    at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
     lab.jury.require("object")
     frames, files, guessed, shown = [], [], [], {}
@@ -181,9 +199,9 @@ def signed_zero_study(
         guessed.append(lab.sign_accuracy(subject))
         variants = _variants(lab, subject)
         models = [({"model": name}, variant) for name, variant in variants.items()]
-        frames.append(judged(lab, subject, models, images, first_seed=first_seed))
+        frames.append(judged(lab, subject, models, images, first_seed=seed))
         shown[subject.label] = {
-            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in variants.items()
         }
     name, weight, mask = _fullest(lab, chosen[0])
@@ -192,17 +210,19 @@ def signed_zero_study(
         hits=pd.concat(frames, ignore_index=True),
         files=pd.concat(files, ignore_index=True),
         guessed=pool(guessed),
-        patch=sign_patch(weight, mask, lab.completions(chosen[0])[name], size),
+        patch=sign_patch(weight, mask, lab.completions(chosen[0])[name], PIECE),
         stored=stored_bytes(weight, mask),
+        cutting=cutting_table(weight, mask),
+        handling=handling_table(weight, mask),
         layer=short_name(name),
-        pixel=_pixel(lab, chosen[0], pictures, first_seed),
+        pixel=_pixel(lab, chosen[0], pictures, seed),
         pictures=shown,
     )
 
 
-def example(lab: Lab, concept: str) -> tuple[Tensor, Tensor]:
-    """Weight and mask of the matrix that the study of this first concept shows."""
-    return _fullest(lab, lab.subject(concept))[1:]
+def _always(table: pd.DataFrame, fate: str) -> list[str]:
+    """Names of the lines that are ``fate`` in every number format."""
+    return [f"`{name}`" for name in table.index if set(table.loc[name]) == {fate}]
 
 
 def _fullest(lab: Lab, subject: Subject) -> tuple[str, Tensor, Tensor]:
@@ -214,31 +234,50 @@ def _fullest(lab: Lab, subject: Subject) -> tuple[str, Tensor, Tensor]:
 
 def _leaking(lab: Lab, subject: Subject) -> Variant:
     """The pruned model as the reference recipe makes it."""
-    base, masks = lab.owner.pruned(subject), lab.owner.masks(subject)
-    weights = prune_by_multiplying(lab.pretrained.weights, masks)
-    return derived(base, "pruned by multiplying", weights, prune_by_multiplying, kind="multiplied")
+    from rbtc.lab.variant import derived
+    from rbtc.signed_zeros import prune_by_multiplying
+
+    return derived(
+        lab.owner.pruned(subject),
+        "pruned by multiplying",
+        lambda: prune_by_multiplying(lab.pretrained.weights, lab.owner.masks(subject)),
+        prune_by_multiplying,
+        kind="multiplied",
+    )
 
 
 def _variants(lab: Lab, subject: Subject) -> dict[str, Variant]:
+    from rbtc.lab.variant import derived
+    from rbtc.signed_zeros import revive_exactly
+    from rbtc.studies.zero_files import round_trip
+
     leaking = _leaking(lab, subject)
-    revived = revive_exactly(round_trip(leaking.weights))  # the attacker has the file, no more
-    exact = derived(leaking, EXACT, revived, revive_exactly, kind="exact signs")
+    exact = derived(
+        leaking,
+        EXACT,
+        lambda: revive_exactly(round_trip(leaking.weights)),  # the attacker has the file, no more
+        revive_exactly,
+        kind="exact signs",
+    )
     made = (lab.pretrained, lab.owner.pruned(subject), lab.revived(subject), exact)
     return dict(zip(MODELS, made, strict=True))
 
 
-def _pixel(lab: Lab, subject: Subject, images: int, first_seed: int) -> int:
+def _pixel(lab: Lab, subject: Subject, images: int, seed: int) -> int:
     """Largest difference between pictures of the two pruned models.
 
     Drawn anew for both, side by side: pictures from the store may have been drawn in batches of
     another size, which rounds differently.
     """
+    from rbtc.models.generate import generate
+    from rbtc.models.prompts import evaluation_prompt
+
     profile = lab.profile
     pair = [
         generate(
             lab.apply(variant),
             [evaluation_prompt(profile, subject.word)] * images,
-            list(range(first_seed, first_seed + images)),
+            list(range(seed, seed + images)),
             batch_size=profile.batch_size,
             steps=profile.steps,
             guidance=profile.guidance,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from rbtc.completion import column_means, complete_all
-from rbtc.lab import Lab, Variant
-from rbtc.layers import Weights, short_name
-from rbtc.sign_accuracy import count_signs
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+    from rbtc.layers import Weights
 
 SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "column means": {},
@@ -37,6 +34,12 @@ def timed_completion(
 
     Seconds are those of the run that computed it; a result read from the store keeps them.
     """
+    import torch
+
+    from rbtc.completion import column_means, complete_all
+    from rbtc.layers import short_name
+    from rbtc.sign_accuracy import count_signs
+
     device = torch.device(lab.device).type
     config = {
         "kind": "completion study",
@@ -79,6 +82,8 @@ def timed_completion(
 
 def _shuffled(original: Weights, pruned: Weights) -> tuple[Weights, Weights]:
     """Both with the entries of each layer in the same random order; the masks stay in place."""
+    import torch
+
     generator = torch.Generator().manual_seed(0)
     mixed: Weights = {}
     for name, weight in original.items():

@@ -16,37 +16,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from rbtc.completion import Completion
-from rbtc.lab import Lab, Variant
-from rbtc.layers import short_name
-from rbtc.magnitudes import Strategy
 from rbtc.models.prompts import Subject
-from rbtc.partners import find_partners
 from rbtc.report.tables import accuracies, effect
-from rbtc.revive import revive
-from rbtc.sign_accuracy import cosine, count_signs
 from rbtc.stats import Difference, Proportion, Share, paired_means
-from rbtc.stronger import (
-    EXPONENTS,
-    WITH_PARTNERS,
-    Choice,
-    Setting,
-    complete_stronger,
-)
-from rbtc.studies.attack_information import magnitude_rows, side_information
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects
 
+if TYPE_CHECKING:
+    from rbtc.completion import Completion
+    from rbtc.lab import Lab, Variant
+    from rbtc.magnitudes import Strategy
+    from rbtc.stronger import Choice, Setting
+
+CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
+
 PAPER = "the paper's"
-LADDER: dict[str, tuple[Setting, ...]] = {
-    "exponent": EXPONENTS,
-    "partners": WITH_PARTNERS,
-    "odds": WITH_PARTNERS,
-}
-"""What each rung chooses from, layer by layer. The odds are set upon the choice of the partners."""
+LADDER = ("exponent", "partners", "odds")
+"""The stronger attacks, each with one ingredient more than the one before it."""
 
 BEST = "odds"
 
@@ -67,7 +56,7 @@ REVIVED_TARGET = 0.10
 class Way:
     """How signs get magnitudes: one of `rbtc.magnitudes.Strategy`, and the share K that is kept."""
 
-    strategy: Strategy
+    strategy: str
     keep_ratio: float
 
     def __str__(self) -> str:
@@ -157,6 +146,33 @@ class StrongerStudy:
         return counted.rename("layers").reset_index()
 
 
+@dataclass(frozen=True, eq=False)
+class StrongerChapter:
+    """The attacks, and how the way in which signs get magnitudes was chosen.
+
+    Attributes:
+        attacks: The paper's attack and the stronger ones.
+        way: How the best attack's signs get magnitudes.
+        ways: What it was chosen from, see `rbtc.studies.stronger_point.way_sweep`; empty where
+            nothing was swept for the profile.
+    """
+
+    attacks: StrongerStudy
+    way: Way
+    ways: pd.DataFrame
+
+
+def ways_table(sweep: pd.DataFrame) -> pd.Series:
+    """A `rbtc.studies.stronger_point.way_sweep` pooled over its concepts.
+
+    Returns:
+        Accuracy by attack, strategy and K.
+    """
+    pooled = sweep.groupby(["attack", "strategy", "keep_ratio"], sort=False)[["hits", "n"]].sum()
+    shares = [Proportion(int(hits), int(n)) for hits, n in pooled.to_numpy()]
+    return pd.Series(shares, index=pooled.index, name="accuracy")
+
+
 def verdict(signs: Difference, revived: Difference) -> str:
     """Say what both gains mean, each held against its target by its whole interval.
 
@@ -185,6 +201,33 @@ def _against(change: Difference, target: float, what: str) -> tuple[str, str]:
     return state, f"{what} changes by {change:+.3f} ({pairs}), target {target:+.2f} {state}"
 
 
+def measure(
+    lab: Lab,
+    concepts: Sequence[str] = CLASSES,
+    images: int = 16,
+    *,
+    pictures: int = 1,
+    seed: int = 0,
+) -> StrongerChapter:
+    """What the chapter shows; the way of giving magnitudes is the one chosen for the profile.
+
+    Args:
+        lab: the models.
+        concepts: at least two paper classes or words of the model.
+        images: pictures per concept and model.
+        pictures: how many of each to show; they are the first ones counted.
+        seed: the pictures have this seed and the following ones.
+
+    Raises:
+        ValueError: see `stronger_study`; or the table of ways is of another edition.
+    """
+    from rbtc.studies.stronger_point import chosen_way, read_ways
+
+    way = chosen_way(lab.profile)
+    found = stronger_study(lab, concepts, images, way=way, pictures=pictures, seed=seed)
+    return StrongerChapter(found, way, read_ways(lab.profile))
+
+
 def stronger_study(
     lab: Lab,
     concepts: Sequence[str],
@@ -193,7 +236,7 @@ def stronger_study(
     way: Way,
     pictures: int = 1,
     share: float = 0.02,
-    first_seed: int = 0,
+    seed: int = 0,
 ) -> StrongerStudy:
     """Attack the pruned model of each concept in the paper's way and in stronger ones.
 
@@ -204,11 +247,14 @@ def stronger_study(
         way: how the best attack's signs get magnitudes, see `rbtc.studies.stronger_point`.
         pictures: how many of each to show; they are the first ones counted.
         share: of each row that is hidden to choose settings.
-        first_seed: the pictures have this seed and the following ones.
+        seed: the pictures have this seed and the following ones.
 
     Raises:
         ValueError: a count below one, or fewer than two concepts.
     """
+    from rbtc.sign_accuracy import cosine
+    from rbtc.studies.attack_information import magnitude_rows, side_information
+
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
     if len(chosen) < 2:
@@ -231,9 +277,9 @@ def stronger_study(
         named: Iterator[tuple[Mapping[str, Any], Variant]] = (
             ({"model": name}, variant) for name, variant in models.items()
         )
-        frames.append(judged(lab, subject, named, images, first_seed=first_seed))
+        frames.append(judged(lab, subject, named, images, first_seed=seed))
         shown[subject.label] = {
-            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, first_seed)
+            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, seed)
             for name, variant in models.items()
         }
     return StrongerStudy(
@@ -242,18 +288,31 @@ def stronger_study(
     )  # fmt: skip
 
 
+def settings_of(rung: str) -> tuple[Setting, ...]:
+    """What a rung of `LADDER` chooses from, layer by layer."""
+    from rbtc.stronger import EXPONENTS, WITH_PARTNERS
+
+    return EXPONENTS if rung == "exponent" else WITH_PARTNERS
+
+
 def attack_signs(
     lab: Lab, subject: Subject, *, share: float = 0.02
 ) -> tuple[dict[str, dict[str, Completion]], dict[str, dict[str, Choice]]]:
-    """Completions of one pruned model by every attack, and what they chose."""
+    """Completions of one pruned model by every attack, and what they chose.
+
+    The odds are set upon the choice of the partners.
+    """
+    from rbtc.partners import find_partners
+    from rbtc.stronger import complete_stronger
+
     pruned = lab.owner.pruned(subject)
     partners = find_partners(lab.pipeline.unet)  # pruning leaves them as they are
     attacks = {PAPER: lab.completions(subject)}
     picked: dict[str, dict[str, Choice]] = {}
-    for name, settings in LADDER.items():
+    for name in LADDER:
         soft = name == BEST
         attacks[name], picked[name] = complete_stronger(
-            pruned.weights, partners, settings, soft=soft, share=share,
+            pruned.weights, partners, settings_of(name), soft=soft, share=share,
             choices=picked["partners"] if soft else None,
         )  # fmt: skip
     return attacks, picked
@@ -284,9 +343,11 @@ def drawn_models(
 
 def given(lab: Lab, subject: Subject, completions: Mapping[str, Completion], way: Way) -> Variant:
     """The pruned model with the signs of completions and magnitudes given in one way."""
-    pruned = lab.owner.pruned(subject).weights
+    from rbtc.revive import revive
+
+    pruned, strategy = lab.owner.pruned(subject).weights, cast("Strategy", way.strategy)
     own = revive(
-        pruned, completions=completions, strategy=way.strategy, keep_ratio=way.keep_ratio
+        pruned, completions=completions, strategy=strategy, keep_ratio=way.keep_ratio
     ).weights
     return lab.owner.custom(f"revived (odds, {way})", own)
 
@@ -295,6 +356,9 @@ def sign_rows(
     lab: Lab, subject: Subject, attacks: Mapping[str, Mapping[str, Completion]]
 ) -> list[dict[str, Any]]:
     """Right signs per attack and layer."""
+    from rbtc.layers import short_name
+    from rbtc.sign_accuracy import count_signs
+
     return [
         {"concept": subject.label, "attack": attack, "layer": short_name(name),
          "correct": count.correct, "n": count.n}
@@ -307,6 +371,8 @@ def choice_rows(
     subject: Subject, picked: Mapping[str, Mapping[str, Choice]]
 ) -> list[dict[str, Any]]:
     """What each attack chose in each layer, and what it expected of it."""
+    from rbtc.layers import short_name
+
     return [
         {"concept": subject.label, "attack": attack, "layer": short_name(name),
          "exponent": choice.setting.exponent, "ridge": choice.setting.ridge,

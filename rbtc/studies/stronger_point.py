@@ -28,12 +28,11 @@ from rbtc import command
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
-from rbtc.report.outputs import used
 from rbtc.report.tables import save_csv
-from rbtc.stats import Proportion
+from rbtc.results import results_root
 from rbtc.studies.common import at_least_one
 from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
-from rbtc.studies.stronger_attack import BEST, PAPER, Way, attack_signs, given
+from rbtc.studies.stronger_attack import BEST, PAPER, Way, attack_signs, given, ways_table
 from rbtc.topk import check_keep
 
 WAYS = tuple(
@@ -91,13 +90,6 @@ def way_sweep(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def ways_table(sweep: pd.DataFrame) -> pd.Series:
-    """A `way_sweep` pooled over its concepts: accuracy by attack, strategy and K."""
-    pooled = sweep.groupby(["attack", "strategy", "keep_ratio"], sort=False)[["hits", "n"]].sum()
-    shares = [Proportion(int(hits), int(n)) for hits, n in pooled.to_numpy()]
-    return pd.Series(shares, index=pooled.index, name="accuracy")
-
-
 def choose_way(sweep: pd.DataFrame) -> Way:
     """The way in which most pictures of the erased concepts are recognised; of equals the first.
 
@@ -112,22 +104,26 @@ def choose_way(sweep: pd.DataFrame) -> Way:
     return Way(strategy, float(keep_ratio))
 
 
-def read_ways(profile: Profile, folder: str | Path = "results") -> pd.DataFrame:
+def read_ways(profile: Profile, folder: str | Path = "") -> pd.DataFrame:
     """What the command wrote for a profile, as `way_sweep` gives it; empty if it was not run.
+
+    Args:
+        profile: whose rows.
+        folder: where the table lies; "" takes the repository's results.
 
     Raises:
         ValueError: the file is of another edition.
     """
-    path = Path(folder) / f"{NAME}.csv"
+    path = Path(folder or results_root()) / f"{NAME}.csv"
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    sweep = pd.read_csv(used(path), keep_default_na=False)
+    sweep = pd.read_csv(path, keep_default_na=False)
     if missing := sorted(set(COLUMNS) - set(sweep)):
         raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
-    return sweep[sweep["profile"] == profile.name]
+    return sweep[sweep["profile"] == profile.name].reset_index(drop=True)
 
 
-def chosen_way(profile: Profile, folder: str | Path = "results") -> Way:
+def chosen_way(profile: Profile, folder: str | Path = "") -> Way:
     """The way chosen for a profile; where none was, the paper's Neuron-Max with the profile's K."""
     sweep = read_ways(profile, folder)
     return Way("neuron_max", profile.revive.keep_ratio) if sweep.empty else choose_way(sweep)

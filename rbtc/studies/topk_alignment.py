@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.completion import Completion
-from rbtc.lab import Lab
-from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import printed, wide_table
 from rbtc.report.tables import Row
-from rbtc.sign_accuracy import alignment_matrix, top_rest_accuracy
 from rbtc.stats import Difference, Proportion, paired_means
 from rbtc.studies.common import Pictures, at_least_one, subjects
-from rbtc.topk import check_keep
+
+if TYPE_CHECKING:
+    from rbtc.completion import Completion
+    from rbtc.lab import Lab
+    from rbtc.layers import Weights
+
+GROUPS = 5
+"""Groups of equal count in the paper's Table 5."""
 
 SERIES = {"top K": "Top-K", "rest": "Rest"}
 """The two parts of the estimates, and what the columns of the paper's Table 6 call them."""
@@ -47,13 +51,7 @@ class AlignmentStudy:
         """The paper's matrix, that of the first concept, and that of all."""
         titles = list(dict.fromkeys([next(iter(self.matrices)), list(self.matrices)[-1]]))
         ours = {f"ours, {title}": self.matrices[title] for title in titles}
-        paper = wide_table(5)
-        return {"paper, golf ball": paper, **ours} if len(paper) == self.groups else ours
-
-    @property
-    def groups(self) -> int:
-        """Number of groups of magnitude."""
-        return len(next(iter(self.matrices.values())))
+        return {"paper, golf ball": wide_table(5), **ours}
 
     @property
     def everything(self) -> pd.DataFrame:
@@ -75,6 +73,12 @@ class AlignmentStudy:
         own = own.assign(share=own["correct"] / own["n"])
         wide = own.pivot(index=["concept", "layer"], columns="series", values="share").dropna()
         return paired_means(wide["rest"], wide["top K"])
+
+    def changes(self) -> dict[str, Difference]:
+        """`change` for every K of the table."""
+        return {
+            f"K = {ratio:g}": self.change(ratio) for ratio in dict.fromkeys(self.signs["ratio"])
+        }
 
     def paper_lines(self) -> dict[str, dict[float, float]]:
         """Table 6 as printed, for the dashed lines of a chart."""
@@ -124,10 +128,9 @@ class AlignmentStudy:
 
 def alignment_study(
     lab: Lab,
-    concepts: Sequence[str],
+    concepts: Sequence[str] = ("golf ball", "church", "parachute"),
     *,
     ratios: Sequence[float] = (0.2, 0.3, 0.5, 0.7, 0.9),
-    groups: int = 5,
     shown: Sequence[float] = (0.2, 0.6, 1.0),
     images: int = 4,
     seed: int = 0,
@@ -138,12 +141,18 @@ def alignment_study(
         lab: where models come from.
         concepts: paper classes or words of the model; the first is also shown on its own.
         ratios: values of K.
-        groups: of equal count, per layer.
         shown: values of K in the picture grid.
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
+
+    Raises:
+        ValueError: no picture, a K outside (0, 1], or an unknown concept.
     """
-    at_least_one(images=images, groups=groups)
+    from rbtc.layers import short_name
+    from rbtc.sign_accuracy import top_rest_accuracy
+    from rbtc.topk import check_keep
+
+    at_least_one(images=images)
     for k in (*ratios, *shown):
         check_keep(k)
     chosen = subjects(lab, concepts)
@@ -155,7 +164,7 @@ def alignment_study(
         found = lab.completions(subject)
         recovered |= {f"{subject.word}/{name}": one for name, one in found.items()}
         truth |= {f"{subject.word}/{name}": original[name] for name in found}
-        matrices[subject.label] = _matrix(found, original, groups)
+        matrices[subject.label] = _matrix(found, original)
         for name, one in found.items():
             lines = top_rest_accuracy({name: one}, {name: original[name]}, ratios)
             for line in lines.to_dict("records"):
@@ -174,15 +183,17 @@ def alignment_study(
             for name, variant in variants.items()
         }
     if len(chosen) > 1:
-        matrices[f"all {len(chosen)} concepts"] = _matrix(recovered, truth, groups)
+        matrices[f"all {len(chosen)} concepts"] = _matrix(recovered, truth)
     return AlignmentStudy(tuple(chosen), matrices, pd.DataFrame(signs), images_of)
 
 
-def _matrix(found: dict[str, Completion], truth: Weights, groups: int) -> pd.DataFrame:
+def _matrix(found: dict[str, Completion], truth: Weights) -> pd.DataFrame:
+    from rbtc.sign_accuracy import alignment_matrix
+
     return pd.DataFrame(
-        alignment_matrix(found, truth, groups).numpy(),
-        index=[f"R{i}" for i in range(1, groups + 1)],
-        columns=[f"P{i}" for i in range(1, groups + 1)],
+        alignment_matrix(found, truth, GROUPS).numpy(),
+        index=[f"R{i}" for i in range(1, GROUPS + 1)],
+        columns=[f"P{i}" for i in range(1, GROUPS + 1)],
     )
 
 

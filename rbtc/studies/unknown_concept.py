@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.lab import Lab, Variant
-from rbtc.lab.variant import derived
-from rbtc.layers import zero_masks
-from rbtc.models.evaluate import clip_similarity
 from rbtc.models.prompts import Subject, evaluation_prompt, vocabulary
 from rbtc.stats import Difference, Proportion, Share, clustered, paired
 from rbtc.studies.common import at_least_one
-from rbtc.studies.concept_sets import Together
-from rbtc.studies.several_concepts import attacked
+from rbtc.studies.concept_sets import Together, attacked
 from rbtc.unknown import change, coin_signs, found, rank
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
 
 CHANGE = "change, CLIP features"
 JUDGED = "change, judge features"
@@ -152,7 +150,7 @@ def unknown_study(
     word_images: int,
     *,
     coins: bool = False,
-    first_seed: int = 0,
+    seed: int = 0,
 ) -> UnknownStudy:
     """Let an attacker rank a vocabulary for each model, knowing only pruned and revived pictures.
 
@@ -162,7 +160,7 @@ def unknown_study(
         words: the vocabulary, with every erased word in it.
         word_images: pictures of each word and model; a word's score is the mean over them.
         coins: also draw with coin signs, to subtract how fragile a word's pictures are.
-        first_seed: of each word.
+        seed: the pictures of each word have this seed and the following ones.
 
     Raises:
         ValueError: no cases, a case given twice, or a word that is missing or given twice.
@@ -177,7 +175,7 @@ def unknown_study(
     lab.jury.require("object", "clip")
     frames = []
     for name, case in zip(names, cases, strict=True):
-        measured = _measured(lab, case, words, word_images, coins, first_seed)
+        measured = _measured(lab, case, words, word_images, coins, seed)
         for measure, values in measured.items():
             scores = np.asarray(values).reshape(len(words), word_images).mean(axis=1)
             columns: dict[str, Any] = {"case": name, "count": case.count, "measure": measure}
@@ -193,11 +191,13 @@ def case_name(case: Together) -> str:
 
 
 def _measured(
-    lab: Lab, case: Together, words: Sequence[str], word_images: int, coins: bool, first_seed: int
+    lab: Lab, case: Together, words: Sequence[str], word_images: int, coins: bool, seed: int
 ) -> dict[str, np.ndarray]:
     """Per measure, how suspect each picture is: words by seeds, flat."""
+    from rbtc.models.evaluate import clip_similarity
+
     prompts = [evaluation_prompt(lab.profile, word) for word in words for _ in range(word_images)]
-    seeds = [first_seed + number for _ in words for number in range(word_images)]
+    seeds = [seed + number for _ in words for number in range(word_images)]
 
     def drawn(variant: Variant) -> np.ndarray:
         return lab.measure.images(variant, prompts, seeds)
@@ -221,5 +221,10 @@ def _measured(
 
 
 def _tossed(pruned: Variant, revived: Variant) -> Variant:
-    weights = coin_signs(revived.weights, zero_masks(pruned.weights))
+    from rbtc.lab.variant import derived
+    from rbtc.layers import Weights, zero_masks
+
+    def weights() -> Weights:
+        return coin_signs(revived.weights, zero_masks(pruned.weights))
+
     return derived(revived, "coin signs", weights, coin_signs, kind="coin signs", seed=0)

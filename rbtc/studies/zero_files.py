@@ -14,9 +14,10 @@ from torch import Tensor
 from rbtc.completion import Completion
 from rbtc.layers import Masks, Weights, canonicalise_zeros, prune, zero_masks
 from rbtc.signed_zeros import ZeroSigns, count_zeros, prune_by_multiplying, read_signs
+from rbtc.studies.signed_zeros import MULTIPLIED
 from rbtc.studies.zero_operations import FORMATS
 
-MULTIPLIED, FILLED, CLEANED = "w * (1 - mask)", "cut to +0.0", "w * (1 - mask), cleaned on load"
+FILLED, CLEANED = "cut to +0.0", "w * (1 - mask), cleaned on load"
 WAYS = (MULTIPLIED, FILLED, CLEANED)
 """How a file was cut, and whether its reader cleaned it as `rbtc.layers.read_weights` does."""
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from rbtc.layers import canonicalise_zeros, prune
-from rbtc.report.tables import listing
 from rbtc.signed_zeros import prune_by_multiplying, read_signs
+from rbtc.studies.signed_zeros import KEEPS, LOSES
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """The number formats that checkpoints of diffusion models come in."""
 
-KEEPS, LOSES, IN_PART, UNKNOWN = "keeps", "loses", "in part", "not here"
+IN_PART, UNKNOWN = "in part", "not here"
 
 
 def _torch_pruning(weight: Tensor, mask: Tensor) -> Tensor:
@@ -222,23 +222,6 @@ def handling_table(weight: Tensor, mask: Tensor) -> pd.DataFrame:
 
             lines[name][title] = _fate(start, mask, handled)
     return pd.DataFrame.from_dict(lines, orient="index")
-
-
-def told(cutting: pd.DataFrame, handling: pd.DataFrame) -> str:
-    """What the two tables say, in words made from them."""
-    leaking, lost = _always(cutting, KEEPS), _always(handling, LOSES)
-    storing = handling.query("kind == 'storing'")
-    kept, stores = _always(storing, KEEPS), len(storing)
-    return (
-        f"{len(leaking)} of {len(cutting)} ways to cut leave the signs in the zeros "
-        f"({listing(leaking)}). {len(kept)} of {stores} ways to store a model keep them. What "
-        f"removes them: {listing(lost)}."
-    )
-
-
-def _always(table: pd.DataFrame, fate: str) -> list[str]:
-    """Names of the lines that are ``fate`` in every number format."""
-    return [f"`{name}`" for name in table.index if set(table.loc[name, list(FORMATS)]) == {fate}]
 
 
 def _fate(weight: Tensor, mask: Tensor, work: Callable[[Tensor], Tensor]) -> str:

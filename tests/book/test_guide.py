@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from rbtc.book import guide
+from rbtc.cli.measure import chosen
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / guide.PAGE).read_text("utf-8")
 
 
 def test_the_page_is_up_to_date():
-    assert guide.render(TEXT, ROOT) == TEXT, "run `python -m rbtc.book.guide`"
+    assert guide.render(TEXT, ROOT) == TEXT, "make book"
 
 
 def test_a_completion_that_was_cut_short_is_told(tmp_path):
@@ -29,14 +31,12 @@ def test_a_completion_that_was_cut_short_is_told(tmp_path):
     assert "reached its tolerance in every matrix:" in TEXT
 
 
-def test_its_commands_name_parameters_that_the_notebooks_have():
-    commands = re.findall(r"papermill (notebooks/\S+)\.ipynb (.*)", TEXT)
+def test_its_commands_name_parameters_that_the_chapters_take():
+    commands = [line for line in re.findall(r"rbtc measure ([^`\n]*)", TEXT) if "-p" in line]
     assert len(commands) >= 7
-    for notebook, words in commands:
-        source = (ROOT / f"{notebook}.py").read_text("utf-8")
-        named = re.findall(r"-p (\w+)", words) + re.findall(r"[{,] ?(\w+):", words)
-        for name in named:
-            assert re.search(rf"^{name} = ", source, re.MULTILINE), (notebook, name)
+    for words in map(shlex.split, commands):
+        given = [word for before, word in zip(words, words[1:], strict=False) if before == "-p"]
+        assert chosen(words[0], dict(one.split("=", 1) for one in given), full="--full" in words)
 
 
 def test_its_extras_exist():

@@ -10,8 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from rbtc.book import execute, opening, site
-from rbtc.book.origin import INJECTED
+from rbtc.book import opening, site
 
 
 @pytest.fixture
@@ -22,17 +21,13 @@ def root(tmp_path):
     figure = new_output("display_data", {"image/png": base64.b64encode(drawn.getvalue()).decode()})
     folder = tmp_path / "book" / "notebooks"
     folder.mkdir(parents=True)
-    for name, outputs, cold in (("01_signs", [figure], True), ("90_point", [], False)):
+    for name, outputs in (("01_signs", [figure]), ("90_point", [])):
         page = new_notebook(
             cells=[
                 new_markdown_cell(f"# Chapter {name}\n\nText. **What\nis it?** More."),
                 new_code_cell("1", outputs=outputs),
             ]
         )
-        page.metadata["rbtc"] = {
-            "mode": "quick", "cold": cold, "wall_seconds": 120.0, "device": "CPU",
-            "parameters": {"profile": "mini"},
-        }  # fmt: skip
         nbformat.write(page, folder / f"{name}.ipynb")
     toc = "- file: notebooks/90_point\n- file: notebooks/01_signs\n- file: notebooks/02_no\n"
     (tmp_path / "_toc.yml").write_text(toc)
@@ -64,34 +59,6 @@ def test_a_card_per_executed_chapter_in_the_order_of_the_contents(root):
     assert "02_no" not in text and text.count("What is it?") == 2
     assert text.count(":img-top:") == text.count(":img-alt:") == 1
     assert list(opening.thumbnails(root)) == ["01_signs"]
-
-
-def test_only_cold_minutes_stand_in_the_ladder(root):
-    quick, full, sd15 = opening.ladder(root).splitlines()[2:]
-    assert "| 2 (1 chapters, CPU) |" in quick
-    assert "not measured" in full and "--full" in full
-    assert "not measured" in sd15 and "-p profile sd15" in sd15
-
-
-def test_what_is_written_is_up_to_date_until_a_number_changes(root):
-    assert opening.stale(root) == ["numbers.md", "chapters.md", "ladder.md"]
-    opening.write(root)
-    assert opening.stale(root) == []
-    picture = Image.open(root / "book" / "_static" / "cards" / "01_signs.webp")
-    assert picture.size == opening.CARD
-    path = root / "results" / "08_totals.csv"
-    path.write_text(path.read_text().replace("0.97", "0.96"))
-    assert opening.stale(root) == ["numbers.md"]
-
-
-def test_parameters_are_left_to_the_stamp():
-    cells = [new_code_cell(text) for text in ("a = 1", "a = 2", "a")]
-    cells[0].metadata["tags"], cells[1].metadata["tags"] = ["parameters"], [INJECTED]
-    notebook = new_notebook(cells=cells)
-    execute._tidy(notebook, "one")
-    hidden = [execute.HIDDEN in cell.metadata["tags"] for cell in cells]
-    assert hidden == [True, True, False]
-    assert all(execute.FOLDED in cell.metadata["tags"] for cell in cells)
 
 
 def test_a_script_that_stands_there_already_is_left_out():

@@ -124,10 +124,10 @@ def test_activations_are_shared_between_settings_and_concepts(pipeline, tmp_path
 
 
 def test_a_second_lab_reads_what_the_first_computed(lab, pipeline, folder):
-    first = lab.revived("church")
+    first = lab.revived("church").weights
     lab.restore()
     other = new_lab(pipeline, folder)
-    assert same(other.revived("church").weights, first.weights)
+    assert same(other.revived("church").weights, first)
     assert not other.store.computed.total()
 
 
@@ -261,7 +261,7 @@ def test_an_unpruned_model_is_refused(lab):
     with pytest.raises(ValueError, match=r"pretrained model is not pruned"):
         lab.attacker.attack(lab.pretrained)
     with pytest.raises(ValueError, match="not pruned"):
-        lab.attacker.attack(lab.owner.obfuscated("church", sigma=1e-3))
+        lab.attacker.attack(lab.owner.obfuscated("church", sigma=1e-3)).weights  # noqa: B018
     with pytest.raises(ValueError, match="not pruned"):
         lab.attacker.attack(lab.owner.custom("whole", lab.pretrained.weights))
 

@@ -436,12 +436,25 @@ def test_the_place_of_a_checkout_does_not_count(tmp_path):
     assert code_digest(here) == code_digest(there)
 
 
-def test_what_the_released_solver_calls_is_part_of_a_completion(monkeypatch):
+def test_a_completion_rests_on_its_own_solver_and_on_no_other(monkeypatch):
     from rbtc import completion
 
-    before = code_digest.__wrapped__(complete_all)
-    monkeypatch.setitem(completion._SOLVERS, "released", completion.svt)
-    assert code_digest.__wrapped__(complete_all) != before
+    def key(algorithm):
+        return code_digest.__wrapped__(complete_all, completion.solver_of(algorithm))
+
+    before = {name: key(name) for name in ("released", "spectral")}
+    assert before["released"] != before["spectral"]
+    monkeypatch.setattr(sys.modules["rbtc.solvers.spectral"], "spectral_step", None, raising=False)
+    monkeypatch.setattr(completion, "svt", completion.spectral)
+    assert {name: key(name) for name in before} == before
+
+
+def test_the_wording_of_errors_and_warnings_does_not_count(tmp_path):
+    body = "if x < 0:\n        raise ValueError({!r})\n    warnings.warn({!r})\n    return helper(x)"
+    first = code_digest(load(tmp_path, "one", body.format("negative", "careful")))
+    other = code_digest(load(tmp_path, "two", body.format("below zero", "take care")))
+    kind = body.replace("ValueError", "TypeError").format("negative", "careful")
+    assert first == other != code_digest(load(tmp_path, "three", kind))
 
 
 def test_the_text_of_code_does_not_hang_on_the_version_of_python():

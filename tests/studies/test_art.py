@@ -4,13 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
+from rbtc.bootstrap import change_of
 from rbtc.lab import Lab
-from rbtc.models.distances import NAME
+from rbtc.models import distances
+from rbtc.models.distances import frechet
 from rbtc.report.tables import comparison, records
 from rbtc.studies import art_effects as effects
-from rbtc.studies.art import MODELS, art_study, read_prompts
+from rbtc.studies.art import CHANGES, DRAWS, MODELS, art_study, neutral_pairs, read_prompts
 
 STYLES = ["openmoji", "twemoji"]
 
@@ -74,16 +77,47 @@ def test_the_pretrained_model_has_a_score_of_zero(study):
     assert not plain["below"].any()
 
 
-def test_distances_are_those_of_the_fast_function(study):
-    reference = study.features["", "reference"]
+def test_it_reads_back_as_it_was_measured(study, tmp_path):
+    assert_reads_back(study, tmp_path)
+
+
+def test_distances_are_those_of_the_fast_function(art, study):
+    prompts, seeds = neutral_pairs("emoji/neutral_prompts.txt", 4)
+
+    def features(variant, first_seed=0):
+        return Features().features(
+            art.measure.images(variant, prompts, [seed + first_seed for seed in seeds])
+        )
+
+    reference = features(art.pretrained, 10_000)
+    found = {
+        (style.word, model): features(variant)
+        for style in study.styles
+        for model, variant in (
+            ("pretrained", art.pretrained),
+            ("pruned", art.owner.pruned(style)),
+            ("Quant Recover", art.owner.quantized(style)),
+            ("NMS", art.revived(style)),
+        )
+    }
     for line in study.distances.itertuples():
-        fast = effects.frechet(study.features[line.concept, line.model], reference)
+        fast = frechet(found[line.concept, line.model], reference)
         assert line.distance == pytest.approx(fast, abs=1e-3)
         assert line.n == 4
     same = study.distances[study.distances["model"] == "pretrained"]["distance"]
     assert same.nunique() == 1
     means = study.distances.groupby("model")["distance"].mean()
-    assert effects.distance_change(study, "pruned", "NMS").value == means["NMS"] - means["pruned"]
+    for before, after in CHANGES:
+
+        def change(places, before=before, after=after):
+            own = reference[places]
+            return np.mean([
+                frechet(found[word, after][places], own) - frechet(found[word, before][places], own)
+                for word in STYLES
+            ])  # fmt: skip
+
+        expected = change_of(change, means[after] - means[before], 4, resamples=DRAWS)
+        assert effects.distance_change(study, before, after) == expected
 
 
 def test_the_papers_table_stands_beside_ours(study):
@@ -92,7 +126,8 @@ def test_the_papers_table_stands_beside_ours(study):
     assert frame.loc[(effects.SCORE, "NMS"), "paper"] == 0.51
     assert frame.loc[(effects.SCORE, "pruned"), "verdict"] == ""
     assert "FID" not in " ".join(frame.index.get_level_values("row"))
-    assert (NAME, "pruned") in frame.index
+    assert effects.NAME == distances.NAME
+    assert (effects.NAME, "pruned") in frame.index
     assert comparison(rows, verdicts=True).shape == (4, 3 * 4)
     # The paper's printed change of the neutral similarity is no more than rounding.
     assert frame.loc[(effects.NEUTRAL, "NMS"), "verdict"] == "no effect printed"

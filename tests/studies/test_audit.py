@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.report.calibration import calibration
 from rbtc.studies.audit import CHOICES, REASONS, AuditStudy, audit_study, correlation
@@ -74,6 +75,10 @@ def test_tables_and_figure(study):
     assert "most wrong in layer" in study.misleads("any") and study.answer()
     with pytest.raises(ValueError, match="one or more panels"):
         calibration({"a": study.lines[:0]})
+
+
+def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.report import markdown
 from rbtc.report.contradiction_tables import kinds, misfit_figure, misfits, reading_table
@@ -9,12 +10,22 @@ from rbtc.studies.contradictions import (
     contradictions,
     frame_of,
     load_contradictions,
+    measure,
 )
 
 
 @pytest.fixture(scope="module")
-def found(lab, tmp_path_factory):
-    return contradictions(lab, ["golf ball"], tmp_path_factory.mktemp("no-results"))
+def weights(lab):
+    return measure(lab, ["golf ball"])
+
+
+@pytest.fixture(scope="module")
+def found(weights, tmp_path_factory):
+    return contradictions(weights, tmp_path_factory.mktemp("no-results"))
+
+
+def test_it_reads_back_as_it_was_measured(weights, tmp_path):
+    assert_reads_back(weights, tmp_path)
 
 
 @pytest.mark.parametrize("name", PRINTED)

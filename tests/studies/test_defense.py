@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.defense import pooled_sigma, standard_deviation
 from rbtc.detection import spare_whole_rows
@@ -11,7 +12,7 @@ from rbtc.report.charts import lines_with_intervals, surface
 from rbtc.report.paper import wide_table
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, records
-from rbtc.studies.defense import defense_study
+from rbtc.studies.defense import defense_study, measure
 from rbtc.studies.defense_attacks import (
     attack_rows,
     attacked,
@@ -39,13 +40,32 @@ def found(lab):
     return detection_study(lab, "church", sigmas=SIGMAS)
 
 
+def test_the_chapter_reads_back(lab, tmp_path):
+    few = {"sigmas": SIGMAS, "variances": (1e-2,), "attack_sigmas": (1e-2,), "images": 1}
+    found = measure(lab, ["golf ball", "church"], **few)
+    assert_reads_back(found, tmp_path)
+    # The page shows the pictures of half of the classes, and tells of detection for the first.
+    golf = found.defense.subjects[0]
+    assert list(found.defense.images) == [golf.label] and found.defense.example == golf
+    assert found.detection.subject == golf
+    assert found.detection.points["sigma"].tolist() == list(SIGMAS)
+
+
+def test_without_attacks_nothing_was_guessed(lab, tmp_path):
+    study = defense_study(
+        lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), images=1, preserved=1, shown=1
+    )
+    assert attack_rows(study) == [] and resistance(study) == {}
+    assert_reads_back(study, tmp_path)
+
+
 def test_a_variance_is_the_same_noise_as_its_root(study):
     assert standard_deviation(1e-6) == 1e-3
     assert standard_deviation(1e-2) == 1e-1
     with pytest.raises(ValueError, match="positive"):
         standard_deviation(0)
     # 1e-2 read as a variance is the 1e-1 of the sweep, and is not measured twice.
-    assert study.levels() == sorted(SIGMAS)
+    assert study.variances == {1e-2: 1e-1} and study.levels() == sorted(SIGMAS)
     assert sorted(study.hits["sigma"].dropna().unique()) == sorted(SIGMAS)
 
 
@@ -220,20 +240,21 @@ def test_auc_of_two_gaussians_is_the_arctangent(found):
 
 
 def test_the_surface_is_eq_7_at_the_measured_width(lab, found):
-    assert found.surface.shape == (len(found.noises), len(found.alphas))
+    whole = found.surfaces[f"all layers, sigma_U = {found.sigma_unmodified:.3g}"]
+    assert whole.shape == (len(found.noises), len(found.alphas))
     one = detection_study(lab, "church", sigmas=(1e-2,), alphas=(found.alpha,), noises=(1e-2,))
-    assert one.surface[0, 0] == pytest.approx(one.points["eq7"].iloc[0])
+    assert next(iter(one.surfaces.values()))[0, 0] == pytest.approx(one.points["eq7"].iloc[0])
     frame = found.surface_frame()
     assert frame.loc[1, "alpha"] == found.alphas[1] and frame.loc[1, "sigma"] == found.noises[0]
-    assert len(frame) == 3 * found.surface.size
-    surface(found.alphas, found.noises, found.surface, log_y=True)
+    assert len(frame) == 3 * whole.size
+    surface(found.alphas, found.noises, whole, log_y=True)
 
 
 def test_figures_and_tables_of_detection(found):
     assert "share within w" in found.measures()
     lines_with_intervals(found.measures(), log_x=True)
-    curves = found.posteriors(places=5)
-    assert curves.groupby("sigma").size().tolist() == [5, 5, 5]
+    assert found.posteriors.groupby("sigma").size().tolist() == [200, 200, 200]
+    assert found.posteriors["posterior"].between(0, 1).all()
     assert found.attackers().index.name == "sigma_M"
     hidden = dataclasses.replace(found, points=found.points.assign(auc=[0.9, 0.55, 0.45]))
     assert hidden.crossings() == [(1e-2, 1e-1)]
@@ -246,7 +267,7 @@ def test_every_layer_has_its_own_sigma_and_share(lab, found):
     assert line["sigma"] == pytest.approx(float(own.std(correction=0)), rel=1e-6)
     assert line["alpha"] == pytest.approx(float(masks[line["name"]].double().mean()))
     wide, narrow = found.layers["sigma"].max(), found.layers["sigma"].min()
-    _, narrowest, widest = found.surfaces().values()
+    _, narrowest, widest = found.surfaces.values()
     # The wider the survivors, the fewer of them are near zero.
     assert narrow < wide and (narrowest <= widest).all()
     sums = found.by_layer.groupby("sigma")[["near", "modified_near"]].sum()
@@ -270,5 +291,5 @@ def test_layer_by_layer_eq_7_is_the_expected_share(found):
 
 
 def test_a_wide_interval_says_nothing(found):
-    last = found.over_width(places=4).groupby("sigma", sort=False)["eq7"].last()
+    last = found.over_width.groupby("sigma", sort=False)["eq7"].last()
     assert last.to_numpy() == pytest.approx(found.alpha, rel=0.05)

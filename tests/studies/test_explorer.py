@@ -1,8 +1,10 @@
 """The page of explorers, on a tiny pipeline."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.report.chapters import Chapters
 from rbtc.studies import explorer
@@ -11,25 +13,26 @@ CONCEPTS = ["church", "golf ball"]
 
 
 @pytest.fixture(scope="module")
-def nothing(tmp_path_factory):
-    return Chapters(tmp_path_factory.mktemp("results"))
+def study(lab):
+    grid = {"keep_ratios": [0.4], "ratios": [0.1], "sigmas": [1e-6]}
+    return explorer.measure(lab, CONCEPTS, opening=["golf ball"], **grid)
 
 
-def test_compare_shows_the_three_models_of_each_concept(lab, nothing):
-    made = explorer.compare(lab, CONCEPTS, 5, chapters=nothing)
+def test_compare_shows_the_three_models_of_each_concept(lab):
+    made = explorer.compare(lab, CONCEPTS, 5)
     church = lab.subject("church")
     assert (made.pictures[0, 0, 0, 0] == lab.measure.shown(lab.pretrained, church, 1, 5)[0]).all()
     revived = lab.measure.shown(lab.revived(church), church, 1, 5)[0]
     assert (made.pictures[0, 0, 2, 0] == revived).all()
-    assert all(facts == () for facts in made.facts.values())
-    grid = explorer.opening(lab, made, ["golf ball"])
+    assert not made.facts
+    grid = explorer.opening_grid(lab, made, ["golf ball"])
     assert list(grid) == ["golf ball (golf flag)"] and list(*grid.values()) == list(made.steps)
     with pytest.raises(ValueError, match="not among"):
-        explorer.opening(lab, made, ["school bus"])
+        explorer.opening_grid(lab, made, ["school bus"])
 
 
-def test_keep_counts_the_signs_that_it_keeps(lab, nothing):
-    made = explorer.keep(lab, CONCEPTS, [1.0, 0.4], chapters=nothing)
+def test_keep_counts_the_signs_that_it_keeps(lab):
+    made = explorer.keep(lab, CONCEPTS, [1.0, 0.4])
     assert made.pictures.shape[:4] == (2, 3, 2, 1) and made.start == 1
     (all_signs,) = made.facts[0, 2, 0]
     right = kept = 0
@@ -39,26 +42,59 @@ def test_keep_counts_the_signs_that_it_keeps(lab, nothing):
         kept += int((found.values != 0).sum())  # an estimate of zero has no sign to keep
     assert all_signs.value == pytest.approx(right / kept)
     with pytest.raises(ValueError, match="keep_ratio"):
-        explorer.keep(lab, CONCEPTS, [1.5], chapters=nothing)
+        explorer.keep(lab, CONCEPTS, [1.5])
 
 
-def test_ratio_shows_the_next_class_beside_the_erased_one(lab, nothing):
-    made = explorer.prune_ratio(lab, CONCEPTS, [0.1, 0.3], chapters=nothing)
+def test_ratio_shows_the_next_class_beside_the_erased_one(lab):
+    made = explorer.prune_ratio(lab, CONCEPTS, [0.1, 0.3])
     pruned, golf = lab.owner.pruned("church", ratio=0.3), lab.subject("golf ball")
     assert (made.pictures[0, 0, 1, 1] == lab.measure.shown(pruned, golf, 1)[0]).all()
     cut = [made.facts[0, 0, step][0].value for step in (0, 1)]
     assert 0 < cut[0] < cut[1]
     with pytest.raises(ValueError, match="two concepts"):
-        explorer.prune_ratio(lab, ["church"], [0.1], chapters=nothing)
+        explorer.prune_ratio(lab, ["church"], [0.1])
 
 
-def test_noise_says_what_the_attackers_find(lab, nothing):
-    made = explorer.noise(lab, CONCEPTS, [1e-6, 1.0], chapters=nothing)
+def test_noise_says_what_the_attackers_find(lab):
+    made = explorer.noise(lab, CONCEPTS, [1e-6, 1.0])
     quiet = {fact.name: fact.value for fact in made.facts[0, 0, 0]}
     assert quiet["threshold attacker finds"] == 1
     cut = np.array([made.bars[0, step].cut for step in (0, 1)])
     assert np.allclose(cut.sum(axis=1), lab.density("church"))
     assert cut[0].argmax() < cut[1].argmax()
+
+
+def test_the_numbers_of_other_chapters_stand_beside_ours(study, tmp_path):
+    op = {"calls": 2, "reference": "scene"}
+    alone = study.told(Chapters(tmp_path), **op)
+    assert list(alone) == ["compare", "keep", "ratio", "noise"]
+    assert all(facts == () for facts in alone["compare"].facts.values())
+    assert alone["noise"].facts == study.noise.facts
+    counted = {
+        "08_objects": {"model": "NMS", "classes": "erased", "hits": 3, "n": 4},
+        "04_sweep": {"model": "NMS, K = 0.4", "hits": 1, "n": 4},
+        "90_ratio_sweep": {"pruned, 0.1": 0.5},
+        "05_accuracies": {"model": "defended, 1e-6", "classes": "erased", "hits": 0, "n": 4},
+    }
+    for name, line in counted.items():
+        pd.DataFrame([{"concept": "church", **line}]).to_csv(tmp_path / f"{name}.csv", index=False)
+    held_out = {"ratio": 0.1, **op, "concept": "boat", "erased_hits": 1, "erased_n": 2}
+    pd.DataFrame([{**held_out, "preserved_hits": 2, "preserved_n": 2}]).to_csv(
+        tmp_path / "operating_point_pruning.csv", index=False
+    )
+    told = study.told(Chapters(tmp_path), **op)
+    places = {"compare": (0, 0, 2), "keep": (0, 2, 0), "ratio": (0, 0, 0), "noise": (0, 0, 0)}
+    found = {
+        name: [fact.value for fact in told[name].facts[place]][len(alone[name].facts[place]) :]
+        for name, place in places.items()
+    }
+    assert found == {"compare": [0.75], "keep": [0.25], "ratio": [0.5, 0.5, 1.0], "noise": [0.0]}
+    assert told["keep"].facts[1, 2, 0] == study.keep.facts[1, 2, 0]
+
+
+def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
+    assert list(study.opening) == ["golf ball (golf flag)"]
+    assert_reads_back(study, tmp_path)
 
 
 def test_the_histogram_counts_every_weight_once():

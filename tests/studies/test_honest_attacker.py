@@ -1,16 +1,19 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 
+from rbtc.hiding import Hiding
 from rbtc.report.charts import curves
 from rbtc.report.fronts import front as front_figure
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, effects_table, records
 from rbtc.studies.defense_choice import answer, choice_told, choose, front, front_table
-from rbtc.studies.honest_attacker import TOLD, honest_study
-from rbtc.studies.inferred_masks import attacked, noise
+from rbtc.studies.honest_attacker import HIDINGS as ALL
+from rbtc.studies.honest_attacker import TOLD, attacked, honest_study, noise
 
 HIDINGS = ("layer", "correlated")
 
@@ -24,6 +27,7 @@ def study(lab):
 
 
 def test_every_defence_meets_its_attackers(study):
+    assert get_args(Hiding) == ALL
     assert study.defences == ("noise 1e-6", "noise 1e-2", *HIDINGS)
     each = study.guesses.groupby("defence")["attacker"].apply(set).to_dict()
     assert each["layer"] == {"columns"}  # there is no sigma_M for the others to know
@@ -76,6 +80,10 @@ def test_tables_and_figures_can_be_drawn(study):
     plate = study.plate()
     assert list(plate) == ["none", *study.defences] and len(plate["layer"]) == 4
     picture_grid(plate)
+
+
+def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 def scored(study, values):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.completion import column_means, complete_all
 from rbtc.report.charts import curves
@@ -9,13 +10,17 @@ from rbtc.report.tables import records
 from rbtc.sign_accuracy import count_signs
 from rbtc.spectrum import effective_rank, spectrum
 from rbtc.studies.descent import descent
-from rbtc.studies.matrix_completion import completion_study, paper_sign_accuracy
+from rbtc.studies.matrix_completion import MatrixStudy, completion_study, paper_sign_accuracy
 from rbtc.studies.solver_race import SOLVERS
 
 
 @pytest.fixture(scope="module")
 def study(lab):
     return completion_study(lab, ["golf ball", "church"], images=2)
+
+
+def test_the_study_reads_back(lab, study, tmp_path):
+    assert_reads_back(MatrixStudy(study, descent(lab, "church", iterations=2)), tmp_path)
 
 
 def test_every_solver_judges_every_cut_weight_once(lab, study):

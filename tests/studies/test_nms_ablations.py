@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.report.paper import paper_value
 from rbtc.report.spread import changes_table
@@ -16,6 +17,10 @@ def study(lab):
     return ablation_study(
         lab, ["golf ball", "bus"], 3, sweep=["church", "bus"], keep_ratios=[1.0, 0.5], pictures=1
     )
+
+
+def test_the_study_reads_back(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 def test_ablation_counts_what_the_lab_counts(lab, study):
@@ -69,7 +74,7 @@ def test_the_sweep_has_its_own_concepts_and_draws_nothing_twice(lab, study):
 
 
 def test_drawn_magnitudes_are_averaged_over_their_seeds(lab):
-    few = {"keep_ratios": [1.0], "pictures": 1}
+    few = {"sweep": [], "keep_ratios": [1.0], "pictures": 1}
     both = ablation_study(lab, ["golf ball"], 2, draw_seeds=[1, 2], **few).hits
     one = [ablation_study(lab, ["golf ball"], 2, draw_seeds=[s], **few).hits for s in (1, 2)]
     drawn = both["model"] == "Neuron Sample, K = 1"
@@ -79,7 +84,7 @@ def test_drawn_magnitudes_are_averaged_over_their_seeds(lab):
 
 
 def test_effects_against_the_papers_means(lab):
-    one = ablation_study(lab, ["golf ball"], 1, keep_ratios=[1.0], pictures=1)
+    one = ablation_study(lab, ["golf ball"], 1, sweep=[], keep_ratios=[1.0], pictures=1)
     line = one.compact().loc[("Neuron Sample to NMS", "1")]
     change = paper_value(3, "Top 1.0", "NMS") - paper_value(3, "Top 1.0", "Neuron Sample")
     assert line["paper"] == f"{change:+.2f}" and line["verdict"] == "undecided"

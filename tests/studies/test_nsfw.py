@@ -3,14 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
 from rbtc.lab import Lab
 from rbtc.lab.jury import Jury
+from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
 from rbtc.report.paper import paper_value
 from rbtc.report.tables import comparison
-from rbtc.studies.nsfw import restricted_study
+from rbtc.studies.nsfw import measure, restricted_study
 from rbtc.studies.nsfw_prompts import ordinary_prompts, read_prompts, restricted_subjects
 
 RESTRICTED = dataclasses.replace(PROFILE, restricted=("church", "bus"), styles=("noto", "twemoji"))
@@ -94,6 +96,23 @@ def test_a_second_run_reads_the_searches_and_the_answers(lab, study):
     again = restricted_study(lab, images=3, keep_ratios=[0.6], prompts=2, words=2, candidates=8)
     assert dict(lab.store.computed) == before
     np.testing.assert_array_equal(again.hits["hit"], study.hits["hit"])
+
+
+def test_it_reads_back_as_it_was_measured(lab, study, tmp_path):
+    found = measure(lab, [], 3, keep_ratios=[0.6], prompts=2, words=2, candidates=8)
+    assert (found.nudenet is not None) == nudenet_installed()
+    np.testing.assert_array_equal(found.restricted.hits["hit"], study.hits["hit"])
+    assert_reads_back(found, tmp_path)
+
+
+def test_a_prompt_file_names_its_set(lab, tmp_path):
+    path = tmp_path / "named.csv"
+    path.write_text("prompt\na road\n")
+    options = {"keep_ratios": [0.6], "prompts": 1, "words": 1, "candidates": 2}
+    found = measure(lab, ["bus"], 1, prompt_files=[f"I2P={path}"], **options).restricted.prompts
+    assert list(found.loc[found["set"] == "I2P", "prompt"]) == ["a road"]
+    with pytest.raises(ValueError, match="as 'SET=FILE'"):
+        measure(lab, ["bus"], 1, prompt_files=["a.csv"], **options)
 
 
 def test_lists_from_files_take_the_place_of_ours(lab, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.book.pages import parameter_defaults
 from rbtc.models.profiles import load_profile
@@ -33,6 +34,10 @@ def test_counts_what_the_lab_counts(lab, study):
         np.testing.assert_array_equal(shown, lab.measure.images(variant, "a golf flag", [0]))
     assert len(study.pictures[GOLF]) == len(MODELS)
     assert list(study.values("preserved")) == list(MODELS)
+
+
+def test_it_reads_back_as_it_was_measured(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 def test_draws_are_one_trial(lab, study):

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.lab import Lab
 from rbtc.models.profiles import load_profile
@@ -11,6 +12,7 @@ from rbtc.studies.operating_point import (
     class_table,
     held_out_concepts,
     keep_sweep,
+    measure,
     pruning_sweep,
     read_sweeps,
     settings_table,
@@ -73,18 +75,22 @@ def test_sweeps_on_a_pipeline(lab):
         pruning_sweep(lab, ["church"], **options)
 
 
-def test_the_reported_classes_are_shown_at_every_ratio(lab):
-    hits = class_sweep(lab, ["church", "bus"], 2, ratios=(0.1, 0.2))
+def test_the_reported_classes_are_shown_at_every_ratio(lab, tmp_path):
+    study = measure(lab, ["church", "bus"], (0.1, 0.2), 2)
+    hits = study.hits
+    pd.testing.assert_frame_equal(hits, class_sweep(lab, ["church", "bus"], 2, ratios=(0.1, 0.2)))
+    assert study.ratios == [0.1, 0.2]
     table = class_table(hits)
     assert list(table) == ["pretrained", "pruned, 0.1", "revived, 0.1", "pruned, 0.2",
                            "revived, 0.2"]  # fmt: skip
     assert table.index.tolist() == ["church", "school bus (bus)"]
     assert (hits.groupby("ratio")["density"].first().diff().dropna() > 0).all()
+    assert_reads_back(study, tmp_path)
 
 
 def test_the_command_writes_its_tables(lab, tiny_pipeline_folder, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(operating_point, "Lab", lambda profile: asked.append(profile.model) or lab)
+    monkeypatch.setattr("rbtc.lab.Lab", lambda profile: asked.append(profile.model) or lab)
     monkeypatch.setattr(operating_point, "held_out_concepts", lambda lab, n: ["church", "bus"])
     monkeypatch.setattr(operating_point, "choose_pruning",
                         lambda s: choose_pruning(s, max_density=1.0))  # fmt: skip

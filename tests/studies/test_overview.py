@@ -1,14 +1,16 @@
 """What the studies share, and the overview, on a tiny pipeline with a judge that has no skill."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.models.prompts import Subject
 from rbtc.report.paper import paper_value, printed
 from rbtc.report.pictures import picture_grid, save_picture
 from rbtc.report.tables import comparison
 from rbtc.studies.common import counts, judged, subjects
-from rbtc.studies.overview import overview
+from rbtc.studies.overview import overview, watch
 
 GOLF = "golf ball (golf flag)"
 
@@ -16,6 +18,23 @@ GOLF = "golf ball (golf flag)"
 @pytest.fixture(scope="module")
 def whole(lab):
     return overview(lab, ["church", "golf ball"], 3, other_images=2, pictures=2)
+
+
+def test_the_study_reads_back(whole, tmp_path):
+    assert_reads_back(whole, tmp_path)
+
+
+def test_watched_is_what_the_overview_counts(lab, whole, monkeypatch):
+    monkeypatch.setattr("rbtc.lab.Lab", lambda profile, store: lab)
+    found = watch("mini", "golf ball", 3)
+    own = whole.hits.query("concept == @GOLF and classes == 'erased'")
+    pd.testing.assert_frame_equal(found.hits, own.reset_index(drop=True))
+    assert list(found.pictures[GOLF]) == ["pretrained", "pruned", "revived"]
+    titles = list(found.counted(found.subjects[0])[GOLF])
+    hits = own[own["model"] == "pruned"]["hit"].sum()
+    assert titles[1] == f"pruned\n{hits} of 3 recognised"
+    with pytest.raises(ValueError, match="images must be a whole number"):
+        watch("mini", "golf ball", 0)
 
 
 def test_subjects_carry_the_papers_class_and_the_models_word(lab):

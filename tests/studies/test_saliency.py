@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.lab import Lab
 from rbtc.layers import density, zero_masks
@@ -8,8 +9,8 @@ from rbtc.matrices import ALL_KINDS, find_matrices
 from rbtc.report.charts import bars_with_intervals
 from rbtc.report.paper import paper_value
 from rbtc.report.tables import comparison
-from rbtc.studies.saliency import saliency_study
-from rbtc.studies.saliency_cuts import ALL, FF, METHODS, missing_places, model_name, together
+from rbtc.studies.saliency import FF, METHODS, model_name, saliency_study
+from rbtc.studies.saliency_cuts import ALL, missing_places, together
 
 GOLF = "golf ball (golf flag)"
 SMALL = {"forget": 2, "passes": 1}
@@ -39,6 +40,10 @@ def test_the_methods_cut_alike(lab, study):
     assert (study.cuts["signs"] <= study.cuts["cut"]).all()
     assert study.cut_table().shape == (7, 5)
     assert study.others and list(study.others) == list(study.pictures)
+
+
+def test_it_reads_back_as_it_was_measured(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 def test_the_totals_name_every_model_once(study):

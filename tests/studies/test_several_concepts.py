@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
 from rbtc.book.pages import parameter_defaults
@@ -26,6 +27,7 @@ from rbtc.studies.several_concepts import (
     CUT,
     SIGNS,
     UNRELATED,
+    SeveralChapter,
     several_study,
 )
 from rbtc.studies.unknown_concept import (
@@ -195,6 +197,10 @@ def test_hits_are_counted_over_the_models(unknown):
     assert hit_table(unknown).shape == (6, 3)
     assert list(recall_table(unknown, CHANGE).index) == [1, 2]
     assert "blind guess" in unknown_answer(unknown, CHANGE)
+
+
+def test_the_chapter_reads_back_as_it_was_measured(study, unknown, tmp_path):
+    assert_reads_back(SeveralChapter(study, unknown), tmp_path)
 
 
 def made_up(scores):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.idealised import idealised
 from rbtc.report.paper import paper_value
@@ -19,6 +20,10 @@ from rbtc.studies.sign_vs_magnitude import (
 @pytest.fixture(scope="module")
 def signs(lab):
     return sign_study(lab, ["church", "golf ball"], 3, pictures=1, draw_seeds=[7])
+
+
+def test_the_study_reads_back(signs, tmp_path):
+    assert_reads_back(signs, tmp_path)
 
 
 def test_sign_study_counts_what_the_lab_counts(lab, signs):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from round_trip import assert_reads_back
 
 from rbtc.stats import Difference
 from rbtc.studies.stronger_attack import (
@@ -10,11 +11,14 @@ from rbtc.studies.stronger_attack import (
     LADDER,
     MAXIMUM,
     PAPER,
+    StrongerChapter,
     Way,
     drawn_models,
+    settings_of,
     stronger_study,
     verdict,
 )
+from rbtc.studies.stronger_point import read_ways
 
 WAY = Way("neuron_average", 0.8)
 
@@ -51,9 +55,9 @@ def test_gains_are_paired_over_the_concepts(study):
 
 
 def test_each_rung_chose_from_its_own_settings(study):
-    for attack, settings in LADDER.items():
+    for attack in LADDER:
         own = study.chosen[study.chosen["attack"] == attack]
-        known = {(s.exponent, s.ridge) for s in settings}
+        known = {(s.exponent, s.ridge) for s in settings_of(attack)}
         assert set(zip(own["exponent"], own["ridge"], strict=True)) <= known
         assert own["estimated"].between(0, 1).all()
     assert study.choices()["layers"].sum() == len(study.chosen)
@@ -100,6 +104,12 @@ def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
 def test_the_verdict_holds_whole_intervals_against_the_targets(signs, revived, start):
     made = [Difference(*one, 12, 12) for one in (signs, revived)]
     assert verdict(*made).startswith(start)
+
+
+def test_the_chapter_reads_back_as_it_was_measured(lab, study, tmp_path):
+    ways = read_ways(lab.profile)
+    assert len(ways)
+    assert_reads_back(StrongerChapter(study, WAY, ways), tmp_path)
 
 
 def test_bad_settings_are_refused_before_any_work(lab):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from round_trip import assert_reads_back
 
 from rbtc.report.charts import heat_maps
 from rbtc.report.pictures import picture_grid
@@ -12,6 +13,10 @@ GOLF = "golf ball (golf flag)"
 @pytest.fixture(scope="module")
 def study(lab):
     return alignment_study(lab, ["golf ball", "church"], images=2, shown=(0.2, 1.0))
+
+
+def test_the_study_reads_back(study, tmp_path):
+    assert_reads_back(study, tmp_path)
 
 
 def test_alignment_knows_the_paper_and_pools(lab, study):
@@ -37,6 +42,8 @@ def test_the_change_is_paired_over_layers(study):
     wide = study.signs.query("ratio == 0.5").assign(share=lambda f: f["correct"] / f["n"])
     wide = wide.pivot(index=["concept", "layer"], columns="series", values="share")
     assert study.change(0.5).n == len(wide) == 32
+    assert list(study.changes()) == ["K = 0.2", "K = 0.3", "K = 0.5", "K = 0.7", "K = 0.9"]
+    assert study.changes()["K = 0.5"] == study.change(0.5)
     assert study.change(0.5).value == pytest.approx((wide["top K"] - wide["rest"]).mean())
 
 

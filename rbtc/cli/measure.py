@@ -1,0 +1,211 @@
+"""``rbtc measure``: chapters measured, and their measurements put where the book reads them."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbtc.cli.show import say, shown, silence_libraries
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
+
+FEWEST = 20
+"""Pictures a class below which --hours rather leaves out classes."""
+SPARE = 0.8
+"""Share of --hours that is planned for drawing; the rest is for pruning and completing."""
+
+
+def measure(
+    chapters: Annotated[list[str] | None, typer.Argument(help="Like 08_objects.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All chapters that measure.")] = False,
+    profile: Annotated[str, typer.Option(help="mini, sd15, or a TOML file.")] = "mini",
+    full: Annotated[
+        bool, typer.Option("--full", help="The counts of data/counts.toml, not the quick ones.")
+    ] = False,
+    images: Annotated[int | None, typer.Option(help="Pictures of a class and model.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", help="NAME=VALUE: any parameter of the chapter.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Choose classes and pictures that this device draws in it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="In place of the repository's results.")] = None,
+    force: Annotated[
+        bool, typer.Option(help="Also over a measurement with more pictures.")
+    ] = False,
+) -> int:
+    """Measure chapters of the book: prune, attack, draw, judge, and write results/PROFILE/CHAPTER.
+
+    Everything computed is kept under RBTC_CACHE: a command that was stopped goes on where it was,
+    and ends with the same results. RBTC_ENGINE=ray draws on several GPUs.
+    """
+    from rbtc.files import check_writable
+    from rbtc.lab import Lab
+    from rbtc.lab.provenance import measured
+    from rbtc.results import folder_of, save
+    from rbtc.studies.chapters import CHAPTERS
+
+    names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
+    if not names:
+        raise ValueError(f"name a chapter, or --all; there are {', '.join(CHAPTERS)}")
+    given = dict(one.partition("=")[::2] for one in parameter or ())
+    if images is not None:
+        given["images"] = str(images)
+    plans = {name: chosen(name, given, full=full, lenient=every) for name in names}
+    lab = Lab(profile, progress=False)
+    folders = {name: folder_of(name, lab.profile.name, out or "") for name in names}
+    for folder in folders.values():
+        check_writable(folder.parent)
+    silence_libraries()
+    for name in names:
+        if hours is not None:
+            plans[name], told = fitted(lab, name, plans[name], hours / len(names))
+            say(told)
+        total = rehearsed(lab, name, plans[name])[0]
+        _refuse_fuller(folders[name], total, force)
+        with _bar(name, total) as bar:
+            lab.measure.on_judged = bar.update
+            lab.measure.judged, lab.store.computed["images"] = 0, 0
+            study, run = measured(name, lab, plans[name])
+            lab.measure.on_judged = None
+        if lab.random_weights:
+            raise ValueError(
+                "the model's folder says that its weights are random numbers: its results are "
+                "those of nothing, and are not kept"
+            )
+        save(study, folders[name], run)
+        say(f"{name}: {total:,} judged pictures, {run.seconds / 60:.1f} min: {folders[name]}")
+    return 0
+
+
+def chosen(
+    chapter: str, given: Mapping[str, str], *, full: bool = False, lenient: bool = False
+) -> dict[str, Any]:
+    """The parameters of a measurement: full counts if asked, and the command line's over them.
+
+    Args:
+        chapter: name of the chapter.
+        given: parameter -> text of the command line.
+        full: take the counts of ``data/counts.toml``.
+        lenient: leave out what the chapter does not take.
+
+    Raises:
+        ValueError: no such chapter or parameter, or a value of the wrong type.
+    """
+    from rbtc.book.pages import fit_parameters
+    from rbtc.files import data_root
+    from rbtc.studies.chapters import defaults
+
+    usual = defaults(chapter)
+    counts: dict[str, Any] = {}
+    if full:
+        with (data_root() / "counts.toml").open("rb") as stream:
+            counts = tomllib.load(stream).get(chapter, {})
+    own = {name: value for name, value in given.items() if not lenient or name in usual}
+    return fit_parameters({**counts, **own}, usual, chapter)
+
+
+def rehearsed(lab: Lab, chapter: str, parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """How many pictures a measurement judges, and how many different ones it draws."""
+    from rbtc.lab.rehearsal import Rehearsal
+    from rbtc.results import named
+    from rbtc.studies.chapters import CHAPTERS
+
+    own = lab.measure
+    try:
+        rehearsal = Rehearsal(lab)
+        named(CHAPTERS[chapter])(lab, **parameters)
+    finally:
+        lab.measure = own
+    return rehearsal.judged, len(rehearsal.asked)
+
+
+def fitted(
+    lab: Lab, chapter: str, parameters: Mapping[str, Any], hours: float
+) -> tuple[dict[str, Any], str]:
+    """Counts that this device draws in some hours, and what such a run can decide.
+
+    Classes are taken in the order of the paper's effect, the largest first, with the seeds of a
+    full run, so that a longer one only adds to it.
+
+    Raises:
+        ValueError: not even one class fits.
+    """
+    from rbtc.models.rate import measure as seconds_per_picture
+    from rbtc.stats import smallest_change
+    from rbtc.studies.chapters import defaults
+
+    usual = {**defaults(chapter), **parameters}
+    if not {"concepts", "images"} <= set(usual):
+        raise ValueError(f"{chapter} draws no pictures of classes: measure it without --hours")
+    seconds = seconds_per_picture(lab.pipeline, lab.profile)
+    room = int(hours * 3600 * SPARE / seconds)
+    order = by_effect(usual["concepts"])
+
+    def pictures(classes: int, images: int) -> int:
+        plan = {**usual, "concepts": order[:classes], "images": images}
+        plan |= {name: plan["concepts"] for name in ("sweep", "preserved_for") if name in plan}
+        return rehearsed(lab, chapter, plan)[1]
+
+    classes = next((c for c in range(len(order), 0, -1) if pictures(c, FEWEST) <= room), 0)
+    if not classes:
+        raise ValueError(
+            f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, but one class "
+            f"with {FEWEST} pictures a model takes {pictures(1, FEWEST):,}: give it more"
+        )
+    images = FEWEST
+    while images < 500 and pictures(classes, images + 10) <= room:
+        images += 10
+    plan = {**parameters, "concepts": order[:classes], "images": images}
+    plan |= {name: plan["concepts"] for name in ("sweep", "preserved_for") if name in usual}
+    told = (
+        f"{chapter}: {seconds:.2f} s a picture here, so {classes} of {len(order)} classes with "
+        f"{images} pictures a model ({pictures(classes, images):,} in all). A change of "
+        f"{smallest_change(images):.2f} in one class, and of "
+        f"{smallest_change(images * classes):.2f} over all, can be told from none; the paper's "
+        f"attack changes these classes by {_paper_effect(order[:classes])}."
+    )
+    return plan, told
+
+
+def by_effect(concepts: Sequence[str]) -> list[str]:
+    """Classes in the order of the paper's revival in Table 1, the largest first; others after."""
+    return sorted(concepts, key=lambda one: -(_change(one) or 0.0))
+
+
+def _change(concept: str) -> float | None:
+    from rbtc.report.paper import printed
+
+    before, after = (printed(1, concept, f"erased: {name}") for name in ("ConceptPrune", "NMS"))
+    return None if before is None or after is None else after - before
+
+
+def _paper_effect(concepts: Sequence[str]) -> str:
+    known = [change for one in concepts if (change := _change(one)) is not None]
+    return f"{min(known):+.2f} to {max(known):+.2f}" if known else "amounts that it does not print"
+
+
+def _refuse_fuller(folder: Path, total: int, force: bool) -> None:
+    from rbtc.results import RUN, read_run
+
+    if force or not (folder / RUN).is_file():
+        return
+    before = read_run(folder).pictures
+    if before > total:
+        raise ValueError(
+            f"{folder} holds a measurement of {before:,} judged pictures, and this one would have "
+            f"{total:,}: say --force to put it there, or --out for another folder"
+        )
+
+
+def _bar(name: str, total: int) -> Any:
+    """A bar with the time left on a terminal; nothing elsewhere."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=name, unit="picture", disable=not shown(), file=sys.stderr)

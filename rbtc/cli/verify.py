@@ -1,0 +1,226 @@
+"""``rbtc verify``: draw and judge random rows of the committed measurements again, and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbtc.cli.show import say, silence_libraries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rbtc.lab import Lab
+
+ALLOWED = 0.02
+"""Share of the judged labels that may flip: results/verify_flips.csv has the measured ones."""
+
+CLOSE = 1e-3
+"""Relative difference of a number computed from weights that still counts as equal."""
+
+ANSWERS = ("seen", "hit", "similarity")
+"""Columns that a judge writes."""
+
+
+@dataclasses.dataclass
+class Replay:
+    """What a replay of one chapter found.
+
+    Attributes:
+        chapter: Its name.
+        labels: Judged pictures drawn again.
+        flipped: What differs among their labels, a line each.
+        numbers: Numbers computed from weights again.
+        wrong: What else differs, a line each.
+    """
+
+    chapter: str
+    labels: int = 0
+    flipped: list[str] = dataclasses.field(default_factory=list)
+    numbers: int = 0
+    wrong: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.labels - len(self.flipped)} of {self.labels} redrawn labels and "
+            f"{self.numbers - len(self.wrong)} of {self.numbers} recomputed numbers are equal"
+        )
+
+
+def verify(
+    chapters: Annotated[list[str] | None, typer.Argument(help="Like 08_objects.")] = None,
+    rows: Annotated[int, typer.Option(help="Judged pictures of each chapter to draw again.")] = 8,
+    seed: Annotated[int, typer.Option(help="Which rows are drawn.")] = 0,
+    profile: Annotated[str, typer.Option(help="Whose measurements.")] = "mini",
+    results: Annotated[Path | None, typer.Option(help="In place of the repository's.")] = None,
+    note: Annotated[bool, typer.Option(help="Note what was found beside the measurement.")] = False,
+) -> int:
+    """Check the committed measurements: status 1 if more differs than devices explain.
+
+    Every file is compared with its digest; the profile's models and settings with those of the
+    record; one concept is pruned, completed and attacked; random rows are drawn and judged again.
+    """
+    from rbtc.lab import Lab
+    from rbtc.results import folder_of, note_verified, results_root, today
+
+    if rows < 1:
+        raise ValueError(f"--rows must be at least 1, not {rows}")
+    silence_libraries()
+    with tempfile.TemporaryDirectory(prefix="rbtc-verify-") as store:
+        lab = Lab(profile, store=store, progress=False)
+        root = (results or results_root()) / lab.profile.name
+        found = sorted(path.parent.name for path in root.glob("*/run.json"))
+        names = [Path(one).stem for one in chapters or ()] or found
+        if not names:
+            raise FileNotFoundError(f"{root} holds no measurement: rbtc measure --all makes them")
+        replays = []
+        for name in names:
+            one = replayed(lab, folder_of(name, lab.profile.name, results or ""), rows, seed)
+            replays.append(one)
+            say(f"{'differs' if one.flipped or one.wrong else 'ok     '} {name}: {one}")
+            for line in (*one.wrong, *one.flipped):
+                say(f"        {line}")
+            if note:
+                told = f"Replayed on {today()}: {one}"
+                note_verified(folder_of(name, lab.profile.name, results or ""), told)
+    labels = sum(one.labels for one in replays)
+    flips = sum(len(one.flipped) for one in replays)
+    wrong = sum(len(one.wrong) for one in replays)
+    allowed = math.ceil(ALLOWED * labels)
+    say(
+        f"{flips} of {labels} labels flipped (up to {allowed} may, from device to device), and "
+        f"{wrong} other differences."
+    )
+    return 1 if wrong or flips > allowed else 0
+
+
+def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
+    """Check one measurement against what this machine makes of it."""
+    from rbtc.lab.provenance import model_digests, settings, weight_check
+    from rbtc.lab.rehearsal import Rehearsal
+    from rbtc.results import load, named, read_run
+    from rbtc.studies.chapters import CHAPTERS, OF_PICTURES, study_kind
+
+    replay = Replay(folder.name)
+    try:
+        run = read_run(folder)
+        study = load(study_kind(folder.name), folder)
+    except (ValueError, KeyError, TypeError) as error:
+        replay.numbers, replay.wrong = 1, [str(error)]
+        return replay
+    for what, before, now in (
+        ("the model's and judges' digests", run.models, model_digests(lab)),
+        ("the settings of the profile", run.settings, json.loads(json.dumps(settings(lab)))),
+    ):
+        replay.numbers += 1
+        if different := {k: (before.get(k), now.get(k)) for k in {*before, *now}
+                         if before.get(k) != now.get(k)}:  # fmt: skip
+            told = ", ".join(f"{k}: {a} is now {b}" for k, (a, b) in sorted(different.items()))
+            replay.wrong.append(f"{what} differ: {told}")
+    if replay.wrong:
+        return replay  # another model draws other pictures
+    now = weight_check(lab, run.parameters)
+    for name, value in now.items():
+        replay.numbers += 1
+        if not _equal(run.weights.get(name), value):
+            replay.wrong.append(f"{name} of {now['concept']}: {run.weights.get(name)} is {value}")
+    if not run.pictures:
+        return replay
+    generator = random.Random(f"{seed} {folder.name}")
+    parameters = alone(folder.name, run.parameters, generator)
+    measure, own = named(CHAPTERS[folder.name]), lab.measure
+    try:
+        total = Rehearsal(lab)
+        measure(lab, **parameters)
+        lab.measure = own
+        Rehearsal(lab, generator.sample(range(total.judged), min(rows, total.judged)))
+        again = measure(lab, **parameters)
+    finally:
+        lab.measure = own
+    skipped = OF_PICTURES.get(folder.name, ())
+    committed, fresh = dict(frames(study)), dict(frames(again))
+    for path, frame in fresh.items():
+        if path not in skipped and path in committed:
+            compare(path, committed[path], frame, replay)
+    return replay
+
+
+def alone(chapter: str, parameters: Mapping[str, Any], generator: random.Random) -> dict[str, Any]:
+    """The parameters for one random concept, where a chapter can be measured for one alone."""
+    from rbtc.studies.chapters import ALONE
+
+    concepts = parameters.get("concepts")
+    if chapter not in ALONE or not concepts:
+        return dict(parameters)
+    one = generator.choice(concepts)
+    known = {*concepts, *parameters.get("sweep", ())}
+    return {
+        name: [one] if isinstance(value, list) and value and {*value} <= known else value
+        for name, value in parameters.items()
+    }
+
+
+def frames(study: Any, path: str = "") -> Iterator[tuple[str, pd.DataFrame]]:
+    """Every frame of a study, by its path."""
+    import pandas as pd
+
+    if isinstance(study, pd.DataFrame):
+        yield path, study
+    elif dataclasses.is_dataclass(study):
+        for field in dataclasses.fields(study):
+            own = f"{path}.{field.name}" if path else field.name
+            yield from frames(getattr(study, field.name), own)
+
+
+def compare(path: str, before: pd.DataFrame, now: pd.DataFrame, replay: Replay) -> None:
+    """Compare the lines of a frame that a replay made with the committed ones.
+
+    Lines are matched by everything that is neither an answer of a judge nor a computed number.
+    Times are not compared.
+    """
+    import pandas as pd
+
+    from rbtc.lab.rehearsal import NOTHING
+
+    judged = "seen" in now
+    if judged:
+        now = now[now["seen"] != NOTHING]
+    numbers = [c for c in now if pd.api.types.is_float_dtype(now[c]) and c not in ANSWERS]
+    keys = [c for c in now if c not in (*numbers, *ANSWERS)]
+    if now.empty or not keys or not {*keys} <= {*before}:
+        return
+    both = now.merge(before, on=keys, how="left", suffixes=("", " committed"), indicator=True)
+    values = ["seen"] if judged else [c for c in numbers if "second" not in str(c)]
+    for line in both.to_dict("records"):
+        place = f"{path}: {', '.join(str(line[key]) for key in keys)}"
+        if line["_merge"] != "both":
+            if judged or "concept" in keys:
+                replay.numbers += 1
+                replay.wrong.append(f"{place}: no such line was committed")
+            continue
+        for name in values:
+            mine, theirs = line[name], line[f"{name} committed"]
+            if judged:
+                replay.labels += 1
+                if mine != theirs:
+                    replay.flipped.append(f"{place}: {theirs!r} is now {mine!r}")
+            elif not pd.isna(mine):
+                replay.numbers += 1
+                if not _equal(theirs, mine):
+                    replay.wrong.append(f"{place}: {name} {theirs} is {mine}")
+
+
+def _equal(before: Any, now: Any) -> bool:
+    if isinstance(now, float) or isinstance(before, float):
+        return before is not None and math.isclose(before, now, rel_tol=CLOSE, abs_tol=1e-6)
+    if isinstance(now, int) and isinstance(before, int):  # counts over weights round like numbers
+        return abs(now - before) <= CLOSE * max(abs(now), abs(before))
+    return before == now

@@ -1,0 +1,177 @@
+"""How a number was made: commit, device, versions, digests of models, and the run of a study."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rbtc import __version__
+from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
+from rbtc.lab.lab import Lab
+from rbtc.results import Run, named, today
+
+MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/_generated")
+"""What measuring and executing write; a change there is no change of the code."""
+
+
+def measured(
+    chapter: str, lab: Lab, parameters: Mapping[str, Any], *, command: str = ""
+) -> tuple[Any, Run]:
+    """Measure a chapter now.
+
+    Args:
+        chapter: name of the chapter.
+        lab: the models.
+        parameters: of the chapter's study; a missing one takes its default.
+        command: what repeats it; "" writes it out.
+
+    Returns:
+        The study, and how it was measured.
+
+    Raises:
+        ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
+            results are those of nothing.
+    """
+    from rbtc.studies.chapters import CHAPTERS, defaults
+
+    usual = defaults(chapter)
+    if unknown := sorted(set(parameters) - set(usual)):
+        raise ValueError(
+            f"chapter {chapter} has no parameter {', '.join(unknown)}; it takes {', '.join(usual)}"
+        )
+    chosen = {**usual, **parameters}
+    began = time.monotonic()
+    study = named(CHAPTERS[chapter])(lab, **chosen)
+    name = lab.profile.name
+    run = Run(
+        chapter=chapter,
+        profile=name,
+        parameters=json.loads(json.dumps(chosen)),
+        pictures=lab.measure.judged,
+        command=command or command_line(chapter, name, parameters),
+        commit=commit(),
+        dirty=is_dirty(),
+        date=today(),
+        device=describe_device(lab.device),
+        seconds=round(time.monotonic() - began, 1),
+        drawn=lab.store.computed["images"],
+        settings=settings(lab),
+        weights=weight_check(lab, chosen),
+        versions=versions(),
+        models=model_digests(lab),
+    )
+    return study, run
+
+
+def command_line(chapter: str, profile: str, parameters: Mapping[str, Any]) -> str:
+    """The command that measures a chapter with these parameters."""
+    words = ["rbtc", "measure", chapter, *(["--profile", profile] if profile != "mini" else [])]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join(words)
+
+
+def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a replay can compare without a picture: one concept pruned, completed and attacked.
+
+    Args:
+        lab: the models.
+        parameters: of the chapter; the first of its concepts is taken, or of the profile's classes.
+
+    Returns:
+        concept; pruned, how many weights are cut; right, how many of their signs completion finds;
+        revived, the mean magnitude of the weights that the attack writes.
+    """
+    concepts = parameters.get("concepts") or list(lab.profile.classes)
+    name = str(concepts[0])
+    styles = {style.casefold() for style in lab.profile.styles}
+    subject = lab.subject(name, "style" if name.casefold() in styles else "object")
+    masks, revived = lab.owner.masks(subject), lab.revived(subject).weights
+    written = [revived[layer][mask].double().abs().sum().item() for layer, mask in masks.items()]
+    signs = lab.sign_accuracy(subject)
+    return {
+        "concept": name,
+        "pruned": sum(int(mask.sum()) for mask in masks.values()),
+        "right": signs.hits,
+        "revived": sum(written) / signs.n,
+    }
+
+
+def settings(lab: Lab) -> dict[str, Any]:
+    """Sampler, ratio, T and reference of pruning, K of the attack, and a digest of the prompts."""
+    profile = lab.profile
+    return {
+        "steps": profile.steps,
+        "guidance": profile.guidance,
+        "ratio": profile.conceptprune.ratio,
+        "calls": profile.conceptprune.calls,
+        "reference": profile.conceptprune.reference,
+        "keep_ratio": profile.revive.keep_ratio,
+        "prompt": profile.evaluation.prompt,
+        "prompts": text_digest(dataclasses.asdict(profile.prompts)),
+    }
+
+
+def model_digests(lab: Lab) -> dict[str, str]:
+    """Sha256 of the model and of every judge that lies in a folder, by its part in the profile."""
+    ours = lab.profile.evaluation
+    judges = {"object": ours.classifier, "style": ours.style_classifier, "clip": ours.clip}
+    found = {"model": lab.digest}
+    for part, name in judges.items():
+        place = lab.profile.locate(name) if name else None
+        if isinstance(place, Path) and place.is_dir():
+            found[part] = model_digest(place)
+    return found
+
+
+def _git(*words: str) -> str:
+    folder = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def commit() -> str:
+    """Short hash of the commit around the package; "unknown" outside a clone or without git."""
+    return _git("rev-parse", "--short", "HEAD") or "unknown"
+
+
+def is_dirty() -> bool:
+    """Whether tracked files differ from the commit, apart from what measuring writes (`MADE`)."""
+    out = [f":(exclude){place}" for place in MADE]
+    return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *out))
+
+
+def describe_device(device: Any = None) -> str:
+    """The device in words: the accelerator's name, or the CPU and its cores."""
+    kind = str(getattr(device, "type", device) or "cpu").partition(":")[0]
+    if kind == "cuda":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(device)
+    if kind != "cpu":
+        return kind
+    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed libraries that decide the numbers."""
+    found = {"rbtc": __version__, "python": platform.python_version()}
+    for name in (*LIBRARIES, "pandas"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

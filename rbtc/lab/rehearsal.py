@@ -1,0 +1,73 @@
+"""A lab whose pictures are counted, and drawn only where they are wanted.
+
+A study is a program that asks a lab for judged pictures. Under a rehearsal it runs as always, but a
+picture that is not wanted is not drawn: it counts as one that shows nothing. Since the weights of a
+variant are made when they are first asked for, a rehearsal in which nothing is wanted costs little
+more than reading the model. So the pictures of a measurement can be counted before it starts, and a
+few of a finished one can be drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from rbtc.lab.lab import Lab
+from rbtc.lab.measure import Measure
+from rbtc.lab.variant import Variant
+from rbtc.models.generate import picture_size
+
+NOTHING = "(not drawn)"
+"""What a judge says of a picture that was not drawn."""
+
+
+class Rehearsal(Measure):
+    """Stands in for `Lab.measure`.
+
+    Args:
+        lab: the lab; its ``measure`` is replaced.
+        wanted: numbers of the judged pictures to draw and judge, in the order they are asked for.
+
+    Attributes:
+        judged: How many pictures have been asked for, over all judgements.
+        asked: (variant's key, prompt, seed) of each picture that would be drawn.
+    """
+
+    def __init__(self, lab: Lab, wanted: Collection[int] = ()) -> None:
+        own = lab.measure
+        super().__init__(own._bench, own.jury, own.profile, own.store)
+        self.wanted = frozenset(wanted)
+        self.judged = 0
+        self.asked: set[tuple[str, str, int]] = set()
+        self._real = own
+        lab.measure = self
+
+    def images(self, variant: Variant, prompts: Any, seeds: Any) -> np.ndarray:
+        """Black pictures."""
+        prompts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
+        self.asked |= {(variant.key, p, int(s)) for p, s in zip(prompts, seeds, strict=True)}
+        return np.zeros((len(seeds), *picture_size(self._bench().pipe), 3), dtype=np.uint8)
+
+    def _judged(
+        self,
+        what: str,
+        kind: str,
+        variant: Variant,
+        prompts: list[str],
+        seeds: list[int],
+        make: Callable[[], list[Any]],
+    ) -> list[Any]:
+        self.asked |= {(variant.key, p, s) for p, s in zip(prompts, seeds, strict=True)}
+        first, self.judged = self.judged, self.judged + len(seeds)
+        blank = {"predictions": NOTHING, "detections": False, "similarity": float("nan")}[what]
+        found = [blank] * len(seeds)
+        chosen = [i for i in range(len(seeds)) if first + i in self.wanted]
+        if chosen:
+            ask = getattr(self._real, what)
+            more = {"kind": kind} if what == "predictions" else {}
+            some = ask(variant, [prompts[i] for i in chosen], [seeds[i] for i in chosen], **more)
+            for i, answer in zip(chosen, some, strict=True):
+                found[i] = answer
+        return found

@@ -1,0 +1,205 @@
+"""Measuring and verifying on the committed miniature, with as few pictures as tell something."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rbtc import results
+from rbtc.cli import measure
+from rbtc.cli.app import run
+from rbtc.files import file_digest
+from rbtc.studies.chapters import CHAPTERS, defaults, study
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTER = "00_overview"
+WORDS = [CHAPTER, "-p", "concepts=church", "--images", "2", "-p", "other_images=1"]
+WORDS += ["-p", "pictures=1"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("cache")
+    patch.setenv("RBTC_CACHE", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def measured(cache, tmp_path_factory):
+    """A folder like results with one measurement; tests that change it copy it."""
+    folder = tmp_path_factory.mktemp("results")
+    assert run(["measure", *WORDS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(measured, tmp_path):
+    shutil.copytree(measured, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_a_measurement_says_how_it_was_made(measured):
+    found, record = study(CHAPTER, "mini", results=measured)
+    assert record.parameters["concepts"] == ["church"] and record.parameters["images"] == 2
+    assert record.pictures == len(found.hits) == 3 * (2 + 11)
+    assert record.command.startswith("rbtc measure 00_overview -p concepts=")
+    assert {"torch", "diffusers"} <= set(record.versions)
+    assert set(record.models) == {"model", "object", "style", "clip"}
+    assert record.weights["concept"] == "church" and record.weights["right"] > 0
+    assert sorted(p.name for p in (measured / "mini" / CHAPTER).iterdir()) == [
+        "hits.csv", "pictures.webp", "run.json", "study.json",
+    ]  # fmt: skip
+
+
+def test_a_reader_of_it_may_not_ask_for_another(measured):
+    study(CHAPTER, "mini", results=measured, images=2)  # as measured
+    study(CHAPTER, "mini", results=measured, images=defaults(CHAPTER)["images"])  # the cell's own
+    with pytest.raises(ValueError, match=r"images = 3 asks for another .* live = True"):
+        study(CHAPTER, "mini", results=measured, images=3)
+    with pytest.raises(FileNotFoundError, match="rbtc measure 00_overview"):
+        study(CHAPTER, "sd15", results=measured)
+
+
+def test_a_fuller_measurement_is_not_written_over(copied, capsys):
+    before = file_digest(copied / "mini" / CHAPTER / "run.json")
+    fewer = [*WORDS[:4], "1", *WORDS[5:], "--out", str(copied)]
+    with pytest.raises(ValueError, match=r"holds a measurement of 39 .* 36: say --force"):
+        run(["measure", *fewer])
+    assert file_digest(copied / "mini" / CHAPTER / "run.json") == before
+    assert run(["measure", *fewer, "--force"]) == 0
+    assert results.read_run(copied / "mini" / CHAPTER).pictures == 36
+
+
+def test_a_killed_measurement_goes_on_and_ends_the_same(measured, cache, tmp_path):
+    words = [sys.executable, "-m", "rbtc", "measure", *WORDS, "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "RBTC_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not list((tmp_path / "cache").rglob("*.npz")) and time.monotonic() < end:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out" / "mini").iterdir())
+    assert subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode == 0
+    one, other = (folder / "mini" / CHAPTER for folder in (measured, tmp_path / "out"))
+    for name in ("hits.csv", "study.json", "pictures.webp"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert results.read_run(other).drawn < results.read_run(one).drawn
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name a chapter, or --all"),
+        (["08"], "no chapter '08' measures anything"),
+        (["10_claims"], "no chapter '10_claims' measures anything"),
+        ([CHAPTER, "-p", "imges=3"], "has no parameter imges; it takes concepts, images"),
+        ([CHAPTER, "--images", "0"], "images must be at least 1, not 0"),
+        ([CHAPTER, "-p", "images=many"], "expected a int"),
+        ([CHAPTER, "--profile", "maxi"], "maxi"),
+    ],
+)
+def test_wrong_words_stop_before_any_work(tmp_path, words, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        run(["measure", *words, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_full_counts_are_parameters_of_their_chapters():
+    for chapter in CHAPTERS:
+        measure.chosen(chapter, {}, full=True)
+    assert measure.chosen("08_objects", {"images": "7"}, full=True)["images"] == 7
+
+
+def test_classes_in_the_order_of_the_papers_effect():
+    order = measure.by_effect(["church", "golf ball", "parachute", "anchor"])
+    assert order == ["parachute", "church", "golf ball", "anchor"]
+
+
+# ---- verifying ----------------------------------------------------------------------------------
+
+
+def verify(folder, *more):
+    return run(["verify", CHAPTER, "--results", str(folder), "--rows", "6", *more])
+
+
+def test_what_was_measured_here_is_verified_here(copied, capsys):
+    assert verify(copied, "--note") == 0
+    assert (
+        "6 of 6 redrawn labels and 6 of 6 recomputed numbers are equal" in capsys.readouterr().out
+    )
+    assert "6 of 6 redrawn labels" in study(CHAPTER, "mini", results=copied)[1].verified
+
+
+def test_a_row_that_was_edited_by_hand_is_found(copied, capsys):
+    folder = copied / "mini" / CHAPTER
+    frame = pd.read_csv(folder / "hits.csv")
+    frame["seen"] = frame["seen"].where(frame["seen"] != "church", "spoon")
+    frame.to_csv(folder / "hits.csv", index=False)
+    assert verify(copied) == 1
+    assert "its digest differs" in capsys.readouterr().out
+    record = json.loads((folder / "run.json").read_text())  # and with a digest to match
+    record["files"]["hits.csv"] = file_digest(folder / "hits.csv")
+    (folder / "run.json").write_text(json.dumps(record))
+    assert run(["verify", CHAPTER, "--results", str(copied), "--rows", "39"]) == 1
+    assert "'spoon' is now" in capsys.readouterr().out
+
+
+def test_the_record_of_another_chapter_is_found(copied, capsys):
+    folder = copied / "mini" / CHAPTER
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "chapter": "08_objects"}))
+    assert verify(copied) == 1
+    assert "is the record of 08_objects" in capsys.readouterr().out
+
+
+PROFILES = {
+    "another checkpoint": ("models/emoji-sd", "models/emoji-sd-more-styles", "digests differ"),
+    "another template": ('prompt = "a {concept}"', 'prompt = "one {concept}"', "settings"),
+}
+
+
+@pytest.mark.parametrize("what", PROFILES)
+def test_another_profile_is_found(copied, tmp_path, capsys, what):
+    old, new, told = PROFILES[what]
+    text = (ROOT / "data" / "profiles" / "mini.toml").read_text()
+    assert old in text
+    (tmp_path / "mini.toml").write_text(text.replace(old, new))
+    assert verify(copied, "--profile", str(tmp_path / "mini.toml")) == 1
+    assert told in capsys.readouterr().out
+
+
+def test_another_solver_is_found(copied, capsys, monkeypatch):
+    import inspect
+
+    from rbtc import completion
+
+    def stopped(filled, places, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
+        return plain(filled, places, max_iterations=1)
+
+    plain = completion.released
+    assert set(inspect.signature(stopped).parameters) <= set(inspect.signature(plain).parameters)
+    monkeypatch.setattr(completion, "released", stopped)
+    assert verify(copied) == 1
+    assert "right of church" in capsys.readouterr().out
+
+
+def test_compressed_rows_read_like_plain_ones(tmp_path, measured):
+    found, record = study(CHAPTER, "mini", results=measured)
+    longer = type(found)(found.subjects, pd.concat([found.hits] * 9, ignore_index=True), {})
+    place = results.save(longer, tmp_path / CHAPTER, record)
+    assert gzip.decompress((place / "hits.csv.gz").read_bytes()).startswith(b"concept,")
+    pd.testing.assert_frame_equal(results.load(type(found), place).hits, longer.hits)
