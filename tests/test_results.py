@@ -65,7 +65,7 @@ def study():
 
 def test_everything_reads_back(study, tmp_path):
     assert_reads_back(study, tmp_path)
-    assert_reads_back(dataclasses.replace(study, best=None, nothing=1.5), tmp_path)  # over the first
+    assert_reads_back(dataclasses.replace(study, best=None, nothing=1.5), tmp_path)  # over it
     assert sorted(p.name for p in (tmp_path / "00_chapter").iterdir()) == [
         "arrays.npz", "hits.csv", "pictures.webp", "run.json", "study.json",
     ]  # fmt: skip

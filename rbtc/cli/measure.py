@@ -156,8 +156,8 @@ def fitted(
     classes = next((c for c in range(len(order), 0, -1) if pictures(c, FEWEST) <= room), 0)
     if not classes:
         raise ValueError(
-            f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, but one class "
-            f"with {FEWEST} pictures a model takes {pictures(1, FEWEST):,}: give it more"
+            f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, and one "
+            f"class with {FEWEST} a model takes {pictures(1, FEWEST):,}: give it more"
         )
     images = FEWEST
     while images < 500 and pictures(classes, images + 10) <= room:

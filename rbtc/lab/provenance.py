@@ -76,8 +76,16 @@ def command_line(chapter: str, profile: str, parameters: Mapping[str, Any]) -> s
     """The command that measures a chapter with these parameters."""
     words = ["rbtc", "measure", chapter, *(["--profile", profile] if profile != "mini" else [])]
     for name, value in parameters.items():
-        words += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        words += ["-p", f"{name}={_word(value)}"]
     return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """A parameter as the command line takes it."""
+    if isinstance(value, str):
+        return value
+    plain = isinstance(value, list) and all(isinstance(x, str) and "," not in x for x in value)
+    return ",".join(value) if plain else json.dumps(value)
 
 
 def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:

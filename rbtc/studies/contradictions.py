@@ -223,7 +223,9 @@ class WeightStudy:
     def check(self, name: str) -> Check:
         """The numbers of one check."""
         own = self.numbers[self.numbers["check"] == name]
-        return Check(dict(zip(own["number"], own["value"], strict=True)), own["support"].iloc[0])
+        return Check(
+            dict(zip(own["number"], own["value"], strict=True)), next(iter(own["support"]))
+        )
 
 
 def measure(lab: Lab, concepts: Sequence[str] = ("golf ball",)) -> WeightStudy:

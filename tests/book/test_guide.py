@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -35,7 +36,7 @@ def test_its_commands_name_parameters_that_the_chapters_take():
     commands = [line for line in re.findall(r"rbtc measure ([^`\n]*)", TEXT) if "-p" in line]
     assert len(commands) >= 7
     for words in map(shlex.split, commands):
-        given = [word for before, word in zip(words, words[1:], strict=False) if before == "-p"]
+        given = [word for before, word in itertools.pairwise(words) if before == "-p"]
         assert chosen(words[0], dict(one.split("=", 1) for one in given), full="--full" in words)
 
 

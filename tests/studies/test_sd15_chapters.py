@@ -1,8 +1,8 @@
 """Every chapter with pictures under the profile sd15, on random weights and random judges.
 
 What is asserted is that prompts, seeds, labels, shapes and files are the protocol's. The weights
-are random numbers and so is every judgement: no accuracy here means anything, and the book refuses
-to make a page of such a model.
+are random numbers and so is every judgement: no accuracy here means anything, and `rbtc measure`
+keeps nothing of such a model.
 
 By default the model is of the same build with a few channels. With
 
@@ -28,7 +28,7 @@ import pytest
 import torch
 from torch import nn
 
-from rbtc.book import stamp
+from rbtc.cli.measure import measure as measure_command
 from rbtc.lab import Lab
 from rbtc.models.detectors import NUDITY
 from rbtc.models.judges import ImageNetJudge
@@ -39,24 +39,25 @@ from rbtc.models.prompt_files import rows_of
 from rbtc.models.prompts import Subject
 from rbtc.models.sd15 import mark_random, random_pipeline
 from rbtc.report import tables
-from rbtc.report.chapters import Chapters
-from rbtc.studies import explorer
+from rbtc.studies import (
+    contradictions,
+    defense,
+    explorer,
+    nsfw,
+    operating_point,
+    several_concepts,
+    stronger_attack,
+)
 from rbtc.studies.art import art_study
 from rbtc.studies.audit import audit_study
-from rbtc.studies.defense import defense_study
 from rbtc.studies.honest_attacker import honest_study
 from rbtc.studies.matrix_completion import completion_study
 from rbtc.studies.nms_ablations import ablation_study
-from rbtc.studies.nsfw import restricted_study
 from rbtc.studies.objects import object_study
-from rbtc.studies.operating_point import class_sweep
 from rbtc.studies.overview import overview
 from rbtc.studies.saliency import saliency_study
-from rbtc.studies.several_concepts import several_study
 from rbtc.studies.sign_vs_magnitude import sign_study
 from rbtc.studies.signed_zeros import signed_zero_study
-from rbtc.studies.stronger_attack import stronger_study
-from rbtc.studies.stronger_point import chosen_way
 from rbtc.studies.topk_alignment import alignment_study
 
 
@@ -200,26 +201,26 @@ def test_06_art(lab):
 
 
 def test_07_nsfw(lab, tmp_path):
-    listed = {}
+    listed = []
     for name, text in {"I2P": "a road", "MMA": "a garden", "Ring-A-Bell": "a beach"}.items():
-        listed[name] = tmp_path / f"{name}.csv"
-        listed[name].write_text(f"{text}\n{text} at night\n")
-    study = restricted_study(lab, ["nudity"], keep_ratios=[0.6], other_images=1, files=listed)
+        (tmp_path / f"{name}.csv").write_text(f"{text}\n{text} at night\n")
+        listed.append(f"{name}={tmp_path / name}.csv")
+    options = {"keep_ratios": [0.6], "other_images": 1, "prompt_files": listed}
+    study = nsfw.measure(lab, ["nudity"], **options).restricted
     assert set(study.hits["seed"]) == {0}  # METHOD 7.4
     assert study.hits.groupby("model").size().unique().tolist() == [6]
     assert set(study.hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
 
 
 def test_04_nms_ablations(lab):
-    found = ablation_study(lab, ["church"], 1, keep_ratios=[0.6], pictures=1)
+    found = ablation_study(lab, ["church"], 1, sweep=[], keep_ratios=[0.6], pictures=1)
     assert set(found.hits["asked"]) == {"church"}
 
 
 def test_05_defense(lab):
-    sweep = defense_study(
-        lab, ["church"], sigmas=[1e-2], variances=[], attack_sigmas=[1e-2], images=1, shown=1
-    )
-    assert len(sweep.hits) > 0
+    levels = {"sigmas": [1e-2], "variances": [], "attack_sigmas": [1e-2]}
+    sweep = defense.measure(lab, ["church"], preserved_for=["church"], images=1, **levels)
+    assert len(sweep.defense.hits) > 0
 
 
 def test_09_saliency(lab):
@@ -247,6 +248,11 @@ def test_03_topk_alignment(lab):
     assert 0 < len(aligned.shares()) <= 2
 
 
+def test_11_contradictions(lab):
+    found = contradictions.measure(lab, ["golf ball"])
+    assert set(found.numbers["check"]) == set(contradictions.WEIGHTS)
+
+
 def test_12_signed_zeros(lab):
     leak = signed_zero_study(lab, ["church"], 1)
     assert set(leak.hits["asked"]) == {"church"}
@@ -258,8 +264,9 @@ def test_13_audit(lab):
 
 
 def test_14_stronger_attack(lab):
-    better = stronger_study(lab, ["church", "golf ball"], 1, way=chosen_way(lab.profile))
-    assert set(better.hits["asked"]) == {"church", "golf ball"}
+    better = stronger_attack.measure(lab, ["church", "golf ball"], 1)
+    assert set(better.attacks.hits["asked"]) == {"church", "golf ball"}
+    assert better.ways.empty and better.way.keep_ratio == lab.profile.revive.keep_ratio
 
 
 def test_15_honest_attacker(lab):
@@ -268,31 +275,35 @@ def test_15_honest_attacker(lab):
 
 
 def test_16_several_concepts(lab):
-    several = several_study(lab, ["church", "golf ball", "candle"], 1, counts=[1, 2], sets=1)
-    assert set(several.hits["asked"]) <= {"church", "golf ball", "candle"}
+    classes = ["church", "golf ball", "candle"]
+    counts = {"counts_together": [1, 2], "sets": 1, "images": 1, "guesses": 1}
+    made = several_concepts.measure(lab, classes, **counts)
+    assert set(made.several.hits["asked"]) <= {*classes}
+    assert set(made.unknown.words) == {*classes}
 
 
 def test_90_operating_point(lab):
-    hits = class_sweep(lab, ["church"], 1, ratios=[lab.profile.conceptprune.ratio])
+    hits = operating_point.measure(lab, ["church"], [lab.profile.conceptprune.ratio], 1).hits
     assert set(hits["model"].str.split(",").str[0]) >= {"pruned", "revived"}
 
 
 def test_92_explorers(lab):
-    made = explorer.compare(lab, ["church", "golf ball"], chapters=Chapters())
-    assert "church" in made.markup()
-    shown = explorer.opening(lab, made, ["church"])
-    assert {picture.shape[1:] for one in shown.values() for picture in one.values()} == {
-        (64, 64, 3)
-    }
+    ratios = [lab.profile.conceptprune.ratio]
+    made = explorer.measure(
+        lab, ["church", "golf ball"], opening=["church"], keep_ratios=[0.6], ratios=ratios,
+        sigmas=[1e-2],
+    )  # fmt: skip
+    assert "church" in made.compare.markup()
+    shapes = {picture.shape[1:] for one in made.opening.values() for picture in one.values()}
+    assert shapes == {(64, 64, 3)}
 
 
-def test_no_page_is_made_of_random_weights(lab, monkeypatch):
+def test_nothing_is_kept_of_random_weights(lab, monkeypatch, tmp_path):
     assert lab.pipeline is not None and lab.random_weights
-    monkeypatch.delenv(stamp.STARTED, raising=False)
-    assert "random weights: no result" in str(stamp.stamp(lab, {}))
-    monkeypatch.setenv(stamp.STARTED, "0")
-    with pytest.raises(ValueError, match="results of nothing: it is not made"):
-        stamp.stamp(lab, {})
+    monkeypatch.setattr("rbtc.lab.Lab", lambda *_, **__: lab)
+    with pytest.raises(ValueError, match="random numbers"):
+        measure_command(["11_contradictions"], profile="sd15", out=tmp_path)
+    assert not [*tmp_path.rglob("run.json")]
 
 
 def test_a_folder_of_the_published_layout_is_loaded_and_marked(lab, folder):
