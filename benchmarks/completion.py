@@ -42,7 +42,6 @@ from measure import peak_megabytes, reset_peak, roofline, seconds
 from tqdm import tqdm
 
 from rbtc import command
-from rbtc.book.stamp import duration
 from rbtc.completion import complete
 from rbtc.files import check_writable
 from rbtc.solvers.released import exchanged, largest_set, released_exact
@@ -54,6 +53,12 @@ Values = dict[str, torch.Tensor]
 
 TASKS = ("small", "sd-v1.5", "emoji-sd")
 """Sets of matrices; the rows of one are always of one run."""
+
+
+def duration(seconds: float) -> str:
+    """`75.2` -> `"1 min 15 s"`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def converged(task: Task) -> tuple[Values, dict[str, int]]:

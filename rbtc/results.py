@@ -89,7 +89,7 @@ class Run:
 
     def __str__(self) -> str:
         where = f"commit {self.commit}{' with changes' if self.dirty else ''}"
-        judged = f"{self.pictures:,} judged pictures" if self.pictures else "no pictures"
+        judged = f"{self.pictures:,} judged pictures" if self.pictures else "no judged pictures"
         return (
             f"Measured with the profile {self.profile}: {judged}, on {self.device}, {self.date}, "
             f"{where}. {self.verified or 'Not verified by replay yet'}."

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from round_trip import assert_reads_back, assert_same, run_of
 
 from rbtc import results
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,6 @@ def measure(
             lab.measure.judged, lab.store.computed["images"] = 0, 0
             study, run = measured(name, lab, plans[name])
             lab.measure.on_judged = None
-        if lab.random_weights:
-            raise ValueError(
-                "the model's folder says that its weights are random numbers: its results are "
-                "those of nothing, and are not kept"
-            )
         save(study, folders[name], run)
         say(f"{name}: {total:,} judged pictures, {run.seconds / 60:.1f} min: {folders[name]}")
     return 0
@@ -139,6 +134,7 @@ def fitted(
     """
     from rbtc.models.rate import measure as seconds_per_picture
     from rbtc.stats import smallest_change
+    from rbtc.studies.chapters import FEWEST as FEWEST_CONCEPTS
     from rbtc.studies.chapters import defaults
 
     usual = {**defaults(chapter), **parameters}
@@ -153,11 +149,12 @@ def fitted(
         plan |= {name: plan["concepts"] for name in ("sweep", "preserved_for") if name in plan}
         return rehearsed(lab, chapter, plan)[1]
 
-    classes = next((c for c in range(len(order), 0, -1) if pictures(c, FEWEST) <= room), 0)
-    if not classes:
+    least = FEWEST_CONCEPTS.get(chapter, 1) or len(order)
+    fitting = (c for c in range(len(order), least - 1, -1) if pictures(c, FEWEST) <= room)
+    if not (classes := next(fitting, 0)):
         raise ValueError(
-            f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, and one "
-            f"class with {FEWEST} a model takes {pictures(1, FEWEST):,}: give it more"
+            f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, and {least} "
+            f"classes with {FEWEST} a model take {pictures(least, FEWEST):,}: give it more"
         )
     images = FEWEST
     while images < 500 and pictures(classes, images + 10) <= room:

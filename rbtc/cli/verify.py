@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbtc.cli.show import say, silence_libraries
+from rbtc.cli.show import Json, print_json, say, silence_libraries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from rbtc.lab import Lab
 
 ALLOWED = 0.02
-"""Share of the judged labels that may flip: results/verify_flips.csv has the measured ones."""
+"""Share of the judged labels that may flip from device to device.
+
+Measured with other numbers of threads and another torch: results/verify_*.json, made with
+``rbtc verify --rows 12 --json``.
+"""
 
 CLOSE = 1e-3
 """Relative difference of a number computed from weights that still counts as equal."""
@@ -62,13 +66,17 @@ def verify(
     profile: Annotated[str, typer.Option(help="Whose measurements.")] = "mini",
     results: Annotated[Path | None, typer.Option(help="In place of the repository's.")] = None,
     note: Annotated[bool, typer.Option(help="Note what was found beside the measurement.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Check the committed measurements: status 1 if more differs than devices explain.
 
     Every file is compared with its digest; the profile's models and settings with those of the
     record; one concept is pruned, completed and attacked; random rows are drawn and judged again.
     """
+    import torch
+
     from rbtc.lab import Lab
+    from rbtc.lab.provenance import describe_device, versions
     from rbtc.results import folder_of, note_verified, results_root, today
 
     if rows < 1:
@@ -85,9 +93,10 @@ def verify(
         for name in names:
             one = replayed(lab, folder_of(name, lab.profile.name, results or ""), rows, seed)
             replays.append(one)
-            say(f"{'differs' if one.flipped or one.wrong else 'ok     '} {name}: {one}")
-            for line in (*one.wrong, *one.flipped):
-                say(f"        {line}")
+            if not as_json:
+                say(f"{'differs' if one.flipped or one.wrong else 'ok     '} {name}: {one}")
+                for line in (*one.wrong, *one.flipped):
+                    say(f"        {line}")
             if note:
                 told = f"Replayed on {today()}: {one}"
                 note_verified(folder_of(name, lab.profile.name, results or ""), told)
@@ -95,10 +104,23 @@ def verify(
     flips = sum(len(one.flipped) for one in replays)
     wrong = sum(len(one.wrong) for one in replays)
     allowed = math.ceil(ALLOWED * labels)
-    say(
-        f"{flips} of {labels} labels flipped (up to {allowed} may, from device to device), and "
-        f"{wrong} other differences."
-    )
+    if as_json:
+        print_json(
+            {
+                "device": describe_device(lab.device),
+                "threads": torch.get_num_threads(),
+                "torch": versions()["torch"],
+                "labels": labels,
+                "flipped": flips,
+                "allowed": allowed,
+                "chapters": [dataclasses.asdict(one) for one in replays],
+            }
+        )
+    else:
+        say(
+            f"{flips} of {labels} labels flipped (up to {allowed} may, from device to device), and "
+            f"{wrong} other differences."
+        )
     return 1 if wrong or flips > allowed else 0
 
 
@@ -154,16 +176,16 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
 
 
 def alone(chapter: str, parameters: Mapping[str, Any], generator: random.Random) -> dict[str, Any]:
-    """The parameters for one random concept, where a chapter can be measured for one alone."""
-    from rbtc.studies.chapters import ALONE
+    """The parameters for as few random concepts as a chapter can be measured for."""
+    from rbtc.studies.chapters import FEWEST
 
-    concepts = parameters.get("concepts")
-    if chapter not in ALONE or not concepts:
+    concepts, fewest = parameters.get("concepts"), FEWEST.get(chapter, 1)
+    if not fewest or not concepts:
         return dict(parameters)
-    one = generator.choice(concepts)
+    few = generator.sample(concepts, min(fewest, len(concepts)))
     known = {*concepts, *parameters.get("sweep", ())}
     return {
-        name: [one] if isinstance(value, list) and value and {*value} <= known else value
+        name: few if isinstance(value, list) and value and {*value} <= known else value
         for name, value in parameters.items()
     }
 

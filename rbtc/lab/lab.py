@@ -29,7 +29,8 @@ from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant
 from rbtc.models.pipelines import default_device
 from rbtc.models.profiles import Profile, load_profile
-from rbtc.models.prompts import Kind, Subject, other_subjects, subject_of
+from rbtc.models.prompts import other_subjects, subject_of
+from rbtc.models.subjects import Kind, Subject
 from rbtc.sign_accuracy import SignAccuracy, count_signs
 from rbtc.stats import Proportion
 

@@ -23,14 +23,8 @@ from rbtc.models.evaluate import clip_score, clip_similarity
 from rbtc.models.generate import generate
 from rbtc.models.profiles import Profile
 from rbtc.models.prompt_files import asked_rows
-from rbtc.models.prompts import (
-    Kind,
-    Subject,
-    evaluation_prompt,
-    other_subjects,
-    style_prompts,
-    subject_of,
-)
+from rbtc.models.prompts import evaluation_prompt, other_subjects, style_prompts, subject_of
+from rbtc.models.subjects import Kind, Subject
 from rbtc.stats import Proportion
 
 DRAWING = (generate,)

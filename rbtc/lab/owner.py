@@ -24,7 +24,8 @@ from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, density, prune
 from rbtc.matrices import FEED_FORWARD, LayerKind
 from rbtc.models.profiles import Profile
-from rbtc.models.prompts import Reference, Subject, prompt_pairs, subject_of
+from rbtc.models.prompts import prompt_pairs, subject_of
+from rbtc.models.subjects import Reference, Subject
 from rbtc.pruning.activations import Norms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
 from rbtc.pruning.masks import union

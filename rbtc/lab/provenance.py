@@ -49,6 +49,12 @@ def measured(
             f"chapter {chapter} has no parameter {', '.join(unknown)}; it takes {', '.join(usual)}"
         )
     chosen = {**usual, **parameters}
+    lab.pipeline  # noqa: B018 - loaded, so that it can say what it is
+    if lab.random_weights:
+        raise ValueError(
+            "the model's folder says that its weights are random numbers, so its results would be "
+            "those of nothing: nothing is measured"
+        )
     began = time.monotonic()
     study = named(CHAPTERS[chapter])(lab, **chosen)
     name = lab.profile.name

@@ -15,7 +15,8 @@ from rbtc.lab.variant import Variant
 from rbtc.layers import Masks, Weights, prune
 from rbtc.matrices import LayerKind, check_kinds, find_matrices
 from rbtc.models.profiles import Profile
-from rbtc.models.prompts import Subject, prompt_pairs
+from rbtc.models.prompts import prompt_pairs
+from rbtc.models.subjects import Subject
 from rbtc.pruning.saliency import (
     RANKINGS,
     SCORES,

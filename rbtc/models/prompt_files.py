@@ -20,7 +20,8 @@ import numpy as np
 
 from rbtc.files import data_root, write_whole
 from rbtc.models.profiles import MINORS, Profile
-from rbtc.models.prompts import Subject, evaluation_prompt
+from rbtc.models.prompts import evaluation_prompt
+from rbtc.models.subjects import Subject
 
 COLUMNS = ("asked", "prompt", "seed")
 

@@ -11,42 +11,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from rbtc.models.subjects import Kind, Reference, Subject
 from rbtc.models.templates import fill
 
 if TYPE_CHECKING:
     from rbtc.models.profiles import Profile
-
-
-Kind = Literal["object", "style", "nudity"]
-
-
-Reference = Literal["scene", "objects"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A concept under study, looked up once.
-
-    Attributes:
-        word: What the model calls it.
-        paper: The paper's class, None where it has none.
-        kind: What sort of concept it is.
-    """
-
-    word: str
-    paper: str | None = None
-    kind: Kind = "object"
-
-    @property
-    def label(self) -> str:
-        """The paper's class, with the model's word where that differs: "golf ball (golf flag)"."""
-        if self.paper is None or self.paper == self.word:
-            return self.word
-        return f"{self.paper} ({self.word})"
 
 
 def subject_of(profile: Profile, concept: str | Subject, kind: Kind = "object") -> Subject:

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.report.ledger import results_folder
-from rbtc.report.selection import value
 from rbtc.report.sprites import Fact, Facts
+from rbtc.results import results_root
 
 
 class Chapters:
     """The numbers that other chapters committed.
 
     Args:
-        folder: of the results files, `rbtc.report.ledger.results_folder` by default.
+        folder: of the results files, the repository's by default.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = results_folder() if folder is None else Path(folder)
+        self.folder = results_root() if folder is None else Path(folder)
         self._frames: dict[str, pd.DataFrame | None] = {}
 
     def frame(self, name: str) -> pd.DataFrame | None:
@@ -31,6 +30,8 @@ class Chapters:
 
     def share(self, label: str, name: str, conditions: str, quantity: str = "hits of n") -> Facts:
         """A share out of a results file, see `rbtc.report.selection`; empty where it has none."""
+        from rbtc.report.selection import value
+
         frame = self.frame(name)
         if frame is None:
             return ()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rbtc.bootstrap import change_of
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.studies.common import Pictures, at_least_one, judged
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from rbtc.selection import expected_magnitudes
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
-    from rbtc.models.prompts import Subject
+    from rbtc.models.subjects import Subject
 
 
 def magnitude_rows(lab: Lab, subject: Subject) -> list[dict[str, Any]]:

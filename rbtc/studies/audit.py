@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rbtc.bootstrap import Mean, crossed, mean
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.studies.common import at_least_one, subjects
 
 if TYPE_CHECKING:

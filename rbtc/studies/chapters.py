@@ -37,8 +37,11 @@ CHAPTERS = {
 }
 """Chapter -> module and function. The other chapters only read what these have measured."""
 
-ALONE = frozenset(CHAPTERS) - {"16_several_concepts"}
-"""Chapters whose lines of a concept do not depend on which other concepts are measured."""
+FEWEST = {"14_stronger_attack": 2, "16_several_concepts": 0}
+"""How many concepts a chapter can be measured for, where that is not one; 0: only for all of them.
+
+Else a concept's lines do not depend on which other ones are measured.
+"""
 
 
 OF_PICTURES = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.studies.common import at_least_one, subjects
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.files import data_root
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report import rules
 from rbtc.report.ledger import results_folder
 from rbtc.report.misprints import PRINTED, Check, Support

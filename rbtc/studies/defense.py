@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share

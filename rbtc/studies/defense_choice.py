@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import cell, listing
 from rbtc.studies.honest_attacker import HONEST, HonestStudy, attacked
 

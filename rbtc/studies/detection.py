@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import power
 from rbtc.stats import Proportion
 from rbtc.studies.common import subjects

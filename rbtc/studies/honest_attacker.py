@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import Row, accuracies, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects

@@ -21,7 +21,7 @@ from rbtc.studies.honest_attacker import HONEST, attacked, noise
 if TYPE_CHECKING:
     from rbtc.hiding import Hiding
     from rbtc.lab import Lab, Variant
-    from rbtc.models.prompts import Subject
+    from rbtc.models.subjects import Subject
 
     Judged = Iterator[tuple[Mapping[str, Any], Variant]]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import Row, accuracies, effect, records, verdict

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject, subject_of
+from rbtc.models.prompts import subject_of
+from rbtc.models.subjects import Subject
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, effect
 from rbtc.stats import Difference, Share, clustered, paired_ratio

@@ -23,7 +23,8 @@ from rbtc.models.adversarial_prompts import (
 from rbtc.models.profiles import Profile
 from rbtc.models.prompt_files import read_prompts
 from rbtc.models.prompt_sets import load_prompt_set
-from rbtc.models.prompts import Subject, evaluation_prompt, prompt_pairs, subject_of
+from rbtc.models.prompts import evaluation_prompt, prompt_pairs, subject_of
+from rbtc.models.subjects import Subject
 from rbtc.models.templates import fill
 from rbtc.studies.nsfw import ANY
 

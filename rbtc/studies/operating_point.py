@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from rbtc.models.prompts import Reference, Subject, vocabulary
+from rbtc.models.prompts import vocabulary
+from rbtc.models.subjects import Reference, Subject
 from rbtc.report.tables import save_csv
 from rbtc.results import results_root
 from rbtc.studies.common import PAPER_CLASSES, at_least_one, judged, subjects

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects

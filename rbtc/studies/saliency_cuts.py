@@ -10,7 +10,7 @@ from rbtc.completion import Completion
 from rbtc.detection import spare_whole_rows
 from rbtc.layers import Masks, Weights, density, zero_masks
 from rbtc.matrices import ALL_KINDS, FEED_FORWARD, LayerKind
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.pruning.saliency import Ranking, Score
 from rbtc.sign_accuracy import SignAccuracy, count_signs
 from rbtc.studies.saliency import FF

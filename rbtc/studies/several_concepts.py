@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from rbtc import bootstrap
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import effect, nested
 from rbtc.stats import Difference, paired_means
 from rbtc.studies.common import PAPER_CLASSES, Pictures, at_least_one

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.claims import Claim
 from rbtc.report.paper import printed
 from rbtc.report.spread import Spread, changes_table, class_values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect, listing, percent
 from rbtc.stats import Difference, Proportion, Share, pool

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportOperatorIssue=false
+# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false
 # (pandas cannot say whether a selection is a frame or a series)
 """Attacks that use more of what the survivors tell than the paper's does, against the paper's.
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Proportion, Share, paired_means
 from rbtc.studies.common import Pictures, at_least_one, judged, subjects

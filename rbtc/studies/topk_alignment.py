@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.paper import printed, wide_table
 from rbtc.report.tables import Row
 from rbtc.stats import Difference, Proportion, paired_means

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rbtc.models.prompts import Subject, evaluation_prompt, vocabulary
+from rbtc.models.prompts import evaluation_prompt, vocabulary
+from rbtc.models.subjects import Subject
 from rbtc.stats import Difference, Proportion, Share, clustered, paired
 from rbtc.studies.common import at_least_one
 from rbtc.studies.concept_sets import Together, attacked

@@ -23,8 +23,20 @@ from rbtc.studies.chapters import CHAPTERS, defaults, study
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "00_overview"
-WORDS = [CHAPTER, "-p", "concepts=church", "--images", "2", "-p", "other_images=1"]
-WORDS += ["-p", "pictures=1"]
+COUNTS = ["-p", "concepts=church", "-p", "other_images=1", "-p", "pictures=1"]
+MINI = (ROOT / "data" / "profiles" / "mini.toml").read_text(encoding="utf-8")
+
+
+def write_profile(folder: Path, **changes: str) -> str:
+    """The miniature's profile with two steps, and with other changes."""
+    text = MINI.replace("steps = 16", "steps = 2").replace("calls = 16", "calls = 2")
+    assert text.count("= 2 ") + text.count("= 2\n") >= 2
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    folder.mkdir(exist_ok=True)
+    (folder / "mini.toml").write_text(text, encoding="utf-8")
+    return str(folder / "mini.toml")
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +49,16 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(cache, tmp_path_factory):
+def words(tmp_path_factory):
+    profile = write_profile(tmp_path_factory.mktemp("profile"))
+    return ["measure", CHAPTER, "--images", "2", *COUNTS, "--profile", profile]
+
+
+@pytest.fixture(scope="module")
+def measured(cache, words, tmp_path_factory):
     """A folder like results with one measurement; tests that change it copy it."""
     folder = tmp_path_factory.mktemp("results")
-    assert run(["measure", *WORDS, "--out", str(folder)]) == 0
+    assert run([*words, "--out", str(folder)]) == 0
     return folder
 
 
@@ -54,7 +72,7 @@ def test_a_measurement_says_how_it_was_made(measured):
     found, record = study(CHAPTER, "mini", results=measured)
     assert record.parameters["concepts"] == ["church"] and record.parameters["images"] == 2
     assert record.pictures == len(found.hits) == 3 * (2 + 11)
-    assert record.command.startswith("rbtc measure 00_overview -p concepts=")
+    assert record.command.startswith("rbtc measure 00_overview -p concepts=church -p ")
     assert {"torch", "diffusers"} <= set(record.versions)
     assert set(record.models) == {"model", "object", "style", "clip"}
     assert record.weights["concept"] == "church" and record.weights["right"] > 0
@@ -72,18 +90,18 @@ def test_a_reader_of_it_may_not_ask_for_another(measured):
         study(CHAPTER, "sd15", results=measured)
 
 
-def test_a_fuller_measurement_is_not_written_over(copied, capsys):
+def test_a_fuller_measurement_is_not_written_over(copied, words):
     before = file_digest(copied / "mini" / CHAPTER / "run.json")
-    fewer = [*WORDS[:4], "1", *WORDS[5:], "--out", str(copied)]
+    fewer = ["1" if word == "2" else word for word in words] + ["--out", str(copied)]
     with pytest.raises(ValueError, match=r"holds a measurement of 39 .* 36: say --force"):
-        run(["measure", *fewer])
+        run(fewer)
     assert file_digest(copied / "mini" / CHAPTER / "run.json") == before
-    assert run(["measure", *fewer, "--force"]) == 0
+    assert run([*fewer, "--force"]) == 0
     assert results.read_run(copied / "mini" / CHAPTER).pictures == 36
 
 
-def test_a_killed_measurement_goes_on_and_ends_the_same(measured, cache, tmp_path):
-    words = [sys.executable, "-m", "rbtc", "measure", *WORDS, "--out", str(tmp_path / "out")]
+def test_a_killed_measurement_goes_on_and_ends_the_same(measured, words, tmp_path):
+    words = [sys.executable, "-m", "rbtc", *words, "--out", str(tmp_path / "out")]
     environment = {**os.environ, "RBTC_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
@@ -132,37 +150,42 @@ def test_classes_in_the_order_of_the_papers_effect():
 # ---- verifying ----------------------------------------------------------------------------------
 
 
-def verify(folder, *more):
-    return run(["verify", CHAPTER, "--results", str(folder), "--rows", "6", *more])
+@pytest.fixture
+def verify(copied, words):
+    def verify(*more, rows=6):
+        given = [*words[words.index("--profile") :], "--results", str(copied)]
+        return run(["verify", CHAPTER, *given, "--rows", str(rows), *more])
+
+    return verify
 
 
-def test_what_was_measured_here_is_verified_here(copied, capsys):
-    assert verify(copied, "--note") == 0
+def test_what_was_measured_here_is_verified_here(verify, copied, capsys):
+    assert verify("--note") == 0
     assert (
         "6 of 6 redrawn labels and 6 of 6 recomputed numbers are equal" in capsys.readouterr().out
     )
     assert "6 of 6 redrawn labels" in study(CHAPTER, "mini", results=copied)[1].verified
 
 
-def test_a_row_that_was_edited_by_hand_is_found(copied, capsys):
+def test_a_row_that_was_edited_by_hand_is_found(verify, copied, capsys):
     folder = copied / "mini" / CHAPTER
     frame = pd.read_csv(folder / "hits.csv")
-    frame["seen"] = frame["seen"].where(frame["seen"] != "church", "spoon")
+    frame["seen"] = "spoon"
     frame.to_csv(folder / "hits.csv", index=False)
-    assert verify(copied) == 1
+    assert verify() == 1
     assert "its digest differs" in capsys.readouterr().out
     record = json.loads((folder / "run.json").read_text())  # and with a digest to match
     record["files"]["hits.csv"] = file_digest(folder / "hits.csv")
     (folder / "run.json").write_text(json.dumps(record))
-    assert run(["verify", CHAPTER, "--results", str(copied), "--rows", "39"]) == 1
+    assert verify() == 1
     assert "'spoon' is now" in capsys.readouterr().out
 
 
-def test_the_record_of_another_chapter_is_found(copied, capsys):
+def test_the_record_of_another_chapter_is_found(verify, copied, capsys):
     folder = copied / "mini" / CHAPTER
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**record, "chapter": "08_objects"}))
-    assert verify(copied) == 1
+    assert verify() == 1
     assert "is the record of 08_objects" in capsys.readouterr().out
 
 
@@ -173,16 +196,13 @@ PROFILES = {
 
 
 @pytest.mark.parametrize("what", PROFILES)
-def test_another_profile_is_found(copied, tmp_path, capsys, what):
+def test_another_profile_is_found(verify, tmp_path, capsys, what):
     old, new, told = PROFILES[what]
-    text = (ROOT / "data" / "profiles" / "mini.toml").read_text()
-    assert old in text
-    (tmp_path / "mini.toml").write_text(text.replace(old, new))
-    assert verify(copied, "--profile", str(tmp_path / "mini.toml")) == 1
+    assert verify("--profile", write_profile(tmp_path / "other", **{old: new})) == 1
     assert told in capsys.readouterr().out
 
 
-def test_another_solver_is_found(copied, capsys, monkeypatch):
+def test_another_solver_is_found(verify, capsys, monkeypatch):
     import inspect
 
     from rbtc import completion
@@ -193,7 +213,7 @@ def test_another_solver_is_found(copied, capsys, monkeypatch):
     plain = completion.released
     assert set(inspect.signature(stopped).parameters) <= set(inspect.signature(plain).parameters)
     monkeypatch.setattr(completion, "released", stopped)
-    assert verify(copied) == 1
+    assert verify() == 1
     assert "right of church" in capsys.readouterr().out
 
 

@@ -12,7 +12,8 @@ from rbtc.files import data_root
 from rbtc.lab import Lab
 from rbtc.models.profiles import MINORS, load_profile
 from rbtc.models.prompt_files import EXTRA, asked_rows, object_rows, rows_of
-from rbtc.models.prompts import Subject, subject_of
+from rbtc.models.prompts import subject_of
+from rbtc.models.subjects import Subject
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from round_trip import assert_reads_back
 
-from rbtc.models.prompts import Subject
+from rbtc.models.subjects import Subject
 from rbtc.report.paper import paper_value, printed
 from rbtc.report.pictures import picture_grid, save_picture
 from rbtc.report.tables import comparison

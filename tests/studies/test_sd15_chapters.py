@@ -36,8 +36,8 @@ from rbtc.models.open_clips import OpenClipJudge
 from rbtc.models.pipelines import load_pipeline
 from rbtc.models.profiles import PruneSettings, load_profile
 from rbtc.models.prompt_files import rows_of
-from rbtc.models.prompts import Subject
 from rbtc.models.sd15 import mark_random, random_pipeline
+from rbtc.models.subjects import Subject
 from rbtc.report import tables
 from rbtc.studies import (
     contradictions,
