@@ -84,7 +84,8 @@ from rbtc.report import charts, fronts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.defense_choice import answer, choice_told, choose, front, front_table
+from rbtc.studies.defense_choice import choose, front, front_table, tried_table
+from rbtc.studies.honest_attacker import attacked
 
 study, run = chapters.study(
     "15_honest_attacker", profile, live=live, results=results,
@@ -105,7 +106,11 @@ plates.picture_grid(study.plate(), cell_width=0.9)
 
 # %%
 choice = choose(study)
-Markdown(answer(study, choice))
+shown_first = dict.fromkeys([*study.defences[: len(study.sigmas)], *choice.tied[:1]])
+tables.effects_table(
+    {defence: study.change(defence, attacked(defence)) for defence in shown_first},
+    "what the attack changes under",
+)
 
 # %% [markdown]
 # ## What the fit finds
@@ -204,4 +209,12 @@ front_table(study)
 # one with the lowest AUC. Chosen on every other concept and tried on the rest.
 
 # %%
-Markdown(choice_told(study, choice))
+display(
+    Markdown(
+        f"Chosen on {tables.listing(one.label for one in choice.chosen_on)}: **{choice.name}**. "
+        f"Not to be told from the best: {tables.listing(choice.tied)}. Left out for what they "
+        f"cost: {tables.listing(choice.costly)}; of these an interval reaches within the margin: "
+        f"{tables.listing(choice.doubtful)}."
+    ),
+    tried_table(study, choice),
+)

@@ -10,8 +10,8 @@
 # # Explore
 #
 # A concept is cut out of a model, grown back, hidden. **What does that look like, and at which
-# setting does it tip?** Four sliders, for every class of the paper. Each moves by mouse, by finger
-# on the picture, and by the arrow keys.
+# setting does it tip?** Four sliders, for every class that was measured. Each moves by mouse, by
+# finger on the picture, and by the arrow keys.
 #
 # All pictures answer the same prompt with the same noise: one seed, the first, not the best. One
 # seed proves nothing. The shares beside a picture were counted by the chapters on many seeds, and

@@ -90,6 +90,8 @@ class Run:
     def __str__(self) -> str:
         where = f"commit {self.commit}{' with changes' if self.dirty else ''}"
         judged = f"{self.pictures:,} judged pictures" if self.pictures else "no judged pictures"
+        if "images" in self.parameters and self.pictures:
+            judged += f" ({self.parameters['images']} of a class and model)"
         return (
             f"Measured with the profile {self.profile}: {judged}, on {self.device}, {self.date}, "
             f"{where}. {self.verified or 'Not verified by replay yet'}."

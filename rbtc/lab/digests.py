@@ -85,46 +85,13 @@ def code_digest(*roots: Any) -> str:
             continue
         seen.add(place)
         tree = _bare(ast.parse(textwrap.dedent(inspect.getsource(item))))
-        parts.add(f"{item.__qualname__}\n{syntax_text(tree)}")
+        parts.add(f"{item.__qualname__}\n{ast.dump(tree)}")
         for name, value in _named_in(tree, vars(sys.modules[item.__module__])):
             text, used = _plain(value)
             waiting += used
             if text is not None:
                 parts.add(f"{name} = {text}")
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
-
-
-def syntax_text(node: Any) -> str:
-    """A syntax tree as text that is the same in every Python that has its nodes.
-
-    `ast.unparse` and `ast.dump` are not: quotes in f-strings and fields that hold nothing differ
-    from one version to the next.
-    """
-    if isinstance(node, list):
-        return f"[{', '.join(syntax_text(item) for item in node)}]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    if isinstance(node, ast.JoinedStr):  # versions cut an f-string's plain parts differently
-        node = ast.JoinedStr(_joined(node.values))
-    fields = [
-        f"{name}={syntax_text(value)}"
-        for name, value in ast.iter_fields(node)
-        if value not in (None, []) and name not in ("ctx", "kind", "type_comment")
-    ]
-    return f"{type(node).__name__}({', '.join(fields)})"
-
-
-def _joined(parts: list[ast.expr]) -> list[ast.expr]:
-    joined: list[ast.expr] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, ast.Constant) and part.value == "":
-            continue
-        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
-            joined[-1] = ast.Constant(f"{last.value}{part.value}")
-        else:
-            joined.append(part)
-    return joined
 
 
 class _Bare(ast.NodeTransformer):

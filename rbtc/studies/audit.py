@@ -138,59 +138,6 @@ class AuditStudy:
         """The choice with the smallest mean absolute error."""
         return min(CHOICES, key=lambda choice: self.own(choice)["error"].abs().mean())
 
-    def misleads(self, choice: str) -> str:
-        """Where the error is largest, in words made from the numbers."""
-        layers, ratios = self.by("layer", choice), self.by("ratio", choice)
-        worst, best = layers["absolute error"].idxmax(), layers["absolute error"].idxmin()
-        ratio = ratios["absolute error"].idxmax()
-        strengths = {column: self.reason(choice, column) for column in REASONS}
-        sure = {c: one for c, one in strengths.items() if one.low > 0 or one.high < 0}
-        cause = "None of the four goes along with the error for sure."
-        if sure:
-            column = max(sure, key=lambda c: abs(sure[c].value))
-            cause = (
-                f"What goes along with the error most: {REASONS[column]}, correlation "
-                f"{_told(sure[column], True)}."
-            )
-        return (
-            f"Hiding {choice}: most wrong in layer {worst} (off by "
-            f"{layers['absolute error'][worst]:.2f} on average, {_way(layers['error'][worst])}), "
-            f"least in {best} ({layers['absolute error'][best]:.2f}); of the ratios, most at "
-            f"{ratio:g} ({ratios['absolute error'][ratio]:.2f}, {_way(ratios['error'][ratio])}). "
-            + cause
-        )
-
-    def answer(self) -> str:
-        """What came out, in words made from the numbers."""
-        best, naive = self.best(), next(iter(CHOICES))
-        off, linked = self.score(best, absolute_error), self.score(best, correlation)
-        bias = self.score(best, mean_error)
-        models = self.models(best)
-        if linked.low > 0.5:
-            verdict = "**Yes**, it tells layers that give much back from those that give little"
-        elif linked.low > 0:
-            verdict = "**In part**: it goes along with the truth, but loosely"
-        else:
-            verdict = "**No**: it does not go along with the truth for sure"
-        way = "" if bias.low <= 0 <= bias.high else f", {_way(bias.value)}"
-        text = (
-            f"{verdict}. Hiding {best}, the estimate of a layer is off by {_told(off)} on "
-            f"average{way}, and its correlation with the truth is {_told(linked)}, over "
-            f"{len(self.own(best))} layers ({len(self.subjects)} classes, "
-            f"{self.lines['ratio'].nunique()} ratios). For a whole model it is off by "
-            f"{models['error'].abs().mean():.2f} on average and {models['error'].abs().max():.2f} "
-            "at most."
-        )
-        if best == naive:
-            return text
-        gain, poor = self.improvement(naive, best), self.score(naive, mean_error)
-        sure = "" if gain.low > 0 else ", which these numbers cannot tell from none"
-        return text + (
-            f" Hiding the {naive}, as one would at first, is off by "
-            f"{_told(self.score(naive, absolute_error))}, {_way(poor.value)}; the other choice "
-            f"lowers the error by {_told(gain)}{sure}."
-        )
-
 
 def correlation(lines: pd.DataFrame, weights: np.ndarray) -> float:
     """Pearson's correlation of estimate and truth."""
@@ -305,7 +252,3 @@ def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> fl
 def _told(one: Mean, signed: bool = False) -> str:
     spec = "+.2f" if signed else ".2f"
     return f"{one.value:{spec}} [{one.low:{spec}}, {one.high:{spec}}]"
-
-
-def _way(error: float) -> str:
-    return "promising the attacker too much" if error > 0 else "promising the attacker too little"

@@ -126,47 +126,16 @@ def front_table(study: HonestStudy) -> pd.DataFrame:
     return pd.DataFrame(lines).T.rename_axis(index="defence")
 
 
-def choice_told(study: HonestStudy, choice: Choice) -> str:
-    """The recommendation in words, with what it does on the concepts it was not chosen on."""
-    on = listing(subject.label for subject in choice.chosen_on)
-    excluded = f" Excluded by their cost: {listing(choice.costly)}." if choice.costly else ""
-    if choice.doubtful:
-        excluded += (
-            f" At these counts that is not sure of {listing(choice.doubtful)}: an interval of "
-            "what they cost reaches within the margin."
-        )
-    if choice.name is None:
-        return f"**None of the defences can be recommended** on {on}.{excluded}"
-    lead = "Undecided; by its point estimates the rule takes" if choice.doubtful else "Recommended:"
-    text = f"**{lead} {choice.name}** (on {on}).{excluded}"
-    if others := [name for name in choice.tied if name != choice.name]:
-        text += f" Its revival cannot be told from that under {listing(others)}; its AUC is lower."
-    if not choice.tried_on:
-        return f"{text} With one concept there is no other to try it on."
+def tried_table(study: HonestStudy, choice: Choice) -> pd.DataFrame:
+    """The chosen defence on the concepts that had no part in the choice; empty without any."""
+    if choice.name is None or not choice.tried_on:
+        return pd.DataFrame()
     after, tried = attacked(choice.name), choice.tried_on
-    kept = study.change("pruned", choice.name, "preserved", tried)
-    return (
-        f"{text} On {listing(subject.label for subject in tried)}, which had no part in the "
-        f"choice: AUC {study.auc(choice.name, HONEST, tried):.3f}; the erased class is recognised "
-        f"after the attack in {study.accuracy(after, chosen=tried)} of the pictures, a change of "
-        f"{study.change('revived', after, chosen=tried)} from the attack on the undefended model; "
-        f"the other classes change by {kept}."
-    )
-
-
-def answer(study: HonestStudy, choice: Choice) -> str:
-    """Does the paper's defence stand up to this attacker, and does a better one? In words."""
-    lines = []
-    for defence in dict.fromkeys([*study.defences[: len(study.sigmas)], *choice.tied[:1]]):
-        gain = study.change(defence, attacked(defence))
-        verdict = {
-            "rises": "the concept comes back",
-            "falls": "the attack does harm only",
-            "undecided": f"undecided; below {gain.detectable:.2f} these pictures see nothing",
-        }[gain.direction]
-        lines.append(
-            f"- **{defence}**: AUC {study.auc(defence, 'magnitudes'):.3f} from magnitudes, "
-            f"{study.auc(defence):.3f} from columns; the attack changes the erased class by "
-            f"{gain}: {verdict}."
-        )
-    return "\n".join(lines)
+    line = {
+        "tried on": listing(subject.label for subject in tried),
+        "AUC, columns": f"{study.auc(choice.name, HONEST, tried):.3f}",
+        "erased, attacked": f"{study.accuracy(after, chosen=tried)}",
+        "change from the undefended model": f"{study.change('revived', after, chosen=tried)}",
+        "other classes, change": f"{study.change('pruned', choice.name, 'preserved', tried)}",
+    }
+    return pd.DataFrame([line], index=[choice.name])

@@ -135,25 +135,6 @@ class CompletionStudy:
         shares = self._by_matrix()[solver]
         return paired_means([0.5] * len(shares), list(shares))
 
-    def path_against_released(self) -> str:
-        """Say whether the signs tell the paper's text from its release, and which one we take."""
-        change = self.change("released", "softimpute")
-        apart = not change.low <= 0 <= change.high
-        seconds = self.seconds.groupby("solver")["seconds"].mean()
-        told = (
-            "so sign accuracy does tell them apart, and the paper's must be held against both"
-            if apart
-            else "so no sign accuracy can tell which of them made the paper's tables"
-        )
-        return (
-            f"From *released* to *softimpute* the share of right signs changes by {change:+.3f}, "
-            f"{told}. A model takes {seconds['released']:.1f} s with *released* and "
-            f"{seconds['softimpute']:.1f} s with *softimpute*. The tables can have come from the "
-            "released code as it stands; for the text's path neither the $\\lambda$ values nor a "
-            "rank nor a tolerance is stated, so it cannot be run as theirs. Everything else in "
-            "this book completes with *released*."
-        )
-
     def _by_matrix(self) -> pd.DataFrame:
         frame = self.layers.assign(share=self.layers["correct"] / self.layers["n"])
         return frame.pivot(index=["concept", "short"], columns="solver", values="share")

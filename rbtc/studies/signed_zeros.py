@@ -14,7 +14,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.spread import class_values
-from rbtc.report.tables import accuracies, effect, listing, percent
+from rbtc.report.tables import accuracies, effect, percent
 from rbtc.stats import Difference, Proportion, Share, pool
 from rbtc.studies.common import PAPER_CLASSES, Pictures, at_least_one, judged, subjects
 
@@ -112,58 +112,6 @@ class SignedZeroStudy:
         table["always plus"] = [percent(share) for share in own["plus"].div(own["places"])]
         return table.reset_index()
 
-    def unnoticed(self) -> str:
-        """Whether the pictures tell how a model was cut, in words made from the numbers."""
-        if self.pixel:
-            return (
-                f"The two ways of cutting differ by up to {self.pixel} of 255 in a pixel of the "
-                "pictures that were looked at."
-            )
-        return (
-            "The two ways of cutting draw the same pictures to the last pixel: by its output, "
-            "nobody can tell a file that leaks from one that does not."
-        )
-
-    def told(self) -> str:
-        """What the two tables of operations say, in words made from them."""
-        cutting, handling = self.cutting, self.handling.drop(columns="kind")
-        leaking, storing = _always(cutting, KEEPS), handling[self.handling["kind"] == "storing"]
-        return (
-            f"{len(leaking)} of {len(cutting)} ways to cut leave the signs in the zeros "
-            f"({listing(leaking)}). {len(_always(storing, KEEPS))} of {len(storing)} ways to store "
-            f"a model keep them. What removes them: {listing(_always(handling, LOSES))}."
-        )
-
-    def answer(self) -> str:
-        """What came out, in words made from the numbers."""
-        leak, fixed = self.read(fixed=False), self.read(fixed=True)
-        own = self.files[self.files["way"] == MULTIPLIED]
-        wrong = int(own["misplaced"].sum())
-        change = self.change(PAPER, EXACT)
-        worth = {
-            "rises": "brings more pictures back than the paper's attack does",
-            "falls": "brings fewer pictures back than the paper's attack does",
-            "undecided": "brings back as many pictures as the paper's attack, or too few pictures "
-            "were drawn to tell",
-        }[change.direction]
-        after = (
-            f"the share of positive weights ({percent(self.read(fixed=True, column='plus').value)}"
-            "): all zeros are the same bits, and there is **nothing left to read**."
-            if self.nothing_left()
-            else "**and still holds negative zeros**."
-        )
-        return (
-            f"**{'No' if leak.value == 1 and not wrong else 'Not all of them'}**, the signs are "
-            "not gone from a file that was cut by multiplication: "
-            f"{percent(leak.value)} of them were read ({leak.hits:,} of {leak.n:,}, over "
-            f"{len(self.subjects)} classes, {listing(dict.fromkeys(own['format']))}, "
-            f"{listing(dict.fromkeys(own['container']))}), with "
-            f"{wrong or 'no'} wrong places. The paper's attack guesses "
-            f"{percent(self.guessed.value)} right. Reviving with the exact signs {worth}: {change} "
-            f"({change.n} pictures). After the fix the same reading gets {percent(fixed.value)} "
-            f"right, {after}"
-        )
-
 
 def signed_zero_study(
     lab: Lab,
@@ -218,11 +166,6 @@ def signed_zero_study(
         pixel=_pixel(lab, chosen[0], pictures, seed),
         pictures=shown,
     )
-
-
-def _always(table: pd.DataFrame, fate: str) -> list[str]:
-    """Names of the lines that are ``fate`` in every number format."""
-    return [f"`{name}`" for name in table.index if set(table.loc[name]) == {fate}]
 
 
 def _fullest(lab: Lab, subject: Subject) -> tuple[str, Tensor, Tensor]:

@@ -136,10 +136,6 @@ class StrongerStudy:
             )
         }
 
-    def verdict(self) -> str:
-        """Whether the targets are met, in a sentence."""
-        return verdict(self.gain(PAPER, BEST), self.revived_change())
-
     def choices(self) -> pd.DataFrame:
         """How often each setting was chosen, over concepts and layers."""
         counted = self.chosen.groupby(["attack", "exponent", "ridge"], sort=False).size()
@@ -171,34 +167,6 @@ def ways_table(sweep: pd.DataFrame) -> pd.Series:
     pooled = sweep.groupby(["attack", "strategy", "keep_ratio"], sort=False)[["hits", "n"]].sum()
     shares = [Proportion(int(hits), int(n)) for hits, n in pooled.to_numpy()]
     return pd.Series(shares, index=pooled.index, name="accuracy")
-
-
-def verdict(signs: Difference, revived: Difference) -> str:
-    """Say what both gains mean, each held against its target by its whole interval.
-
-    Either target makes a stronger attack, but not one that revives less than the paper's.
-    """
-    told = {
-        "signs": _against(signs, SIGNS_TARGET, "the share of right signs"),
-        "revived": _against(revived, REVIVED_TARGET, "the accuracy of the revived models"),
-    }
-    reached = [name for name, (state, _) in told.items() if state == "reached"]
-    open_ = [name for name, (state, _) in told.items() if state == "undecided"]
-    answer = (
-        "The attack reads more and revives less" if reached == ["signs"] and revived.high < 0
-        else "The stronger attack is one" if reached
-        else "Whether the stronger attack is one stays undecided" if open_
-        else "The stronger attack is not one by these targets"
-    )  # fmt: skip
-    return f"{answer}: {'; '.join(text for _, text in told.values())}."
-
-
-def _against(change: Difference, target: float, what: str) -> tuple[str, str]:
-    state = "missed" if change.high < target else "undecided"
-    if change.low >= target:
-        state = "reached"
-    pairs = f"{change.n} pairs"
-    return state, f"{what} changes by {change:+.3f} ({pairs}), target {target:+.2f} {state}"
 
 
 def measure(

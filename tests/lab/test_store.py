@@ -1,4 +1,3 @@
-import ast
 import datetime
 import importlib.util
 import json
@@ -22,7 +21,6 @@ from rbtc.lab.digests import (
     code_digest,
     library_versions,
     model_digest,
-    syntax_text,
     tensors_digest,
 )
 from rbtc.lab.store import BLOCK, Store
@@ -455,19 +453,6 @@ def test_the_wording_of_errors_and_warnings_does_not_count(tmp_path):
     other = code_digest(load(tmp_path, "two", body.format("below zero", "take care")))
     kind = body.replace("ValueError", "TypeError").format("negative", "careful")
     assert first == other != code_digest(load(tmp_path, "three", kind))
-
-
-def test_the_text_of_code_does_not_hang_on_the_version_of_python():
-    # ast.unparse writes the first with other quotes from Python 3.12 on, and later versions have
-    # fields that hold nothing.
-    text = syntax_text(ast.parse("def f(a):\n    return f'{a}' + f\"{a!r:>{3}}'\" 'x'"))
-    assert "FunctionDef(name='f'" in text and "type_params" not in text and "[]" not in text
-    assert 'Constant(value="\'x")' in text  # plain parts of an f-string in one piece
-    cut = ast.JoinedStr([ast.Constant("a{"), ast.Constant("b}")])
-    assert syntax_text(cut) == syntax_text(ast.parse("f'a{{b}}'", mode="eval").body)
-    empty = ast.JoinedStr([ast.Constant(""), *cut.values])
-    assert syntax_text(empty) == syntax_text(cut)
-    assert syntax_text(ast.parse("x = None")) != syntax_text(ast.parse("x = 0"))
 
 
 def test_library_versions_are_those_that_decide_numbers():

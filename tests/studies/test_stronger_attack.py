@@ -4,7 +4,6 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.stats import Difference
 from rbtc.studies.stronger_attack import (
     BEST,
     CHOSEN,
@@ -16,7 +15,6 @@ from rbtc.studies.stronger_attack import (
     drawn_models,
     settings_of,
     stronger_study,
-    verdict,
 )
 from rbtc.studies.stronger_point import read_ways
 
@@ -89,21 +87,6 @@ def test_the_stronger_model_keeps_every_survivor(lab):
 def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
     assert set(study.magnitudes["guess"]) == {"row maximum", "selection"}
     assert list(study.side) == ["value", "gate"] and len(study.side) == 16
-
-
-@pytest.mark.parametrize(
-    ("signs", "revived", "start"),
-    [
-        ((0.06, 0.055, 0.065), (0.0, -0.1, 0.1), "The stronger attack is one:"),
-        ((0.01, 0.0, 0.02), (0.2, 0.11, 0.3), "The stronger attack is one:"),
-        ((0.06, 0.055, 0.065), (-0.05, -0.07, -0.03), "The attack reads more and revives less:"),
-        ((0.06, 0.04, 0.08), (0.0, -0.1, 0.05), "Whether"),
-        ((0.01, 0.0, 0.02), (0.0, -0.1, 0.05), "The stronger attack is not one"),
-    ],
-)
-def test_the_verdict_holds_whole_intervals_against_the_targets(signs, revived, start):
-    made = [Difference(*one, 12, 12) for one in (signs, revived)]
-    assert verdict(*made).startswith(start)
 
 
 def test_the_chapter_reads_back_as_it_was_measured(lab, study, tmp_path):
