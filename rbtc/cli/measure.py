@@ -156,9 +156,8 @@ def fitted(
             f"{hours:g} hours are room for {room:,} pictures at {seconds:.2f} s each, and {least} "
             f"classes with {FEWEST} a model take {pictures(least, FEWEST):,}: give it more"
         )
-    images = FEWEST
-    while images < 500 and pictures(classes, images + 10) <= room:
-        images += 10
+    base, more = pictures(classes, FEWEST), pictures(classes, FEWEST + 10)
+    images = min(500, FEWEST + 10 * int((room - base) / max(1, more - base)))
     plan = {**parameters, "concepts": order[:classes], "images": images}
     plan |= {name: plan["concepts"] for name in ("sweep", "preserved_for") if name in usual}
     told = (

@@ -19,7 +19,7 @@ from rbtc import results
 from rbtc.cli import measure
 from rbtc.cli.app import run
 from rbtc.files import file_digest
-from rbtc.studies.chapters import CHAPTERS, defaults, study
+from rbtc.studies.chapters import CHAPTERS, beside, defaults, study
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "00_overview"
@@ -223,3 +223,30 @@ def test_compressed_rows_read_like_plain_ones(tmp_path, measured):
     place = results.save(longer, tmp_path / CHAPTER, record)
     assert gzip.decompress((place / "hits.csv.gz").read_bytes()).startswith(b"concept,")
     pd.testing.assert_frame_equal(results.load(type(found), place).hits, longer.hits)
+
+
+def test_hours_choose_classes_and_pictures_that_fit(cache, words, monkeypatch):
+    from rbtc.lab import Lab
+
+    lab = Lab(words[-1], progress=False)
+    monkeypatch.setattr("rbtc.models.rate.measure", lambda pipe, profile: 0.1)
+    few = {"other_images": 1, "concepts": ["church", "candle", "parachute"]}
+    a_class = 3 * (measure.FEWEST + 11)  # three models, the class and eleven others
+    hours = 2.2 * a_class * 0.1 / 3600 / measure.SPARE
+    plan, told = measure.fitted(lab, CHAPTER, few, hours)
+    assert plan["concepts"] == ["parachute", "church"] and plan["images"] == measure.FEWEST
+    assert "2 of 3 classes with 20 pictures" in told and "+0.55 to +0.65" in told
+    plan, _ = measure.fitted(lab, CHAPTER, few, 10 * hours)
+    assert len(plan["concepts"]) == 3 and plan["images"] > 100
+    assert measure.rehearsed(lab, CHAPTER, plan)[1] * 0.1 <= 10 * hours * 3600 * measure.SPARE
+    with pytest.raises(ValueError, match="1 classes with 20 a model take 93: give it more"):
+        measure.fitted(lab, CHAPTER, few, hours / 10)
+    with pytest.raises(ValueError, match="draws no pictures of classes"):
+        measure.fitted(lab, "13_audit", {}, 1.0)
+
+
+def test_the_same_chapter_on_sd15_stands_beside_it(measured, tmp_path):
+    assert beside(CHAPTER, "mini", measured) is None
+    shutil.copytree(measured / "mini", tmp_path / "sd15")
+    other = beside(CHAPTER, "mini", tmp_path)
+    assert other.accuracy("erased", "pruned") and beside(CHAPTER, "sd15", tmp_path) is None
