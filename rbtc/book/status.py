@@ -110,7 +110,7 @@ def summary(root: Path) -> str:
     return (
         f"{len(found)} chapters were measured on {devices}: {pictures:,} judged pictures, of which "
         f"{drawn:,} were drawn for them and the others were on file already, in {minutes:.0f} "
-        "minutes (chapters one after the other)."
+        "minutes, counted chapter by chapter."
     )
 
 

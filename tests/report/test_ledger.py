@@ -104,7 +104,7 @@ def test_paired_changes_and_rows_of_values(tmp_path):
 def test_what_is_not_there_is_said(tmp_path):
     missing = verdict_of(tmp_path, {**REVIVAL, "file": "99_gone", "page": "08_objects"})
     assert missing.outcome == "not measured yet"
-    assert missing.findings[0].text == "`python -m rbtc.book run 08_objects`"
+    assert missing.findings[0].text == "`rbtc measure 08_objects`"
     other = verdict_of(tmp_path, {**REVIVAL, "lines": "model=pruned -> model=restored"})
     assert other.outcome == "not measured yet" and "restored" in other.findings[0].text
     nothing = {"rule": "not testable", "note": "no clock"}

@@ -74,13 +74,6 @@ def test_sign_accuracies_imply_one_overall_accuracy():
     assert overall.between(0.725, 0.731).all()
 
 
-def test_a_page_remembers_the_tables_it_compares_with():
-    from rbtc.report.outputs import files_used
-
-    paper.load_table(5)
-    assert "data/paper/table_05.csv" in files_used()
-
-
 def test_printed_digits_are_kept():
     frame = paper.load_table(1).set_index(["row", "column"])
     assert frame.loc[("Gas Pump", "erased: pretrained"), "printed"] == "0.828"
