@@ -110,7 +110,8 @@ panels.class_lines(
 
 # %%
 tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
-tables.save_csv(tables.records(study.rows()), "01_table_appendix_a")
+rows = study.rows()
+tables.save_csv(tables.records(rows), "01_table_appendix_a")
 Markdown(
     f"Pictures of each model: {spread.trials_told(study.hits, 'model')}. Seeds of the drawn signs "
     f"and magnitudes: {tables.listing(run.parameters['draw_seeds'])}; pictures that differ only in "
@@ -118,7 +119,7 @@ Markdown(
 )
 
 # %%
-tables.comparison(study.rows(), counts=False)
+tables.comparison(rows, counts=False)
 
 # %% [markdown]
 # What each refill changes, from the pruned model. The first interval is over pictures and speaks of

@@ -143,8 +143,9 @@ charts.bars_with_intervals(
 )
 
 # %%
-tables.save_csv(tables.records(study.rows()), "02_sign_accuracy")
-tables.comparison(study.rows())
+rows = study.rows()
+tables.save_csv(tables.records(rows), "02_sign_accuracy")
+tables.comparison(rows)
 
 # %%
 Markdown(

@@ -174,11 +174,12 @@ display(
 # Class by class, under both readings.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "05_table_12")
-tables.save_csv(tables.records(study.rows("variance")), "05_table_12_variance")
+rows, of_variances = study.rows(), study.rows("variance")
+tables.save_csv(tables.records(rows), "05_table_12")
+tables.save_csv(tables.records(of_variances), "05_table_12_variance")
 display(
-    beside(study.rows(), other and other.defense.rows()),
-    beside(study.rows("variance"), other and other.defense.rows("variance")),
+    beside(rows, other and other.defense.rows()),
+    beside(of_variances, other and other.defense.rows("variance")),
 )
 
 # %% [markdown]
@@ -349,7 +350,8 @@ Markdown(
 # (Table 12, right half) stand beside the budget attacker.
 
 # %%
-tables.save_csv(tables.records(attack_rows(study)), "05_attacks")
+attacks = attack_rows(study)
+tables.save_csv(tables.records(attacks), "05_attacks")
 tables.comparison(attack_rows(study, together=True), verdicts=True)
 
 # %% [markdown]
@@ -365,7 +367,7 @@ tables.effects_table(resistance(study), "attack on the defended model")
 # its average at that level lies below its pruned model; it explains neither.
 
 # %%
-tables.comparison(attack_rows(study))
+tables.comparison(attacks)
 
 # %% [markdown]
 # What each attacker found, as mean and range over the classes: the share of all weights it named,

@@ -133,8 +133,9 @@ charts.bars_with_intervals(
 # whether it goes where the paper's goes.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "07_table_7")
-beside(study.rows(), other and other.restricted.rows(), verdicts=True)
+rows = study.rows()
+tables.save_csv(tables.records(rows), "07_table_7")
+beside(rows, other and other.restricted.rows(), verdicts=True)
 
 # %% [markdown]
 # Intervals are about pictures of these prompts; a prompt is drawn with several seeds, and other

@@ -121,8 +121,9 @@ Markdown(
 # erased classes; each class and seed counts once in the width of an interval.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "08_totals")
-beside(study.rows(), other and other.rows(), verdicts=True, counts=False)
+rows = study.rows()
+tables.save_csv(tables.records(rows), "08_totals")
+beside(rows, other and other.rows(), verdicts=True, counts=False)
 
 # %% [markdown]
 # ## How far the classes lie apart
@@ -166,15 +167,17 @@ spread.changes_table(preserved, rivals, "to NMS")
 # The erased class, the paper's number beside ours with its 95 % interval.
 
 # %%
-tables.save_csv(tables.records(study.class_rows("erased")), "08_table_1_erased")
-beside(study.class_rows("erased"), other and other.class_rows("erased"), counts=False)
+erased_rows = study.class_rows("erased")
+tables.save_csv(tables.records(erased_rows), "08_table_1_erased")
+beside(erased_rows, other and other.class_rows("erased"), counts=False)
 
 # %% [markdown]
 # The preserved classes, one line per class that was erased.
 
 # %%
-tables.save_csv(tables.records(study.class_rows("preserved")), "08_table_1_preserved")
-beside(study.class_rows("preserved"), other and other.class_rows("preserved"), counts=False)
+preserved_rows = study.class_rows("preserved")
+tables.save_csv(tables.records(preserved_rows), "08_table_1_preserved")
+beside(preserved_rows, other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the
@@ -182,4 +185,4 @@ beside(study.class_rows("preserved"), other and other.class_rows("preserved"), c
 # *undecided* is a common answer.
 
 # %%
-spread.verdict_counts(study.class_rows("erased"))
+spread.verdict_counts(erased_rows)

@@ -142,8 +142,9 @@ display(
 # that of the revived model, and its change is from the pretrained one.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "09_table_11")
-beside(study.rows(), other and other.rows(), verdicts=True)
+rows = study.rows()
+tables.save_csv(tables.records(rows), "09_table_11")
+beside(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Ranked together, and other layers

@@ -38,8 +38,11 @@ def turn_ticks(figure: Figure, ax: Axes) -> None:
             return
 
 
-def fit_headings(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Wrap the headings over `axes` to the room of a column; all smaller if a word is too wide."""
+def fit_headings(figure: Figure, axes: Sequence[Axes]) -> bool:
+    """Wrap the headings over `axes` to the room of a column; all smaller if a word is too wide.
+
+    Returns whether anything was changed, so that the layout has to be found anew.
+    """
     figure.draw_without_rendering()
     boxes = [ax.get_window_extent() for ax in axes]
     middles = [(box.x0 + box.x1) / 2 for box in boxes]
@@ -66,3 +69,4 @@ def fit_headings(figure: Figure, axes: Sequence[Axes]) -> None:
     more = max(ax.get_title().count("\n") for ax in axes) - lines
     if more > 0:
         figure.set_figheight(figure.get_figheight() + more * 1.2 * shrunk / 72)
+    return bool(wide) or shrunk < size

@@ -6,9 +6,12 @@ this module; none is typed into a notebook.
 
 import difflib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
+
+from rbtc.files import data_root
 
 COLUMNS = ("table", "row", "column", "value", "note")
 
@@ -24,11 +27,14 @@ def load_table(table: int, *, folder: str | Path | None = None) -> pd.DataFrame:
     does not have and FileNotFoundError if the folder is missing.
     """
     if folder is None:
-        from rbtc.files import data_root
-
         folder = data_root() / "paper"
     folder = Path(folder)
-    path = folder / f"table_{int(table):02d}.csv"
+    return _read(folder, int(table)).copy()
+
+
+@lru_cache(maxsize=32)
+def _read(folder: Path, table: int) -> pd.DataFrame:
+    path = folder / f"table_{table:02d}.csv"
     if not path.is_file():
         known = sorted(int(file.stem.removeprefix("table_")) for file in folder.glob("table_*.csv"))
         if not known:
@@ -86,7 +92,12 @@ def printed(table: int, row: str | None, column: str) -> float | None:
     """A number of the paper; None for a row that the table does not have."""
     if row is None:
         return None
-    frame = load_table(table)
-    names = frame["row"].str.casefold()
-    found = frame.loc[(names == row.casefold()) & (frame["column"] == column), "value"].dropna()
-    return float(found.iloc[0]) if len(found) else None
+    return _values(table, data_root()).get((row.casefold(), column))
+
+
+@lru_cache(maxsize=32)
+def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
+    """(row in lower case, column) -> the first number that stands there."""
+    frame = load_table(table, folder=root / "paper").dropna(subset="value").iloc[::-1]
+    keys = zip(frame["row"].str.casefold(), frame["column"], strict=True)
+    return dict(zip(keys, frame["value"].astype(float), strict=True))

@@ -58,13 +58,13 @@ def picture_grid(
     size = (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + (0.8 if title else 0.4))
     with house_style():
         figure, axes = new_figure(
-            len(rows), len(columns), size, squeeze=False, height_ratios=shapes
-        )
+            len(rows), len(columns), size, squeeze=False, height_ratios=shapes,
+            subplot_kw={"xticks": [], "yticks": []},
+        )  # fmt: skip
         for number, row in enumerate(rows):
             for place, column in enumerate(columns):
                 ax = axes[number, place]
                 ax.grid(False)
-                ax.set(xticks=[], yticks=[])
                 for spine in ax.spines.values():
                     spine.set(visible=(row, column) in framed, linewidth=3)
                     spine.set_edgecolor(COLOURS["pruned"])
@@ -76,7 +76,9 @@ def picture_grid(
                     ax.set_ylabel(row, rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
-        fit_headings(figure, axes[0])
+        if fit_headings(figure, axes[0]):
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # found; looking for it at every drawing takes seconds
     return figure
 
 
