@@ -120,8 +120,9 @@ Markdown(
 # the sampling error of its pictures. The effects class by class are in the CSV of the figure.
 
 # %%
-tables.save_csv(study.compact(), "04_compact")
-study.compact()
+table = study.compact()
+tables.save_csv(table, "04_compact")
+table
 
 # %% [markdown]
 # ## K for every class

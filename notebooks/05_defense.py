@@ -187,8 +187,9 @@ display(
 # paper's (Tables 1 and 12), and the models without a defence one by one.
 
 # %%
-tables.save_csv(spread(study), "05_spread")
-display(spread(study).round(2), summary(study))
+table = spread(study)
+tables.save_csv(table, "05_spread")
+display(table.round(2), summary(study))
 
 # %% [markdown]
 # What the noise changes, from the pruned to the defended model, picture by picture: first on the

@@ -90,16 +90,18 @@ calibration(
 # estimate promises too much.
 
 # %%
-tables.save_csv(study.score_table(), "13_scores")
-study.score_table()
+table = study.score_table()
+tables.save_csv(table, "13_scores")
+table
 
 # %% [markdown]
 # For a publisher the question is about the whole model. Here the layers count by how much was cut
 # from them, as they do for an attacker.
 
 # %%
-tables.save_csv(study.model_table(), "13_models")
-study.model_table()
+table = study.model_table()
+tables.save_csv(table, "13_models")
+table
 
 # %% [markdown]
 # ## When it misleads

@@ -166,8 +166,9 @@ maps.guess_map(values, truth, ylabel="erased", scale="change of the pictures")
 # 95 % intervals, and the rate of a blind guess.
 
 # %%
-tables.save_csv(hit_table(unknown), "16_hits")
-hit_table(unknown)
+table = hit_table(unknown)
+tables.save_csv(table, "16_hits")
+table
 
 # %% [markdown]
 # The same with several concepts erased together: of $k$ of them, the share that stands among the

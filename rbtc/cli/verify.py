@@ -33,6 +33,8 @@ CLOSE = 1e-3
 ANSWERS = ("seen", "hit", "similarity")
 """Columns that a judge writes."""
 
+PLACE = "place among equal lines"
+
 
 @dataclasses.dataclass
 class Replay:
@@ -171,7 +173,7 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
     committed, fresh = dict(frames(study)), dict(frames(again))
     for path, frame in fresh.items():
         if path not in skipped and path in committed:
-            compare(path, committed[path], frame, replay)
+            compare(path, committed[path], frame, replay, whole=parameters == run.parameters)
     return replay
 
 
@@ -202,31 +204,39 @@ def frames(study: Any, path: str = "") -> Iterator[tuple[str, pd.DataFrame]]:
             yield from frames(getattr(study, field.name), own)
 
 
-def compare(path: str, before: pd.DataFrame, now: pd.DataFrame, replay: Replay) -> None:
+def compare(
+    path: str, before: pd.DataFrame, now: pd.DataFrame, replay: Replay, *, whole: bool
+) -> None:
     """Compare the lines of a frame that a replay made with the committed ones.
 
-    Lines are matched by everything that is neither an answer of a judge nor a computed number.
-    Times are not compared.
+    Lines are matched by everything that is neither an answer of a judge nor a computed number, and
+    by their order where that leaves several. Times are not compared, nor frames that do not say
+    whose concept a line is, unless all concepts were measured again (``whole``).
     """
     import pandas as pd
 
     from rbtc.lab.rehearsal import NOTHING
 
-    judged = "seen" in now
-    if judged:
-        now = now[now["seen"] != NOTHING]
+    judged = next((name for name in ("seen", "hit") if name in now), None)
     numbers = [c for c in now if pd.api.types.is_float_dtype(now[c]) and c not in ANSWERS]
     keys = [c for c in now if c not in (*numbers, *ANSWERS)]
-    if now.empty or not keys or not {*keys} <= {*before}:
+    if not keys or not {*keys} <= {*before} or ("concept" not in keys and not whole):
         return
-    both = now.merge(before, on=keys, how="left", suffixes=("", " committed"), indicator=True)
-    values = ["seen"] if judged else [c for c in numbers if "second" not in str(c)]
+    now, before = (one.assign(**{PLACE: one.groupby(keys, dropna=False).cumcount()})
+                   for one in (now, before))  # fmt: skip
+    if judged == "seen":
+        now = now[now["seen"] != NOTHING]
+    elif judged == "hit":  # the mean of several draws is no label
+        now = now[now["hit"].notna() & (now["draws"] == 1 if "draws" in now else True)]
+    both = now.merge(
+        before, on=[*keys, PLACE], how="left", suffixes=("", " committed"), indicator=True
+    )
+    values = [judged] if judged else [c for c in numbers if "second" not in str(c)]
     for line in both.to_dict("records"):
         place = f"{path}: {', '.join(str(line[key]) for key in keys)}"
         if line["_merge"] != "both":
-            if judged or "concept" in keys:
-                replay.numbers += 1
-                replay.wrong.append(f"{place}: no such line was committed")
+            replay.numbers += 1
+            replay.wrong.append(f"{place}: no such line was committed")
             continue
         for name in values:
             mine, theirs = line[name], line[f"{name} committed"]

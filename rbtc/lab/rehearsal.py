@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rbtc.lab.lab import Lab
 from rbtc.lab.measure import Measure
@@ -49,6 +50,12 @@ class Rehearsal(Measure):
         prompts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
         self.asked |= {(variant.key, p, int(s)) for p, s in zip(prompts, seeds, strict=True)}
         return np.zeros((len(seeds), *picture_size(self._bench().pipe), 3), dtype=np.uint8)
+
+    def hits(self, *arguments: Any, **options: Any) -> pd.DataFrame:
+        """As always, but hit is a float, and missing where nothing was drawn."""
+        frame = super().hits(*arguments, **options)
+        frame["hit"] = frame["hit"].astype(float).where(frame["seen"] != NOTHING)
+        return frame
 
     def _judged(
         self,
