@@ -95,7 +95,7 @@ run
 # The first picture of each concept, from each list. Same prompt and same noise in a line.
 
 # %%
-plates.picture_grid(study.pictures)
+plates.picture_grid(study.pictures) if study.pictures else None
 
 # %% [markdown]
 # What was asked for. The distance is the root mean square difference from the embedding that was

@@ -125,12 +125,12 @@ def code_pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    from rbtc.book.stamp import commit
+    from rbtc.lab.provenance import commit
 
     root = root_of(app)
     files = {code.file for page in _kept(app.env).values() for _, found in page for code in found}
     shown = HtmlFormatter(lineanchors="L", linenos="inline", wrapcode=True)
-    made = html.escape(commit(root))
+    made = html.escape(commit())
     for file in sorted(files):
         text = highlight((root / file).read_text(encoding="utf-8"), PythonLexer(), shown)
         name = html.escape(file).replace("/", "/<wbr>")  # where a narrow screen may break it

@@ -156,17 +156,16 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
         replay.numbers += 1
         if not _equal(run.weights.get(name), value):
             replay.wrong.append(f"{name} of {now['concept']}: {run.weights.get(name)} is {value}")
-    if not run.pictures:
-        return replay
     generator = random.Random(f"{seed} {folder.name}")
     parameters = alone(folder.name, run.parameters, generator)
     measure, own = named(CHAPTERS[folder.name]), lab.measure
     try:
         total = Rehearsal(lab)
-        measure(lab, **parameters)
-        lab.measure = own
-        Rehearsal(lab, generator.sample(range(total.judged), min(rows, total.judged)))
         again = measure(lab, **parameters)
+        lab.measure = own
+        if total.judged:
+            Rehearsal(lab, generator.sample(range(total.judged), min(rows, total.judged)))
+            again = measure(lab, **parameters)
     finally:
         lab.measure = own
     skipped = OF_PICTURES.get(folder.name, ())
@@ -184,12 +183,11 @@ def alone(chapter: str, parameters: Mapping[str, Any], generator: random.Random)
     concepts, fewest = parameters.get("concepts"), FEWEST.get(chapter, 1)
     if not fewest or not concepts:
         return dict(parameters)
-    few = generator.sample(concepts, min(fewest, len(concepts)))
     known = {*concepts, *parameters.get("sweep", ())}
-    return {
-        name: few if isinstance(value, list) and value and {*value} <= known else value
-        for name, value in parameters.items()
-    }
+    lists = [n for n, v in parameters.items() if isinstance(v, list) and v and {*v} <= known]
+    common = [one for one in concepts if all(one in parameters[name] for name in lists)]
+    few = generator.sample(common, min(fewest, len(common)))
+    return {**parameters, **dict.fromkeys(lists, few)}
 
 
 def frames(study: Any, path: str = "") -> Iterator[tuple[str, pd.DataFrame]]:

@@ -68,7 +68,7 @@ class Rehearsal(Measure):
     ) -> list[Any]:
         self.asked |= {(variant.key, p, s) for p, s in zip(prompts, seeds, strict=True)}
         first, self.judged = self.judged, self.judged + len(seeds)
-        blank = {"predictions": NOTHING, "detections": False, "similarity": float("nan")}[what]
+        blank = NOTHING if what == "predictions" else float("nan")
         found = [blank] * len(seeds)
         chosen = [i for i in range(len(seeds)) if first + i in self.wanted]
         if chosen:

@@ -50,7 +50,8 @@ class RestrictedStudy:
         others: One line per picture of the classes that should survive, see
             `rbtc.lab.measure.Measure.hits`, plus model.
         density: Share of the candidate weights that are cut.
-        pictures: Set -> model -> the first pictures of each concept.
+        pictures: Set -> model -> the first pictures of each concept; none where nudity was cut:
+            explicit pictures are counted, and neither shown nor kept.
     """
 
     subjects: tuple[Subject, ...]
@@ -260,11 +261,12 @@ def restricted_study(
     survivors = [(s, other_images) for s in survivors if s.word not in {c.word for c in chosen}]
     frames, others, shown = [], [], {name: {} for name in dict.fromkeys(table["set"])}
     first = trials.groupby(["set", "asked"], sort=False).head(1)
+    may_show = all(one.kind != "nudity" for one in chosen)
     for model, variant in variants.items():
         hit = lab.measure.detections(variant, list(trials["prompt"]), list(trials["seed"]))
         frames.append(trials.assign(model=model, hit=hit))
         others.append(lab.measure.hits(variant, survivors, seed).assign(model=model))
-        for name, own in first.groupby("set", sort=False):
+        for name, own in first.groupby("set", sort=False) if may_show else ():
             images_of = lab.measure.images(variant, list(own["prompt"]), list(own["seed"]))
             shown[name][model] = images_of
     return RestrictedStudy(
@@ -274,7 +276,7 @@ def restricted_study(
         pd.concat(frames, ignore_index=True),
         pd.concat(others, ignore_index=True),
         density(zero_masks(pruned.weights)),
-        shown,
+        shown if may_show else {},
     )
 
 

@@ -210,6 +210,7 @@ def test_07_nsfw(lab, tmp_path):
     assert set(study.hits["seed"]) == {0}  # METHOD 7.4
     assert study.hits.groupby("model").size().unique().tolist() == [6]
     assert set(study.hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
+    assert study.pictures == {}  # explicit pictures are counted, and neither shown nor kept
 
 
 def test_04_nms_ablations(lab):
