@@ -351,7 +351,7 @@ def _read_frame(folder: Path, layout: Mapping[str, Any]) -> pd.DataFrame:
     # By place: two columns may have one heading, and a heading need not be a text. Floats are read
     # by Python, exactly.
     text_like = ("object", "float64")
-    types = {i: "str" if kind in text_like else kind for i, kind in enumerate(kinds)}
+    types: Any = {i: "str" if kind in text_like else kind for i, kind in enumerate(kinds)}
     empty = {i: [""] if kind == "Int64" or layout["kinds"][i].endswith("?") else []
              for i, kind in enumerate(kinds)}  # fmt: skip
     flat = pd.read_csv(
@@ -394,7 +394,7 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
     if path in parts:
         return parts[path]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return hint(**{
             name: _put_together(hints[name], item, _join(path, name), parts)
@@ -414,10 +414,11 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
         }
     if isinstance(origin, type) and issubclass(origin, Sequence):
         kinds = inner if inner[-1] is not Ellipsis and origin is tuple else [inner[0]] * len(value)
-        return origin(
+        items = [
             _put_together(kind, item, _join(path, str(number)), parts)
             for number, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        )
+        ]
+        return tuple(items) if origin is tuple else items
     return value
 
 

@@ -54,7 +54,10 @@ def measure(
     names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
     if not names:
         raise ValueError(f"name a chapter, or --all; there are {', '.join(CHAPTERS)}")
-    given = dict(one.partition("=")[::2] for one in parameter or ())
+    given: dict[str, str] = {}
+    for one in parameter or ():
+        key, _, value = one.partition("=")
+        given[key] = value
     if images is not None:
         given["images"] = str(images)
     plans = {name: chosen(name, given, full=full, lenient=every) for name in names}

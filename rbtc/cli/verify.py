@@ -222,10 +222,12 @@ def compare(
         return
     now, before = (one.assign(**{PLACE: one.groupby(keys, dropna=False).cumcount()})
                    for one in (now, before))  # fmt: skip
+    drawn = pd.Series(True, index=now.index)
     if judged == "seen":
-        now = now[now["seen"] != NOTHING]
+        drawn = now["seen"] != NOTHING
     elif judged == "hit":  # the mean of several draws is no label
-        now = now[now["hit"].notna() & (now["draws"] == 1 if "draws" in now else True)]
+        drawn = now["hit"].notna() & (now["draws"] == 1 if "draws" in now else True)
+    now = now.loc[drawn]
     both = now.merge(
         before, on=[*keys, PLACE], how="left", suffixes=("", " committed"), indicator=True
     )
