@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from stubs import PROFILE, Judge
 
-from rbtc.emoji import card, sets, sweep, train, variants
+from rbtc.emoji import card, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
 from rbtc.models import folders, prompt_files
@@ -265,7 +265,7 @@ def test_commands_refuse_before_work_in_one_line(words, tmp_path):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """Nothing that an emoji command, a sweep or a benchmark begins with may be called."""
+    """Nothing that an emoji command or a benchmark begins with may be called."""
 
     def work(*_, **__):
         raise AssertionError("work was begun")
@@ -287,11 +287,6 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (variants.main, ["a={model}", "--images", "0"], "images must be"),
         (variants.main, ["a={model}", "--other-images", "-1"], "other_images must be"),
         (variants.main, ["a={model}", "--folder", IN_THE_WAY], "x cannot be written"),
-        (sweep.main, ["nosuch"], "no variant nosuch; there are"),
-        (sweep.main, ["--device", "nonsense"], "the device 'nonsense' cannot be used"),
-        pytest.param(sweep.main, ["--device", "cuda"], "the device 'cuda'", marks=NO_GPU),
-        (sweep.main, ["--run", IN_THE_WAY], "x cannot be written"),
-        (sweep.main, ["--run", "{folder}", "--folder", IN_THE_WAY], "x cannot be written"),
         (train.main, ["code", "--run", IN_THE_WAY], "x cannot be written"),
         (train.main, ["code", "--concepts", "0"], "concepts must be a whole number of at least 1"),
         (train.main, ["code", "--concepts", "-5"], "concepts must be a whole number of at least 1"),
