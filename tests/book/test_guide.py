@@ -33,7 +33,7 @@ def test_a_completion_that_was_cut_short_is_told(tmp_path):
 
 
 def test_its_commands_name_parameters_that_the_chapters_take():
-    commands = [line for line in re.findall(r"rbtc measure ([^`\n]*)", TEXT) if "-p" in line]
+    commands = [line for line in re.findall(r"rbtc measure ([^`\n]*)", TEXT) if " -p " in line]
     assert len(commands) >= 7
     for words in map(shlex.split, commands):
         given = [word for before, word in itertools.pairwise(words) if before == "-p"]
