@@ -50,6 +50,8 @@ class Levers:
         neuron_sparsity: weight of the mean L1/L2 ratio of each GEGLU neuron's strengths over the
             pictures of a batch: the fewer pictures a neuron answers to, the smaller. For second
             stages too.
+        sparse_from: fraction of the run after which both sparsity penalties apply, so that one run
+            first learns and then specialises.
         time_power: training times are the schedule's length times u ** time_power, u uniform;
             below one, more of them fall where the picture's content is decided.
         styled: share of pictures whose caption names a style.
@@ -64,6 +66,7 @@ class Levers:
     resnet_rate: float = 1.0
     activation_sparsity: float = 0.0
     neuron_sparsity: float = 0.0
+    sparse_from: float = 0.0
     time_power: float = 0.7
     styled: float = STYLED
 
@@ -275,6 +278,8 @@ def train_diffusion(
         ratios = sparsity.take()
         of_tokens, of_neurons = ratios.tolist()
         figures = {"error": error.item(), "sparsity": of_tokens, "neuron_sparsity": of_neurons}
+        if seen < levers.sparse_from * config.pictures:
+            return error, figures
         return error + weights @ ratios, figures
 
     groups = parameter_groups(model, levers, config)

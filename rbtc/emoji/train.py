@@ -259,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to write judges and the packed model into (default: data/models)",
     )
     parser.add_argument("--concepts", type=int, help="use only the first N of the concept list")
+    parser.add_argument(
+        "--list", type=Path, help="another concept list, like data/emoji/third_edition.csv"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for field in dataclasses.fields(Levers):
         flag = "--" + field.name.replace("_", "-")
@@ -280,7 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_writable(options.models or models_folder())
     if options.stage in DEFAULTS:
         command.check_device(options.device)
-    concepts = sets.read_concepts(limit=options.concepts)
+    concepts = sets.read_concepts(options.list, limit=options.concepts)
     names = [c.name for c in concepts]
     if options.stage == "fetch":
         print(sets.fetch())

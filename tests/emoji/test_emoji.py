@@ -75,6 +75,8 @@ def test_the_concept_list_holds_the_papers_stand_ins_and_at_least_a_hundred():
     assert "rocket" in {c.name for c in concepts}
     assert sum(c.role == "restricted" for c in concepts) >= 6
     assert len(sets.read_concepts(limit=5)) == 5
+    longer = sets.read_concepts(sets.data_folder() / "third_edition.csv")
+    assert longer[: len(concepts)] == concepts and len({c.name for c in longer}) >= 400
 
 
 def test_the_manifest_names_every_package_with_licence_and_checksum():
