@@ -10,6 +10,8 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -147,7 +149,7 @@ def execute_all(
     failed: dict[str, str] = {}
     terminal = sys.stderr.isatty()
     with (
-        ProcessPoolExecutor(jobs) as pool,
+        ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool,
         tqdm(total=len(names), unit="chapter", disable=not terminal) as bar,
     ):
         for wave in waves:
@@ -162,6 +164,17 @@ def execute_all(
                 if not terminal:
                     print(f"{'FAIL' if name in failed else 'ok  '}  {name}", flush=True)
     return failed
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end when its parent is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def sync(book: Book, name: str) -> None:

@@ -282,6 +282,19 @@ def test_failing_notebook_keeps_the_old_page(copied):
     assert copied.page("good").read_bytes() == before
 
 
+def named_in_a_command(text: str) -> list[str]:
+    """Process ids whose command line holds a text, where the system tells."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if text.encode() in command:
+            found.append(path.parent.name)
+    return found
+
+
 def test_killed_run_leaves_nothing(tmp_path):
     made = make_book(tmp_path, slow=SLOW)
     words = [sys.executable, "-m", "rbtc.book", "run", "slow", "--root", str(tmp_path)]
@@ -296,6 +309,10 @@ def test_killed_run_leaves_nothing(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not made.page("slow").parent.exists()
+    deadline = time.monotonic() + 20
+    while (left := named_in_a_command(str(tmp_path))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left, "processes that execute chapters outlive the command"
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_unknown_profile_lists_those_that_exist():
         ("guidance = 3.0", "guidance = nan", "guidance must be a finite number, not nan"),
         ('target = "a {concept} {place}"', 'target = "a {concept}"', "prompts.target must use"),
         ('target = "a {concept} {place}"', 'target = ""', "prompts.target must use"),
-        ("[revive]\nkeep_ratio = 0.4", "", None),
+        ("[revive]\nkeep_ratio = 0.4\ndouble = true", "", None),
         ("[revive]", "[revive", "not valid TOML"),
         ("[prompts]", 'prompts = "a"\n[x]', None),
         ("steps = 16", "steps = 2026-01-01", "is a date or a time, and a profile has neither"),
