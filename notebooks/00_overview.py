@@ -138,8 +138,8 @@ Markdown(summary)
 # papermill notebooks/00_overview.ipynb out.ipynb -p live True
 # ```
 #
-# The cell alone takes less than a minute on two cores. `live` also measures the rest of the page,
-# which takes longer; `-p images 4 -p other_images 1` keeps that short.
+# `live` also measures the rest of the page, which takes longer than this cell;
+# `-p images 4 -p other_images 1` keeps that short.
 
 # %%
 first = study.subjects[0]
