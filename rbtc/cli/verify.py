@@ -209,15 +209,22 @@ def compare(
     """Compare the lines of a frame that a replay made with the committed ones.
 
     Lines are matched by everything that is neither an answer of a judge nor a computed number, and
-    by their order where that leaves several. Times are not compared, nor frames that do not say
-    whose concept a line is, unless all concepts were measured again (``whole``).
+    by their order where that leaves several. In a frame that no judge answered whole numbers are
+    counts over weights, computed as well: gradients round differently from machine to machine.
+    Times are not compared, nor frames that do not say whose concept a line is, unless all concepts
+    were measured again (``whole``).
     """
     import pandas as pd
 
     from rbtc.lab.rehearsal import NOTHING
 
     judged = next((name for name in ("seen", "hit") if name in now), None)
-    numbers = [c for c in now if pd.api.types.is_float_dtype(now[c]) and c not in ANSWERS]
+    computed = pd.api.types.is_float_dtype if judged else pd.api.types.is_numeric_dtype
+    numbers = [
+        c
+        for c in now
+        if computed(now[c]) and not pd.api.types.is_bool_dtype(now[c]) and c not in ANSWERS
+    ]
     keys = [c for c in now if c not in (*numbers, *ANSWERS)]
     if not keys or not {*keys} <= {*before} or ("concept" not in keys and not whole):
         return
