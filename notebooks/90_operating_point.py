@@ -10,7 +10,7 @@
 # # How the operating point was chosen
 #
 # The paper prunes Stable Diffusion with one ratio over the first UNet calls, against prompts of
-# bare scenes. Another model needs another point. **How much has to be pruned here, how was that
+# bare scenes. Another model needs another ratio. **How much has to be pruned here, how was that
 # decided, and for which concepts does it not work?**
 #
 # A choice made on the classes a book reports flatters the book. So it was made on other concepts of
@@ -25,31 +25,32 @@ concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
 ]  # fmt: skip
-ratios = [0.02, 0.05, 0.1, 0.15]
+ratios = [0.05, 0.1, 0.2, 0.3]
 images = 12
 
 # %% [markdown]
-# ## Two choices, two people
+# ## As hard as the paper's owner
 #
-# **The owner** wants one concept gone and the others kept, and knows of no attack. Let $e$ be the
-# share of the pretrained model's accuracy that the erased concept keeps, and $p$ the share that the
-# other held-out concepts keep. Among the settings that cut no more than a given share of the
-# weights, the owner takes the one with the largest lead $p - e$. Three things vary: the *ratio* of
-# each row that is a candidate at each UNet call, the number $T$ of *calls* united, and what the
-# *reference* prompts show: the bare scene, or other objects in the same scene.
-#
-# **The attacker's $K$** is then the one that revives most of those pruned models. Note that this
-# uses the held-out concepts' pictures, which a real attacker of a model has not got; the paper's
-# $K$ was found on its own classes.
+# What the paper states is taken from it: reference prompts of bare scenes, and its $K$. Left to
+# choose are the *ratio* of each row that is a candidate at each UNet call, and the number $T$ of
+# *calls* united. **The owner** wants one concept gone, keeps the others as far as the paper's owner
+# does, and knows of no attack. So of the settings at which the other held-out concepts keep at
+# least the share of their accuracy that they keep in the paper's Table 1, it is the one with the
+# lowest accuracy of the erased concept. How many weights it cuts is reported, and bounds nothing.
 
 # %%
 from rbtc.report import charts, tables
-from rbtc.stats import Proportion
 from rbtc.studies import chapters, operating_point
 
 sweep, attacks = operating_point.read_sweeps()
 settings = operating_point.settings_table(sweep)
 settings.drop(columns=settings.filter(regex="_hits$|_n$")).round(3)
+
+# %% [markdown]
+# The share that the others must keep:
+
+# %%
+round(operating_point.paper_kept(), 3)
 
 # %% [markdown]
 # *Density* is the share of weights cut, *erased* and *preserved* are accuracies on the erased
@@ -80,19 +81,23 @@ held_out.assign(of=sweep["erased_n"].iloc[0])
 # model.
 
 # %%
-pooled = attacks.groupby("keep_ratio")[
-    ["erased_hits", "erased_n", "preserved_hits", "preserved_n"]
-].sum()
 charts.lines_with_intervals(
-    {
-        part: {k: Proportion(int(row[f"{part}_hits"]), int(row[f"{part}_n"]))
-               for k, row in pooled.iterrows()}
-        for part in ("erased", "preserved")
-    },
+    tables.nested(attacks, "classes", "keep_ratio"),
     xlabel="K, share of signs kept",
     ylabel="accuracy",
     limits=(0, 1.02),
-)  # fmt: skip
+)
+
+# %% [markdown]
+# $K$ is the paper's, 0.6, unless another one revives more by a paired test on these concepts: the
+# same pictures under both. A real attacker has no such pictures; the paper's $K$ was found on its
+# own classes.
+
+# %%
+tables.effects_table(
+    {f"K = {k:g}": one for k, one in operating_point.keep_effects(attacks).items()},
+    "against the paper's K",
+)
 
 # %% [markdown]
 # ## What it does to the paper's classes

@@ -28,13 +28,11 @@
 
 # %% tags=["parameters"]
 profile = "mini"
-more_styles = "operating_point_more_styles"
 
 # %%
 from rbtc.models.profiles import load_profile
 from rbtc.report import charts, tables
 from rbtc.studies import erasability
-from rbtc.studies.operating_point import read_sweeps
 
 settings = load_profile(profile)
 ratio, keep_ratio = settings.conceptprune.ratio, settings.revive.keep_ratio
@@ -90,22 +88,6 @@ charts.lines_with_intervals(
 table = erasability.summary(scores, ratio, keep_ratio)
 tables.save_csv(table.map(str), "91_variants")
 table.map(lambda value: f"{value:.2f}" if hasattr(value, "low") else value).round(3)
-
-# %% [markdown]
-# ## Which one the book runs on
-#
-# One ratio for all does not suit all: the last variant loses more weights to the same ratio than
-# the others. So it was given an operating point of its own, by the rule of
-# [](90_operating_point.ipynb), on the same held-out concepts, with the same limit to what may be
-# cut (`python -m rbtc.studies.operating_point --model data/models/emoji-sd-more-styles`). The book
-# runs on the model with the larger product.
-
-# %%
-points = erasability.operating_points(
-    {"sparse activations": read_sweeps(), "more styled captions": read_sweeps(name=more_styles)}
-)
-tables.save_csv(points.map(str), "91_operating_points")
-points.map(lambda value: f"{value:.2f}" if hasattr(value, "low") else value).round(3)
 
 # %% [markdown]
 # A judge that forgives a broken picture hides all of this: it names what a pruned model half

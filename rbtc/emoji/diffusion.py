@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
     from transformers import CLIPTokenizer
 
-SAMPLER_STEPS, GUIDANCE = 16, 3.0
+SAMPLER_STEPS, GUIDANCE = 8, 3.0
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 # (diffusers and torch annotate less than they accept and return)
 """Train emoji-sd and its judges: ``python -m rbtc.emoji.train STAGE``.
 
-Stages, in order: ``fetch`` (the emoji sets), ``code`` (fit the latent code), ``vae`` (write it
-into an autoencoder), ``diffusion``, ``concept-judge``, ``style-judge``, ``clip``, ``pack`` (copy
-the finished model into ``data/models``). ``vae`` and ``diffusion`` need the code, not each other.
+Stages, in order: ``fetch`` (the emoji sets), ``code`` (fit the latent code), ``vae`` (an
+autoencoder that computes it and draws from it), ``diffusion``, ``concept-judge``, ``style-judge``,
+``clip``, ``pack`` (copy the finished model into ``data/models``). ``vae`` and ``diffusion`` need the code, not each other.
 What trains resumes from its last checkpoint; the run folder lies outside the repository.
 ``diffusion --start FOLDER`` goes on from the weights of another run.
 """
@@ -44,11 +44,14 @@ from rbtc.emoji.loop import LoopConfig
 from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import load_tokenizer, write_tokenizer
-from rbtc.emoji.vae import fitted_vae, vae_scores
+from rbtc.emoji.vae import train_vae, vae_scores
 from rbtc.files import check_writable
 from rbtc.studies.common import at_least_one
 
 DEFAULTS = {
+    "vae": LoopConfig(
+        100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000
+    ),
     "diffusion": LoopConfig(
         240_000,
         batch_size=64,
@@ -67,8 +70,6 @@ DEFAULTS = {
 }
 CODE_PICTURES = 4_096
 """Pictures the latent code is fitted on."""
-NORM_PICTURES = 512
-"""Pictures the autoencoder's norms are set on."""
 SCORE_PICTURES = 1024
 """Fresh pictures the autoencoder is measured on."""
 MODEL_FOLDERS = {
@@ -130,15 +131,27 @@ def load_vae(run: Path, device: str) -> Any:
     return AutoencoderKL.from_pretrained(folder).to(device)
 
 
-def write_vae_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) -> dict[str, float]:
+def train_vae_stage(
+    run: Path,
+    config: LoopConfig,
+    sheet: Any,
+    names: list[str],
+    device: str,
+    *,
+    compiled: bool = False,
+    bfloat16: bool = False,
+) -> dict[str, Any]:
     """Stage ``vae``: writes RUN/vae/final and, in RUN/vae/done.json, how well it does."""
-    code = load_code(run / "code.safetensors")
-    torch.manual_seed(seed)  # the weights that feed into nothing
-    world = training_world(sheet, names, seed + 1)
-    vae = fitted_vae(code, world.batch(NORM_PICTURES).pictures)
-    vae.save_pretrained(run / "vae" / "final")
-    done = vae_scores(vae, code, training_world(sheet, names, seed + 3), SCORE_PICTURES)
-    (run / "vae" / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    code, folder = load_code(run / "code.safetensors"), run / "vae"
+    world = training_world(sheet, names, config.seed + 1)
+    vae = train_vae(
+        code, world, config, folder, device=device, compiled=compiled, bfloat16=bfloat16
+    ).cpu()
+    vae.save_pretrained(folder / "final")
+    fresh = training_world(sheet, names, config.seed + 3)
+    done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    done |= vae_scores(vae, code, fresh, SCORE_PICTURES)
+    (folder / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
     return done
 
 
@@ -232,7 +245,7 @@ def pack(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rbtc.emoji.train", description=__doc__)
-    parser.add_argument("stage", choices=["fetch", "code", "vae", *DEFAULTS, "pack"])
+    parser.add_argument("stage", choices=["fetch", "code", *DEFAULTS, "pack"])
     parser.add_argument(
         "--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd"
     )
@@ -251,7 +264,10 @@ def _parser() -> argparse.ArgumentParser:
         "--compile",
         action=argparse.BooleanOptionalAction,
         default=can_compile(),
-        help="diffusion: train through torch.compile (default: where a compiler is found)",
+        help="vae, diffusion: train through torch.compile (default: where a compiler is found)",
+    )
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="vae: compute in it (weights stay float32)"
     )
     parser.add_argument(
         "--models",
@@ -300,17 +316,24 @@ def main(arguments: list[str] | None = None) -> None:
     if options.stage == "code":
         print(fit_code_stage(options.run, sets.load_sheet(concepts), names))
         return
-    if options.stage == "vae":
-        done = write_vae_stage(options.run, sets.load_sheet(concepts), names)
-        print(json.dumps(done, indent=1))
-        return
     config = dataclasses.replace(DEFAULTS[options.stage], **given)
     levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
     if options.stage == "concept-judge":  # it tells more things apart than emoji-sd draws
-        concepts = [*concepts, *sets.read_distractors()]
+        concepts += [c for c in sets.read_distractors() if c.name not in names]
         names = [c.name for c in concepts]
     sheet = sets.load_sheet(concepts)
-    if options.stage == "diffusion":
+    if options.stage == "vae":
+        done = train_vae_stage(
+            options.run,
+            config,
+            sheet,
+            names,
+            options.device,
+            compiled=options.compile,
+            bfloat16=options.bfloat16,
+        )
+        print(json.dumps(done, indent=1))
+    elif options.stage == "diffusion":
         train_diffusion_stage(
             options.run,
             config,

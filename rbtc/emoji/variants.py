@@ -37,8 +37,8 @@ from rbtc.report.tables import save_csv
 from rbtc.studies.common import at_least_one
 from rbtc.studies.operating_point import held_out_concepts, kept
 
-RATIOS = (0.05, 0.1, 0.15)
-KEEP_RATIOS = (0.4, 0.6)
+RATIOS = (0.05, 0.1, 0.2, 0.3)
+KEEP_RATIOS = (0.6,)
 LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
 """The levers that the variants differ in, and what a run that names none was trained with."""
 
@@ -70,7 +70,7 @@ def score_variant(
         concepts: at least two; each is the others' neighbour.
         images: pictures of the erased concept.
         other_images: pictures of each of the others.
-        ratios: of pruning; T is all calls, and the reference prompts show other objects.
+        ratios: of pruning; T and the reference prompts are the profile's.
         keep_ratios: of the attack.
 
     Returns:
@@ -91,8 +91,7 @@ def score_variant(
         rows.append(line(lab.pretrained, "pretrained", {}))
         rows.append(line(empty, "no feed-forward", {}))
         for ratio in ratios:
-            # All calls, and other objects in the same scenes: what spares the others most.
-            pruning = {"ratio": ratio, "calls": lab.profile.steps, "reference": "objects"}
+            pruning = {"ratio": ratio}
             columns = {
                 "ratio": ratio,
                 "density": lab.density(concept, **pruning),

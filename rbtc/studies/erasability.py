@@ -8,14 +8,12 @@ they are only read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from rbtc.results import results_root
 from rbtc.stats import Proportion
-from rbtc.studies.operating_point import SETTING, choose_keep, choose_pruning
 
 COLUMNS = {
     "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "model", "concept",
@@ -128,34 +126,3 @@ def product(pretrained: Proportion, pruned: Proportion, revived: Proportion) -> 
     """
     before = pretrained.value
     return before * (1 - pruned.value / before) * (revived.value / before) if before else 0.0
-
-
-def operating_points(sweeps: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
-    """One line per model at the operating point that was chosen for it on the held-out concepts.
-
-    Args:
-        sweeps: model -> its tables of `rbtc.studies.operating_point.read_sweeps`.
-
-    Returns:
-        Indexed by model: ratio, calls and K, density, accuracies on the erased concept pretrained,
-        pruned and revived, on the others pruned and revived, and the `product`.
-    """
-    lines = {}
-    for name, (sweep, attacks) in sweeps.items():
-        choice, keep_ratio = choose_pruning(sweep), choose_keep(attacks)
-        at = (sweep[list(SETTING)] == choice[list(SETTING)]).all(axis=1)
-        before, pruned = share(sweep[sweep["ratio"] == 0]), share(sweep[at])
-        attacked = attacks[attacks["keep_ratio"] == keep_ratio]
-        lines[name] = {
-            "ratio": float(choice["ratio"]),
-            "calls": int(choice["calls"]),
-            "K": keep_ratio,
-            "density": float(choice["density"]),
-            "pretrained": before,
-            "pruned": pruned,
-            "others, pruned": share(sweep[at], "preserved"),
-            "revived": share(attacked),
-            "others, revived": share(attacked, "preserved"),
-            "product": product(before, pruned, share(attacked)),
-        }
-    return pd.DataFrame.from_dict(lines, orient="index")

@@ -5,7 +5,6 @@ from rbtc.stats import Proportion
 from rbtc.studies.erasability import (
     COLUMNS,
     erasing_curves,
-    operating_points,
     product,
     read_variants,
     summary,
@@ -52,22 +51,6 @@ def test_the_product_rewards_what_is_drawn_lost_and_found_again():
     assert product(Proportion(10, 10), Proportion(0, 10), Proportion(10, 10)) == 1
     assert product(Proportion(8, 10), Proportion(8, 10), Proportion(8, 10)) == 0
     assert product(Proportion(0, 10), Proportion(0, 10), Proportion(0, 10)) == 0
-
-
-def test_a_model_stands_at_its_own_operating_point():
-    def line(ratio, erased, density=0.1):
-        return {"ratio": ratio, "calls": 10 if ratio else 0, "reference": "scene" if ratio else "",
-                "density": density, "erased_hits": erased, "erased_n": 10, "preserved_hits": 8,
-                "preserved_n": 10}  # fmt: skip
-
-    sweep = pd.DataFrame([line(0.0, 10), line(0.05, 6), line(0.1, 3), line(0.2, 0, density=0.2)])
-    attacks = pd.DataFrame(
-        [{"keep_ratio": k, **line(0.1, hits)} for k, hits in ((0.0, 3), (0.4, 8), (0.6, 7))]
-    )
-    found = operating_points({"A": (sweep, attacks)}).loc["A"]
-    assert (found["ratio"], found["calls"], found["K"]) == (0.1, 10, 0.4)
-    assert found["pruned"] == Proportion(3, 10) and found["revived"] == Proportion(8, 10)
-    assert found["product"] == pytest.approx(0.7 * 0.8)
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path, scores):
