@@ -156,7 +156,7 @@ def vae_scores(
     """How well the autoencoder does what it is for, on fresh pictures of ``world``.
 
     Returns:
-        ``pictures``, on how many; in decibels ``code_psnr`` and ``decoder_psnr``, of the code's
+        ``score_pictures``, on how many; in decibels ``code_psnr`` and ``decoder_psnr``, of the code's
         inverse and of the decoder's pictures, and ``code_psnr_noisy`` and ``decoder_psnr_noisy``,
         of the same under noise of half a standard deviation; ``encoder_error``, the mean squared
         error of the encoder's latents (whose variance is one).
@@ -173,7 +173,7 @@ def vae_scores(
 
     encoded = torch.cat([vae.encode(part).latent_dist.mean for part in x.split(128)])
     return {
-        "pictures": pictures,
+        "score_pictures": pictures,
         "code_psnr": peak_signal_to_noise(code.invert(z), x),
         "decoder_psnr": peak_signal_to_noise(decoded(z), x),
         "code_psnr_noisy": peak_signal_to_noise(code.invert(worse), x),
