@@ -13,7 +13,7 @@ from typing import Any
 from rbtc.book import marked
 from rbtc.budget import cost_table, costs
 from rbtc.models.profiles import load_profile
-from rbtc.models.sd15 import configuration
+from rbtc.models.sd15 import FULL
 
 BEGIN, END = "<!-- computed: begin -->", "<!-- computed: end -->"
 PAGE = Path("book") / "run_on_sd15.md"
@@ -31,7 +31,7 @@ _NOTE = (
 def computed(root: Path) -> str:
     """The text between the markers."""
     profile = load_profile("sd15")
-    size = configuration()["unet"]["sample_size"] * 8
+    size = FULL["unet"]["sample_size"] * 8
     table = cost_table(costs(profile, seconds_per_picture=1.0, size=(size, size)))
     table = table.rename(columns={"hours": "hours at one picture a second"})
     parts = [BEGIN, "", _NOTE, "", _markdown(table.to_dict("records"))]
@@ -53,7 +53,7 @@ def _markdown(lines: list[dict[Any, Any]]) -> str:
 def _proof(found: dict[str, Any]) -> str:
     """What the run with random weights took."""
     facts, options = found["facts"], found["options"]
-    size = 8 * (options["latent"] or configuration()["unet"]["sample_size"])
+    size = 8 * (options["latent"] or FULL["unet"]["sample_size"])
     text = (
         f"A run with random weights ({facts['unet_parameters']:,} of them in the UNet, "
         f"{facts['matrices']} matrices attacked, pictures of {size} px, {options['dtype']}, "

@@ -141,8 +141,8 @@ def load_parts(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
         ):
             if names := sorted(info[key]):
                 raise ValueError(
-                    f"{len(names)} tensors of the {part} are {what}, {names[0]!r} for one; the file "
-                    "is damaged (fetch or copy the model again) or the installed diffusers or "
+                    f"{len(names)} tensors of the {part} are {what}, {names[0]!r} for one; the "
+                    "file is damaged (fetch or copy the model again) or the installed diffusers or "
                     "transformers does not fit it (install the versions in requirements.lock)"
                 )
     return {part: module for part, (module, _) in loaded.items()}
