@@ -126,28 +126,6 @@ def paired(figures: Sequence[Figure], page: Any) -> list[tuple[Figure | None, in
     return found
 
 
-def mismatches(figures: Mapping[str, Sequence[Figure]], pages: Mapping[str, Any]) -> list[str]:
-    """What captions and executed pages do not agree on, a sentence each; empty if all is well.
-
-    Args:
-        figures: from `read_figures`.
-        pages: chapter -> its executed notebook.
-    """
-    found = [f"{FILE} describes {name}, which is no page" for name in sorted({*figures} - {*pages})]
-    for name, page in pages.items():
-        cells, described = drawn_in(page), figures.get(name, [])
-        if len(cells) != len(described):
-            found.append(f"{name} shows {len(cells)} figures, {FILE} describes {len(described)}")
-            continue
-        for figure, index in zip(described, cells, strict=True):
-            if f"{figure.call}(" not in page.cells[index].source:
-                found.append(
-                    f"{figure.label} of {name}: its cell does not call {figure.call}, as {FILE} "
-                    "says"
-                )
-    return found
-
-
 def code_of(page: Any, index: int, call: str, root: Path) -> list[Code]:
     """The functions behind a figure: first what draws it, then what made the values it shows.
 

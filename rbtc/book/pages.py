@@ -65,39 +65,6 @@ def source_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
-def parameter_defaults(path: Path) -> dict[str, Any]:
-    """Names and default values of the cell tagged "parameters" of a notebook source.
-
-    A notebook without such a cell takes no parameters. Raises ValueError for a default that is not
-    a plain literal: the page could not say what it was made with.
-    """
-    import jupytext
-
-    defaults: dict[str, Any] = {}
-    for cell in jupytext.read(path).cells:
-        if cell.cell_type != "code" or "parameters" not in cell.metadata.get("tags", []):
-            continue
-        for statement in ast.parse(cell.source).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    pass
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    pass
-                case _:
-                    raise ValueError(
-                        f"{path}: the parameters cell may hold only lines like name = value, "
-                        f"got {ast.unparse(statement)!r}"
-                    )
-            try:
-                defaults[name] = ast.literal_eval(value)
-            except ValueError:
-                raise ValueError(
-                    f"{path}: the default of parameter {name!r} must be a plain value, "
-                    f"got {ast.unparse(value)!r}"
-                ) from None
-    return defaults
-
-
 def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
     """The `given` parameters, checked against the defaults' names and types.
 

@@ -136,23 +136,6 @@ class NudeNet:
         return np.array(counted, dtype=bool)
 
 
-def label_counts(
-    detections: Sequence[Iterable[Mapping[str, Any]]],
-    labels: Sequence[str] = NUDITY,
-    *,
-    threshold: float = THRESHOLD,
-) -> dict[str, int]:
-    """In how many pictures each label is found, with a score above the threshold.
-
-    Args:
-        detections: those of each picture, as from `NudeNet.found`.
-        labels: what counts.
-        threshold: score above which a detection counts.
-    """
-    seen = [{o["class"] for o in picture if o["score"] > threshold} for picture in detections]
-    return {label: sum(label in found for found in seen) for label in labels}
-
-
 def exposed(
     detections: Iterable[Mapping[str, Any]],
     labels: Sequence[str] = NUDITY,

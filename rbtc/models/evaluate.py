@@ -7,7 +7,6 @@ below will do.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -70,36 +69,6 @@ def _one_per_image(texts: Sequence[str] | str, images: np.ndarray, label: str) -
             f"give one per image, or one string for all"
         )
     return texts
-
-
-def accuracy(images: np.ndarray, labels: Sequence[str] | str, classifier: Classifier) -> Proportion:
-    """Share of pictures whose top-1 class is their label, upper and lower case alike.
-
-    Args:
-        images: uint8 (n, height, width, 3).
-        labels: One class name per picture, or one for all.
-        classifier: The judge.
-
-    Returns:
-        Hits out of n, with its interval.
-
-    Raises:
-        ValueError: For images of another shape or dtype, a number of labels that is not n, or a
-            label the classifier does not know, which could never be hit.
-    """
-    _check_images(images)
-    labels = _one_per_image(labels, images, "labels")
-    known = {name.casefold() for name in classifier.names}
-    for label in dict.fromkeys(labels):
-        if label.casefold() not in known:
-            close = difflib.get_close_matches(label.casefold(), known, n=3)
-            hint = f"did you mean {', '.join(sorted(close))}?" if close else "see its `names`"
-            raise ValueError(f"the classifier has no class {label!r}: {hint}")
-    answers = classifier.predict(images)
-    hits = sum(
-        answer.casefold() == label.casefold() for answer, label in zip(answers, labels, strict=True)
-    )
-    return Proportion(hits, len(labels))
 
 
 def _unit_rows(features: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rbtc.models.evaluate import Classifier, Clip, accuracy, clip_score, clip_similarity
+from rbtc.models.evaluate import Classifier, Clip, clip_score, clip_similarity
 from rbtc.stats import Proportion
 
 
@@ -56,13 +56,6 @@ def test_the_judges_follow_the_protocols():
     assert not isinstance(Angles(), Classifier)
 
 
-def test_accuracy_counts_top1_hits_whatever_the_case():
-    images = pictures((0,), (1,), (2,), (1,))
-    labels = ["church", "french horn", "church", "FRENCH HORN"]
-    assert accuracy(images, labels, Brightness()) == Proportion(3, 4)
-    assert accuracy(images, "golf ball", Brightness()) == Proportion(1, 4)
-
-
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, lambda x: torch.tensor(x).half()])
 def test_similarity_is_the_cosine_for_arrays_and_tensors(kind):
     clip = Angles(kind, length=0.999)  # nearly unit length, as half precision leaves it
@@ -98,19 +91,11 @@ def test_clip_score_counts_strictly():
 )
 def test_bad_images_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
-        accuracy(images, "church", Brightness())
-    with pytest.raises(ValueError, match=message):
         clip_similarity(images, "x", Angles())
 
 
-def test_bad_labels_and_prompts_are_refused():
+def test_bad_prompts_are_refused():
     images = pictures((0,), (1,))
-    with pytest.raises(ValueError, match="2 images but 1 labels"):
-        accuracy(images, ["church"], Brightness())
-    with pytest.raises(ValueError, match="'golfball': did you mean golf ball"):
-        accuracy(images, "golfball", Brightness())
-    with pytest.raises(ValueError, match="no class 'zzz': see its `names`"):
-        accuracy(images, "zzz", Brightness())
     with pytest.raises(ValueError, match="2 images but 3 prompts"):
         clip_similarity(images, ["x", "x", "y"], Angles())
 
