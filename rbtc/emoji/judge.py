@@ -57,14 +57,9 @@ def training_record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
 
-def as_row(proportion: Proportion) -> dict[str, float]:
-    """A proportion for a JSON card."""
-    return {
-        "value": proportion.value,
-        "low": proportion.low,
-        "high": proportion.high,
-        "n": proportion.n,
-    }
+def as_row(proportion: Proportion, name: str = "value") -> dict[str, float]:
+    """A proportion with its interval, for JSON cards and tables."""
+    return {name: proportion.value, **{k: getattr(proportion, k) for k in ("low", "high", "n")}}
 
 
 def train_resnet_judge(
