@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rbtc.book import marked
+from rbtc.book.pages import replaced
 from rbtc.budget import cost_table, costs
 from rbtc.models.profiles import load_profile
 from rbtc.models.sd15 import FULL
@@ -105,4 +105,4 @@ def render(text: str, root: Path) -> str:
     Raises:
         ValueError: the markers are not there once each.
     """
-    return marked.replaced(text, BEGIN, END, computed(root), str(PAGE))
+    return replaced(text, BEGIN, END, computed(root), str(PAGE))
