@@ -113,12 +113,9 @@ class Store:
             (uint8 pictures (n, h, w, 3) in the order asked for, whether all were there already).
 
         Raises:
-            ValueError: lists that are empty or of unequal length, seeds that are no whole numbers,
-                or pictures of the wrong kind.
+            ValueError: seeds that are no whole numbers, or pictures of the wrong kind.
             OSError: the store's folder cannot be written; nothing has been made then.
         """
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, not {batch}")
         wanted = _pairs(prompts, seeds)
         stem = self.key(config, code)
         have = self._filed(stem, wanted)
@@ -378,11 +375,6 @@ class Store:
 
 
 def _pairs(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
-        raise ValueError(
-            f"give a list of prompts with one seed each, not {len(seeds)} seeds for "
-            f"{prompts if isinstance(prompts, str) else len(prompts)!r} prompts"
-        )
     return [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
 
 

@@ -79,36 +79,6 @@ def test_clip_score_counts_strictly():
     assert score == Proportion(2, 4)
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((2, 4, 4, 3), np.float32), "uint8 array, not float32"),
-        ([[1]], "uint8 array, not list"),
-        (np.zeros((4, 4, 3), np.uint8), r"not \(4, 4, 3\)"),
-        (np.zeros((2, 3, 4, 4), np.uint8), r"not \(2, 3, 4, 4\)"),
-        (np.zeros((0, 4, 4, 3), np.uint8), "n >= 1"),
-    ],
-)
-def test_bad_images_are_refused(images, message):
-    with pytest.raises(ValueError, match=message):
-        clip_similarity(images, "x", Angles())
-
-
-def test_bad_prompts_are_refused():
-    images = pictures((0,), (1,))
-    with pytest.raises(ValueError, match="2 images but 3 prompts"):
-        clip_similarity(images, ["x", "x", "y"], Angles())
-
-
-@pytest.mark.parametrize(
-    ("edited", "pretrained", "message"),
-    [
-        ([0.1], [0.1, 0.2], r"not \(1,\) and \(2,\)"),
-        ([], [], "not empty"),
-        ([[0.1]], [[0.1]], "flat"),
-        ([float("nan")], [0.1], "must be finite"),
-    ],
-)
-def test_bad_cosines_are_refused(edited, pretrained, message):
-    with pytest.raises(ValueError, match=message):
-        clip_score(edited, pretrained)
+def test_cosines_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="must be finite"):
+        clip_score([float("nan")], [0.1])
