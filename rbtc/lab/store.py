@@ -17,16 +17,18 @@ import json
 import operator
 import time
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from rbtc.files import cache_root, check_writable, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
+
+T = TypeVar("T")
 
 BLOCK = 8
 """Pictures of one prompt are filed in blocks of this many neighbouring seeds."""
@@ -37,7 +39,7 @@ _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
 
 
 class _OldEntry(Exception):
-    """An entry of the time before entries carried their key: nobody's fault."""
+    """Entry written before keys were stored; treated as a miss."""
 
 
 def whole_seeds(seeds: Iterable[Any]) -> list[int]:
@@ -55,6 +57,23 @@ def whole_seeds(seeds: Iterable[Any]) -> list[int]:
                 f"seeds must be whole numbers, not {seed!r} ({type(seed).__name__})"
             ) from error
     return whole
+
+
+class Recent(OrderedDict[str, T]):
+    """The values made last, at most ``limit`` of them, by key."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def get_or_make(self, key: str, make: Callable[[], T]) -> T:
+        """The value of a key, made now if it is not at hand."""
+        if key not in self:
+            value = make()
+            while len(self) >= self.limit:
+                self.popitem(last=False)
+            self[key] = value
+        return self[key]
 
 
 class Store:

@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbtc.models.folders import check_tokenizer_folder
+from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
-from rbtc.models.tokenizers import load_tokenizer
 
 
 def build_resnet(classes: int, *, layers: Sequence[int] = (1, 1, 1, 1)) -> nn.Module:
