@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 import torch
 from measure import high_water, peak_megabytes, reset_peak, seconds
+from published import configuration, random_pipeline, save_single_file
 
 from rbtc import command
 from rbtc.files import check_writable, write_whole
@@ -41,8 +42,8 @@ from rbtc.layers import density, prune, read_weights, write_weights
 from rbtc.models.pipelines import default_device, load_pipeline
 from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.prompts import prompt_pairs
-from rbtc.models.sd15 import configuration, mark_random, random_pipeline
-from rbtc.models.single_file import as_folder, save_single_file
+from rbtc.models.sd15 import mark_random
+from rbtc.models.single_file import as_folder
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
 from rbtc.revive import revive
 from rbtc.studies.common import at_least_one

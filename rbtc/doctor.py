@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 
 from rbtc import command
-from rbtc.budget import CHAPTERS, Cost, costs
+from rbtc.budget import CHAPTERS, costs
 from rbtc.files import cache_root, check_writable, is_offline
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import ZERO_SHOT
@@ -99,6 +99,10 @@ def check(
     ]
 
 
+def _found(topic: str, there: bool, text: str, remedy: str = "") -> Finding:
+    return Finding(topic, "ok" if there else "missing", text, "" if there else remedy)
+
+
 def _device(profile: Profile, device: str | None) -> list[Finding]:
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -108,16 +112,15 @@ def _device(profile: Profile, device: str | None) -> list[Finding]:
         remedy = "install a build of torch for your GPU and its driver"
         return [Finding("device", "missing", "torch sees no GPU", remedy)]
     if place.type == "cuda":
-        free, total = torch.cuda.mem_get_info(place)
-        text = f"{torch.cuda.get_device_name(place)}, {_size(free)} of {_size(total)} free"
+        free, total = map(_size, torch.cuda.mem_get_info(place))
+        text = (
+            f"pictures are drawn {profile.batch_size} at a time in {profile.dtype}; a batch that "
+            "does not fit into memory is halved until it does"
+        )
+        name = torch.cuda.get_device_name(place)
         return [
-            Finding("device", "ok", text),
-            Finding(
-                "device",
-                "note",
-                f"pictures are drawn {profile.batch_size} at a time in {profile.dtype}; a batch "
-                "that does not fit into memory is halved until it does",
-            ),
+            Finding("device", "ok", f"{name}, {free} of {total} free"),
+            Finding("device", "note", text),
         ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     small = profile.name == "mini"
@@ -129,13 +132,10 @@ def _device(profile: Profile, device: str | None) -> list[Finding]:
 def _memory() -> list[Finding]:
     try:
         page = os.sysconf("SC_PAGE_SIZE")
-        text = (
-            f"{_size(page * os.sysconf('SC_AVPHYS_PAGES'))} of "
-            f"{_size(page * os.sysconf('SC_PHYS_PAGES'))} free"
-        )
+        free, total = (_size(page * os.sysconf(f"SC_{w}PHYS_PAGES")) for w in ("AV", ""))
     except (AttributeError, ValueError, OSError):  # not on every system
         return [Finding("memory", "note", "this system does not tell")]
-    return [Finding("memory", "ok", text)]
+    return [Finding("memory", "ok", f"{free} of {total} free")]
 
 
 def _cache() -> list[Finding]:
@@ -186,74 +186,65 @@ def _in_hub_cache(name: str, file: str, revision: str = "") -> bool:
 
 
 def _judges(profile: Profile, chapter: str | None) -> list[Finding]:
-    ours, found = profile.evaluation, []
-    places = {"objects": ours.classifier, "CLIP": ours.clip}
+    ours = profile.evaluation
+    places = {"judge of objects": ours.classifier, "CLIP": ours.clip}
     if chapter in (None, "06_art"):
-        places["styles"] = ours.style_classifier
-    for kind, name in places.items():
-        if name and name != ZERO_SHOT:
-            found.append(_judge(kind, name, profile.locate(name)))
+        places["judge of styles"] = ours.style_classifier
+    found = [
+        _judge(topic, name, profile.locate(name))
+        for topic, name in places.items()
+        if name and name != ZERO_SHOT
+    ]
     if ours.detector == "nudenet" and chapter in (None, "07_nsfw"):
         found.append(_package("nudenet", "the detector of nudity", "nsfw"))
     return found
 
 
-def _judge(kind: str, name: str, place: Path | str) -> Finding:
-    topic = f"judge of {kind}" if kind != "CLIP" else "CLIP"
+def _judge(topic: str, name: str, place: Path | str) -> Finding:
     if isinstance(place, Path):
-        there = (place / "judge.json").is_file() and (place / "model.safetensors").is_file()
-        remedy = "" if there else "restore the folder from the repository"
-        return Finding(topic, "ok" if there else "missing", str(place), remedy)
+        there = all((place / file).is_file() for file in ("judge.json", "model.safetensors"))
+        return _found(topic, there, str(place), "restore the folder from the repository")
     remedy = "it is fetched when a chapter first needs it: be online then"
     if name == RESNET:
         from torchvision.models import ResNet50_Weights
 
         file = ResNet50_Weights.IMAGENET1K_V2.url.rpartition("/")[2]
         path = Path(torch.hub.get_dir()) / "checkpoints" / file
-        if path.is_file():
-            return Finding(topic, "ok", f"{name} at {path}")
-        return Finding(topic, "missing", f"{name}: there is no {path}", remedy)
+        return _found(topic, path.is_file(), f"{name} at {path}", remedy)
     if name == CLIP_NAME:
         import open_clip
 
         from rbtc.models.open_clips import ARCHITECTURE, WEIGHTS
 
         hub = open_clip.get_pretrained_cfg(ARCHITECTURE, WEIGHTS).get("hf_hub", "").strip("/")
-        cached = any(
-            _in_hub_cache(hub, file)
-            for file in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-        )
-        state: State = "ok" if cached else "missing"
-        return Finding(topic, state, f"{name} ({hub})", "" if cached else remedy)
+        files = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+        cached = any(_in_hub_cache(hub, file) for file in files)
+        return _found(topic, cached, f"{name} ({hub})", remedy)
     return Finding(topic, "missing", f"{name!r} is neither a folder nor a judge that rbtc knows")
 
 
 def _data_sets(profile: Profile, chapter: str | None) -> list[Finding]:
     if profile.evaluation.detector != "nudenet":
         return []  # the miniature has prompts of its own
-    wanted = _SETS.get(chapter, ()) if chapter else tuple(SOURCES)
-    known = known_records()
+    records = {record.get("name"): record for record in known_records().values()}
     found = []
-    for name in wanted:
-        record = next((r for r in known.values() if r.get("name") == name), None)
-        if record is not None:
+    for name in _SETS.get(chapter, ()) if chapter else SOURCES:
+        if record := records.get(name):
             text = f"{name}: {record['rows']} rows, sha256 {record['sha256'][:12]}"
-            found.append(Finding("data set", "ok", text))
         else:
-            gate = " (gated)" if SOURCES[name].gated else ""
-            text = f"{name} was never loaded here{gate}"
-            found.append(Finding("data set", "missing", text, access_hint(name)))
+            text = f"{name} was never loaded here" + " (gated)" * SOURCES[name].gated
+        found.append(_found("data set", bool(record), text, access_hint(name)))
     return found
 
 
 def _packages(profile: Profile, chapter: str | None) -> list[Finding]:
+    full = profile.evaluation.detector == "nudenet"
     wanted = [("papermill", "executing the notebooks", "book")]
     if chapter in (None, "06_art"):
         wanted += [("torchmetrics", "distances of picture sets", "fid")]
-        if profile.evaluation.detector == "nudenet":
-            wanted += [("torch_fidelity", "FID's Inception network", "fid")]
-    if chapter in (None, "06_art", "07_nsfw") and profile.evaluation.detector == "nudenet":
-        wanted += [("datasets", "the published prompt sets", "sd15")]
+        wanted += [("torch_fidelity", "FID's Inception network", "fid")] * full
+    if chapter in (None, "06_art", "07_nsfw"):
+        wanted += [("datasets", "the published prompt sets", "sd15")] * full
     found = [_package(*each) for each in wanted]
     if not _installed("ray"):
         remedy = "pip install 'rbtc[ray]' to draw with several GPUs or machines"
@@ -262,10 +253,8 @@ def _packages(profile: Profile, chapter: str | None) -> list[Finding]:
 
 
 def _package(name: str, what: str, extra: str) -> Finding:
-    if _installed(name):
-        return Finding("package", "ok", f"{name}, for {what}")
     remedy = f"pip install 'rbtc[{extra}]'"
-    return Finding("package", "missing", f"{name}, for {what}", remedy)
+    return _found("package", _installed(name), f"{name}, for {what}", remedy)
 
 
 def _installed(name: str) -> bool:
@@ -273,14 +262,13 @@ def _installed(name: str) -> bool:
 
 
 def _licences(profile: Profile) -> list[Finding]:
-    names = [profile.model]
-    if profile.evaluation.detector == "nudenet":
-        names += ["nudenet"]
-    found = [Finding("licence", "note", f"{n}: {_LICENCES[n]}") for n in names if n in _LICENCES]
-    if profile.evaluation.detector == "nudenet":
-        text = "; ".join(f"{name}: {source.licence}" for name, source in SOURCES.items())
-        found.append(Finding("licence", "note", f"prompt sets - {text}"))
-    return found
+    full = profile.evaluation.detector == "nudenet"
+    names = [profile.model, *["nudenet"] * full]
+    texts = [f"{name}: {_LICENCES[name]}" for name in names if name in _LICENCES]
+    if full:
+        sets = "; ".join(f"{name}: {source.licence}" for name, source in SOURCES.items())
+        texts.append(f"prompt sets - {sets}")
+    return [Finding("licence", "note", text) for text in texts]
 
 
 def _effort(
@@ -291,7 +279,11 @@ def _effort(
         return []  # the miniature's chapters have counts of their own
     tables = [table for table, name in CHAPTERS.items() if chapter in (None, name)]
     found = costs(profile, seconds_per_picture=seconds_per_picture, tables=tables)
-    findings = [_told(cost) for cost in found]
+    findings = []
+    for cost in found:
+        hours = "" if cost.hours is None else f", {cost.hours:,.1f} hours on one such device"
+        name = "all tables" if cost.table == "all" else f"table {cost.table} ({cost.chapter})"
+        findings.append(Finding("time", "note", f"{name}: {cost.pictures:,} pictures{hours}"))
     if seconds_per_picture is None:
         remedy = "python -m rbtc.doctor ... --measure, or --seconds-per-picture S"
         findings.append(Finding("time", "note", "hours need a measured picture rate", remedy))
@@ -300,15 +292,7 @@ def _effort(
     free, wanted = shutil.disk_usage(there).free, found[-1].gigabytes * 1e9
     remedy = "set RBTC_CACHE to a folder on a larger disk, or make one table after another"
     text = f"{_size(free)} free for {root}; the pictures take {_size(wanted)} at most"
-    enough = free > wanted
-    findings.append(Finding("disk", "ok" if enough else "missing", text, "" if enough else remedy))
-    return findings
-
-
-def _told(cost: Cost) -> Finding:
-    hours = "" if cost.hours is None else f", {cost.hours:,.1f} hours on one such device"
-    name = "all tables" if cost.table == "all" else f"table {cost.table} ({cost.chapter})"
-    return Finding("time", "note", f"{name}: {cost.pictures:,} pictures{hours}")
+    return [*findings, _found("disk", free > wanted, text, remedy)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -79,13 +79,7 @@ def modified_probability(
 
 
 def name_modified(probability: dict[str, Tensor], threshold: float = 0.5) -> Masks:
-    """The places an attacker completes: where the probability is at least the threshold.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
-    """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is a probability and must lie in (0, 1], not {threshold}")
+    """The places an attacker completes: where the probability is at least the threshold."""
     return {name: own >= threshold for name, own in probability.items()}
 
 

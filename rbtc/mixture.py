@@ -64,11 +64,11 @@ def fit_mixture(values: Tensor, *, iterations: int = 200) -> Mixture:
     A weight that is exactly zero counts as one of the smallest magnitude that is not zero.
 
     Args:
-        values: weights, any shape and float dtype.
+        values: finite weights, two or more, any shape and float dtype.
         iterations: at most so many steps of each of the `STARTS`.
 
     Raises:
-        ValueError: fewer than two values, values that are not finite, or all of them zero.
+        ValueError: every value is zero.
     """
     count, square = _binned(values)
     total = count.sum()
@@ -102,11 +102,7 @@ def fit_layers(weights: Mapping[str, Tensor], *, iterations: int = 200) -> dict[
 
 def _binned(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """How many weights lie in each bin of log |w|, and their mean square; empty bins left out."""
-    if values.numel() < 2:
-        raise ValueError(f"a mixture needs at least two weights, got {values.numel()}")
     magnitude = values.detach().double().abs().flatten().cpu()
-    if not torch.isfinite(magnitude).all():
-        raise ValueError("a mixture needs finite weights, and some are NaN or infinite")
     if not magnitude.any():
         raise ValueError("every weight is zero: there are no magnitudes to tell apart")
     magnitude = magnitude.clamp(min=float(magnitude[magnitude > 0].min())).numpy()

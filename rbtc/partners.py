@@ -43,8 +43,6 @@ class Partners:
 
     def half(self, name: Half) -> Tensor:
         """The value half or the gate half."""
-        if name not in HALVES:
-            raise ValueError(f"half is {name!r}, expected one of {', '.join(HALVES)}")
         return self.value if name == "value" else self.gate
 
 
@@ -100,7 +98,7 @@ def complete_jointly(
         ridge: see there; further `options` too.
 
     Raises:
-        ValueError: whatever `stacked` or `rbtc.completion.complete` refuses.
+        ValueError: whatever `rbtc.completion.complete` refuses.
     """
     upper = stacked(weight, missing, partners, scale=scale)
     whole = torch.zeros_like(upper, dtype=torch.bool)
@@ -119,18 +117,8 @@ def stacked(weight: Tensor, missing: Tensor, partners: Tensor, *, scale: float =
         weight: (rows, hidden).
         missing: bool (rows, hidden); only the other entries set the size of the partners.
         partners: (further rows, hidden).
-        scale: root mean square of the partners over that of the surviving weights.
-
-    Raises:
-        ValueError: partners of another number of columns, or a scale that is not above 0.
+        scale: root mean square of the partners over that of the surviving weights, above 0.
     """
-    if partners.ndim != 2 or partners.shape[1] != weight.shape[1]:
-        raise ValueError(
-            f"partners have shape {tuple(partners.shape)}, expected (rows, {weight.shape[1]}): one "
-            "column for every column of the weight"
-        )
-    if not scale > 0:
-        raise ValueError(f"scale is {scale}, expected a number above 0")
     size = weight[~missing].double().square().mean().sqrt()
     tiny = torch.finfo(torch.float64).tiny
     unit = partners.double() / partners.double().square().mean().sqrt().clamp(min=tiny)
@@ -148,16 +136,8 @@ def told(weight: Tensor, partners: Tensor, *, folds: int = 5, ridge: float = 0.1
         partners: (further rows, hidden).
         folds: parts, each predicted from the others, at least 2 and at most one a column.
         ridge: share of the partners' mean variance that is added as noise, at least 0.
-
-    Raises:
-        ValueError: another number of columns, or folds out of range.
     """
     hidden = weight.shape[1]
-    if partners.shape[1] != hidden or not 2 <= folds <= hidden:
-        raise ValueError(
-            f"expected partners of {hidden} columns and 2 to {hidden} folds, got "
-            f"{partners.shape[1]} and {folds}"
-        )
     target, source = weight.detach().double(), partners.detach().double()
     predicted = torch.zeros_like(target)
     fold = torch.arange(hidden, device=weight.device) % folds

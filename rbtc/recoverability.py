@@ -70,14 +70,16 @@ def estimate_sign_accuracy(
         Correct signs out of all hidden ones, pooled over the repeats.
 
     Raises:
-        ValueError: an argument out of range, a mask that does not fit, NaN or infinity among the
-            survivors, or too few survivors to hide any.
+        ValueError: an argument out of range, or too few survivors to hide any.
 
     >>> weight = torch.outer(torch.tensor([1.0, -2.0, 3.0]), torch.tensor([2.0, -1.0, 1.5, 4.0]))
     >>> estimate_sign_accuracy(weight, weight == 4.0, share=0.25).n
     3
     """
-    _check(weight, missing, share, repeats, choose)
+    if not 0 < share < 1 or repeats < 1:
+        raise ValueError(f"share must lie in (0, 1) and repeats above 0, not {share} and {repeats}")
+    if choose not in get_args(Choice):
+        raise ValueError(f"choose must be one of {get_args(Choice)}, not {choose!r}")
     alive = ~missing.all(dim=1)
     weight, missing = weight.detach()[alive], missing[alive].to(weight.device)
     order, ready = _hiding_order(weight, missing, choose, seed)
@@ -137,28 +139,3 @@ def _count(weight: Tensor, missing: Tensor, hidden: Tensor, complete: Complete) 
     truth = torch.sign(weight[hidden].float())
     signs = torch.sign(estimates[hidden[gone].to(estimates.device)]).to(truth)
     return Proportion(int((signs == truth).sum()), len(truth))
-
-
-def _check(weight: Tensor, missing: Tensor, share: float, repeats: int, choose: str) -> None:
-    if weight.ndim != 2 or not weight.is_floating_point():
-        raise ValueError(
-            f"weight is {weight.dtype} of shape {tuple(weight.shape)}, expected a floating-point "
-            "matrix (rows, columns)"
-        )
-    if missing.dtype != torch.bool or missing.shape != weight.shape:
-        raise ValueError(
-            f"missing is {missing.dtype} of shape {tuple(missing.shape)}, expected torch.bool of "
-            f"the weight's shape {tuple(weight.shape)}"
-        )
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie in (0, 1), not {share}")
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, not {repeats}")
-    if choose not in get_args(Choice):
-        raise ValueError(f"choose must be one of {get_args(Choice)}, not {choose!r}")
-    bad = int((~torch.isfinite(weight) & ~missing.to(weight.device)).sum())
-    if bad:
-        raise ValueError(
-            f"weight holds {bad} NaN or infinite values among its survivors; reload or re-export "
-            "the checkpoint"
-        )

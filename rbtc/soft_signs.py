@@ -54,13 +54,8 @@ def soften(
 
     Returns:
         Completion with algorithm "soft"; |value| <= magnitude.
-
-    Raises:
-        ValueError: shapes that differ, magnitudes that are negative or not finite where they are
-            needed, a ridge that is not above 0, or fewer than one round or sweep.
     """
     missing = start.missing
-    _check(weight, missing, magnitudes, ridge, rounds, sweeps)
     rows, columns = weight.shape
     z = start.dense(weight).to(start.values.dtype)
     size = magnitudes.to(z).masked_fill(~missing, 0)
@@ -90,20 +85,3 @@ def _precision(z: Tensor, spread: Tensor, ridge: float) -> Tensor:
     covariance.diagonal()[: len(spread)].add_(spread.double())
     covariance.diagonal().add_(ridge * covariance.diagonal().mean())
     return torch.cholesky_inverse(torch.linalg.cholesky(covariance)).to(z.dtype)
-
-
-def _check(
-    weight: Tensor, missing: Tensor, size: Tensor, ridge: float, rounds: int, sweeps: int
-) -> None:
-    if weight.shape != missing.shape or size.shape != missing.shape:
-        raise ValueError(
-            f"weight {tuple(weight.shape)}, magnitudes {tuple(size.shape)} and the completion "
-            f"{tuple(missing.shape)} must have the same shape"
-        )
-    needed = size[missing]
-    if not bool((torch.isfinite(needed) & (needed >= 0)).all()):
-        raise ValueError("magnitudes must be finite and not below 0 at the missing places")
-    if not ridge > 0:
-        raise ValueError(f"ridge is {ridge}, expected a share above 0")
-    if rounds < 1 or sweeps < 1:
-        raise ValueError(f"expected at least one round and sweep, got {rounds} and {sweeps}")

@@ -85,7 +85,7 @@ def complete_with(
         partners: (further rows, columns), for settings that use them.
 
     Raises:
-        ValueError: the setting needs partners and there are none, or the completion refuses.
+        ValueError: the completion refuses.
     """
     options: dict[str, Any] = {
         "exponent": setting.exponent, "ridge": setting.ridge, "max_iterations": STEPS
@@ -93,8 +93,6 @@ def complete_with(
     beside = partners if setting.partners else None
     if beside is not None:
         found = complete_jointly(weight, missing, beside, scale=setting.partners, **options)
-    elif setting.partners:
-        raise ValueError(f"{setting} needs partners, got None: see `rbtc.partners.find_partners`")
     else:
         found = complete(weight, missing, algorithm="spectral", **options)
     if not setting.soft:
@@ -124,10 +122,8 @@ def choose_setting(
         share: of each row that is hidden, see `rbtc.recoverability.estimate_sign_accuracy`.
 
     Raises:
-        ValueError: no setting, or what the estimate refuses.
+        ValueError: what the estimate refuses.
     """
-    if not settings:
-        raise ValueError("there is nothing to choose from: give at least one setting")
     if len(settings) == 1:
         return Choice(settings[0], {})
     estimates = {

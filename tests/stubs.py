@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 
 import numpy as np
@@ -37,3 +38,15 @@ class Judge:
         return np.array(
             [[float(name == seen) for name in self.names] for seen in self.predict(images)]
         )
+
+
+def parameter_defaults(path):
+    """Names and defaults of the cell tagged "parameters" of a notebook source."""
+    import jupytext
+
+    cells = [c for c in jupytext.read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    return {
+        ast.unparse(getattr(line, "target", None) or line.targets[0]): ast.literal_eval(line.value)
+        for cell in cells
+        for line in ast.parse(cell.source).body
+    }

@@ -19,7 +19,7 @@ from stubs import PROFILE, Judge
 from rbtc.emoji import card, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
-from rbtc.models import folders, prompt_files
+from rbtc.models import folders
 from rbtc.models.judges import build_resnet, load_judge, save_judge
 from rbtc.revive import revive
 from rbtc.studies import operating_point
@@ -308,13 +308,11 @@ def test_what_cannot_be_is_said_before_work(main, words, message, no_work, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("main", [card.main, prompt_files.main])
-def test_commands_that_write_take_no_unknown_words(main, monkeypatch, capsys):
+def test_commands_that_write_take_no_unknown_words(monkeypatch, capsys):
     monkeypatch.setattr(Path, "write_text", lambda *_, **__: pytest.fail("written"))
-    monkeypatch.setattr(prompt_files, "write_rows", lambda *_: pytest.fail("written"))
     for words in (["--nosuch"], ["/nonexistent"]):
         with pytest.raises(SystemExit) as left:
-            main(words)
+            card.main(words)
         assert left.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
 
 

@@ -1,6 +1,5 @@
 """Signs weighed by their odds."""
 
-import pytest
 import torch
 
 from rbtc.completion import complete
@@ -49,20 +48,3 @@ def test_the_pruned_entries_themselves_are_never_read():
 def test_a_zero_magnitude_stays_zero():
     weight, _, start = problem()
     assert (soften(weight, start, torch.zeros_like(weight)).values == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"magnitudes": torch.ones(2, 2)}, "same shape"),
-        ({"magnitudes": -torch.ones(24, 160)}, "not below 0"),
-        ({"ridge": 0.0}, "ridge is 0"),
-        ({"rounds": 0}, "at least one round"),
-        ({"sweeps": 0}, "at least one round"),
-    ],
-)
-def test_bad_arguments_are_refused(change, message):
-    weight, _, start = problem()
-    options = {"magnitudes": weight.abs(), **change}
-    with pytest.raises(ValueError, match=message):
-        soften(weight, start, **options)

@@ -6,7 +6,9 @@ gives the same bytes every time. Nothing is drawn.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -19,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from rbtc.book.pages import Book, source_hash
-from rbtc.book.palette import slim
 from rbtc.files import write_whole
 from rbtc.report import outputs
 
@@ -32,6 +33,12 @@ INJECTED = "injected-parameters"
 """Papermill's tag of the cell that holds the parameters of a run."""
 LATE = (("11_contradictions", "92_explorers"), ("10_claims",))
 """Chapters that read tables which other pages write, in the order in which they can be executed."""
+
+HEAVY = 500_000
+"""Bytes from which on a picture gets a palette; charts stay far below."""
+
+COLOURS = 256
+"""What a PNG's palette holds at most."""
 
 KERNEL_HEADER = """\
 # ---
@@ -231,6 +238,39 @@ def tidy(notebook: Any) -> None:
             for output in cell.outputs
             if not (output.output_type == "stream" and output.name == "stderr")
         ]
+
+
+def slim(notebook: Any) -> None:
+    """Give every heavy PNG among a page's outputs a palette of its own, where that is lighter.
+
+    What the pictures show was counted and saved before; this is about how they are displayed.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data:
+                data["image/png"] = base64.b64encode(
+                    lighter(base64.b64decode(data["image/png"]))
+                ).decode("ascii")
+
+
+def lighter(png: bytes) -> bytes:
+    """A PNG with the 256 colours that fit it best, dithered; as it was if that is not lighter.
+
+    Pictures below `HEAVY` bytes and those that let the page shine through stay as they are.
+    """
+    from PIL import Image
+
+    if len(png) < HEAVY:
+        return png
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGBA")
+    if picture.getchannel("A").getextrema() != (255, 255):
+        return png
+    made = io.BytesIO()
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
+    few.save(made, "PNG", optimize=True)
+    return min(made.getvalue(), png, key=len)
 
 
 def texts(notebook: Any) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rbtc.book import guide, marked, opening, status
+from rbtc.book import guide, opening, status
+from rbtc.book.pages import replaced
 from rbtc.files import write_whole
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -31,7 +32,7 @@ def texts(root: Path) -> dict[str, str]:
     part = "\n".join([BEGIN, told, "", status.summary(root), "", status.minutes_table(root), END])
     sd15 = (root / guide.PAGE).read_text(encoding="utf-8")
     return {
-        "README.md": marked.replaced(readme, BEGIN, END, part, "README.md"),
+        "README.md": replaced(readme, BEGIN, END, part, "README.md"),
         "book/_generated/standing.md": f"{told}\n",
         "book/_generated/status.md": status.measured(root),
         **{f"book/_generated/{name}": text for name, text in opening.texts(root).items()},

@@ -65,39 +65,6 @@ def source_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
-def parameter_defaults(path: Path) -> dict[str, Any]:
-    """Names and default values of the cell tagged "parameters" of a notebook source.
-
-    A notebook without such a cell takes no parameters. Raises ValueError for a default that is not
-    a plain literal: the page could not say what it was made with.
-    """
-    import jupytext
-
-    defaults: dict[str, Any] = {}
-    for cell in jupytext.read(path).cells:
-        if cell.cell_type != "code" or "parameters" not in cell.metadata.get("tags", []):
-            continue
-        for statement in ast.parse(cell.source).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    pass
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    pass
-                case _:
-                    raise ValueError(
-                        f"{path}: the parameters cell may hold only lines like name = value, "
-                        f"got {ast.unparse(statement)!r}"
-                    )
-            try:
-                defaults[name] = ast.literal_eval(value)
-            except ValueError:
-                raise ValueError(
-                    f"{path}: the default of parameter {name!r} must be a plain value, "
-                    f"got {ast.unparse(value)!r}"
-                ) from None
-    return defaults
-
-
 def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
     """The `given` parameters, checked against the defaults' names and types.
 
@@ -162,3 +129,15 @@ def read_page(path: Path) -> Any:
             f"the page {path} is damaged ({why}): make it again with rbtc book run "
             f"{path.stem}, or bring it back from git"
         ) from error
+
+
+def replaced(text: str, begin: str, end: str, part: str, page: str) -> str:
+    """`text` with `part`, which brings the markers with it, in place of what stands between them.
+
+    Raises:
+        ValueError: the markers are not there once each; `page` is named.
+    """
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{page} must hold {begin} and {end} once each")
+    head, rest = text.split(begin)
+    return head + part + rest.split(end)[1]

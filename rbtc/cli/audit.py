@@ -70,24 +70,22 @@ def _show(found: Audit) -> None:
 
     short = [short_name(layer.name) for layer in found.layers]
     twice = {name for name, count in Counter(short).items() if count > 1}
-    columns = ("shape", "dtype", "zeros", "-0.0", "density", "rows", "columns", "signs back")
     print_table(
         found.path,
-        {"layer": "left", **dict.fromkeys(columns, "right")},
-        [
-            (
-                layer.name if name in twice else name,
-                "x".join(map(str, layer.shape)),
-                layer.dtype,
-                str(layer.zeros),
-                str(layer.negative_zeros),
-                f"{layer.density:.3%}",
-                _scatter(layer.rows),
-                _scatter(layer.columns),
-                _signs(layer.signs),
-            )
+        (
+            {
+                "layer": layer.name if name in twice else name,
+                "shape": "x".join(map(str, layer.shape)),
+                "dtype": layer.dtype,
+                "zeros": str(layer.zeros),
+                "-0.0": str(layer.negative_zeros),
+                "density": f"{layer.density:.3%}",
+                "rows": _scatter(layer.rows),
+                "columns": _scatter(layer.columns),
+                "signs back": _signs(layer.signs),
+            }
             for name, layer in zip(short, found.layers, strict=True)
-        ],
+        ),
     )
 
 

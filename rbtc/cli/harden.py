@@ -70,21 +70,20 @@ def harden(
 
 
 def _show(found: Hardening) -> None:
-    columns = ("sigma / sigma_U", "advantage", "recall", "precision", "AUC of -|w|", "disturbance")
     print_table(
         "how well the strongest attacker finds the filled places",
-        {"sigma": "right", "attacker": "left", **dict.fromkeys(columns, "right")},
-        [
-            (
-                f"{each.sigma:.4g}{' *' if each is found.chosen else '  '}",
-                each.attacker,
-                f"{each.relative:.2f}",
-                f"{each.advantage:.3f}",
-                f"{each.recall:.3f}",
-                f"{each.precision:.3f}",
-                f"{each.auc:.3f}",
-                f"{each.disturbance:.3f}",
-            )
+        (
+            {
+                "sigma": f"{each.sigma:.4g}{' *' if each is found.chosen else '  '}",
+                "attacker": each.attacker,
+                "sigma / sigma_U": f"{each.relative:.2f}",
+                "advantage": f"{each.advantage:.3f}",
+                "recall": f"{each.recall:.3f}",
+                "precision": f"{each.precision:.3f}",
+                "AUC of -|w|": f"{each.auc:.3f}",
+                "disturbance": f"{each.disturbance:.3f}",
+            }
             for each in found.trials
-        ],
+        ),
+        left="attacker",
     )

@@ -164,11 +164,10 @@ def fitted(
     plan = {**parameters, "concepts": order[:classes], "images": images}
     plan |= {name: plan["concepts"] for name in ("sweep", "preserved_for") if name in usual}
     told = (
-        f"{chapter}: {seconds:.2f} s a picture here, so {classes} of {len(order)} classes with "
-        f"{images} pictures a model ({pictures(classes, images):,} in all). A change of "
-        f"{smallest_change(images):.2f} in one class, and of "
-        f"{smallest_change(images * classes):.2f} over all, can be told from none; the paper's "
-        f"attack changes these classes by {_paper_effect(order[:classes])}."
+        f"{chapter}: {seconds:.2f} s a picture, {classes} of {len(order)} classes, {images} "
+        f"pictures a model, {pictures(classes, images):,} in all; least change that can be told: "
+        f"{smallest_change(images):.2f} in a class, {smallest_change(images * classes):.2f} over "
+        f"all; the paper's: {_paper_effect(order[:classes])}"
     )
     return plan, told
 
@@ -187,7 +186,7 @@ def _change(concept: str) -> float | None:
 
 def _paper_effect(concepts: Sequence[str]) -> str:
     known = [change for one in concepts if (change := _change(one)) is not None]
-    return f"{min(known):+.2f} to {max(known):+.2f}" if known else "amounts that it does not print"
+    return f"{min(known):+.2f} to {max(known):+.2f}" if known else "not printed"
 
 
 def _refuse_fuller(folder: Path, total: int, force: bool) -> None:

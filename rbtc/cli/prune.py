@@ -165,14 +165,13 @@ def _show(found: Masks) -> None:
 
     print_table(
         "pruned",
-        {"layer": "left", "weights": "right", "pruned": "right", "density": "right"},
-        [
-            (
-                short_name(name),
-                str(mask.numel()),
-                str(int(mask.sum())),
-                f"{float(mask.double().mean()):.2%}",
-            )
+        (
+            {
+                "layer": short_name(name),
+                "weights": str(mask.numel()),
+                "pruned": str(int(mask.sum())),
+                "density": f"{float(mask.double().mean()):.2%}",
+            }
             for name, mask in found.items()
-        ],
+        ),
     )

@@ -31,7 +31,7 @@ def revive(
     from rbtc.checkpoints import open_checkpoint
     from rbtc.copies import check_target
     from rbtc.detection import spare_whole_rows
-    from rbtc.layers import zero_masks
+    from rbtc.layers import short_name, zero_masks
     from rbtc.revive import revive as attack
 
     checkpoint = open_checkpoint(model)
@@ -59,20 +59,13 @@ def revive(
             }
         )
     else:
-        _show(counts)
+        print_table(
+            "revived",
+            (
+                {"layer": short_name(n), "zeros": str(c["missing"]), "revived": str(c["revived"])}
+                for n, c in counts.items()
+            ),
+        )
         say(f"{total['revived']} of {total['missing']} zeros have a weight again.")
         say_written(out, missed)
     return 0
-
-
-def _show(counts: dict[str, dict[str, int]]) -> None:
-    from rbtc.layers import short_name
-
-    print_table(
-        "revived",
-        {"layer": "left", "zeros": "right", "revived": "right"},
-        [
-            (short_name(name), str(each["missing"]), str(each["revived"]))
-            for name, each in counts.items()
-        ],
-    )

@@ -86,19 +86,13 @@ def print_json(found: Mapping[str, Any]) -> None:
     print(json.dumps(found, allow_nan=False, indent=2))
 
 
-def print_table(title: str, columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout.
-
-    Args:
-        title: stands above it.
-        columns: heading -> "left" or "right".
-        rows: one text per column.
-    """
+def print_table(title: str, rows: Iterable[Mapping[str, str]], *, left: str = "layer") -> None:
+    """A table on stdout, a row a mapping from heading to text; only the column ``left`` is left."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    for heading, side in columns.items():
-        table.add_column(heading, justify="right" if side == "right" else "left")
-    for row in rows:
-        table.add_row(*row)
+    for number, row in enumerate(rows):
+        for heading in row if not number else ():
+            table.add_column(heading, justify="left" if heading == left else "right")
+        table.add_row(*row.values())
     console().print(table)
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from transformers import CLIPTokenizer
 
 from rbtc.emoji.loop import LoopConfig, train
@@ -36,14 +35,20 @@ Sheet = Mapping[tuple[str, str], np.ndarray]
 
 
 @torch.no_grad()
-def score(model: nn.Module, world: World, which: str, pictures: int = 4096) -> Proportion:
-    """Top-1 accuracy on fresh pictures of ``world``; ``which`` is "concepts" or "styles"."""
+def score(
+    model: Any, world: World, which: str, pictures: int = 4096, *, index: Sequence[int] = ()
+) -> Proportion:
+    """Top-1 accuracy on fresh pictures of ``world``; ``which`` is "concepts" or "styles".
+
+    ``index`` is the model's column of each concept of the world, where they differ.
+    """
     device = next(model.parameters()).device
+    columns = torch.tensor(index or range(len(getattr(world, which))))
     hits = 0
     for _ in range(pictures // 128):
         batch = world.batch(128, captioned=False)
         answer = model(batch.pictures.to(device)).argmax(1).cpu()
-        hits += int((answer == getattr(batch, which)).sum())
+        hits += int((answer == columns[getattr(batch, which)]).sum())
     return Proportion(hits, pictures // 128 * 128)
 
 
@@ -57,14 +62,9 @@ def training_record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
 
-def as_row(proportion: Proportion) -> dict[str, float]:
-    """A proportion for a JSON card."""
-    return {
-        "value": proportion.value,
-        "low": proportion.low,
-        "high": proportion.high,
-        "n": proportion.n,
-    }
+def as_row(proportion: Proportion, name: str = "value") -> dict[str, float]:
+    """A proportion with its interval, for JSON cards and tables."""
+    return {name: proportion.value, **{k: getattr(proportion, k) for k in ("low", "high", "n")}}
 
 
 def train_resnet_judge(
@@ -107,14 +107,9 @@ def train_resnet_judge(
     drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
     if which == "concepts" and drawn:
         other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)
-        index = torch.tensor([names.index(c) for c in drawn])
-        hits = 0
-        with torch.no_grad():
-            for _ in range(16):
-                batch = other.batch(128, captioned=False)
-                answer = average(batch.pictures.to(device)).argmax(1).cpu()
-                hits += int((answer == index[batch.concepts]).sum())
-        scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(Proportion(hits, 16 * 128))
+        index = [names.index(c) for c in drawn]
+        found = score(average, other, which, 2048, index=index)
+        scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(found)
     card = {
         "kind": "resnet",
         "task": which,

@@ -26,11 +26,12 @@ import torch
 from tqdm.auto import tqdm
 
 from rbtc import command
-from rbtc.files import check_writable
+from rbtc.emoji.judge import as_row
+from rbtc.files import check_writable, write_whole
 from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import prompt_pairs
-from rbtc.pruning.conceptprune import ConceptPruneConfig, collect_norms
+from rbtc.pruning.activations import collect_norms
 from rbtc.report.tables import save_csv
 from rbtc.stats import Proportion
 
@@ -43,30 +44,14 @@ CURVE = ["density", "erased", "preserved", "sign_accuracy"]
 
 def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
     """Accuracy of the pretrained model: every class, then every style if there is a style judge."""
-    rows = []
-    for concept in tqdm(lab.profile.classes.values(), desc="classes", disable=not lab.progress):
-        rows.append(("class", concept, lab.measure.accuracy(lab.pretrained, concept, images)))
     judge = lab.profile.locate(lab.profile.evaluation.style_classifier)
     styles = lab.profile.styles if Path(judge).exists() else ()
-    for style in tqdm(styles, desc="styles", disable=not lab.progress):
-        found = lab.measure.accuracy(lab.pretrained, lab.subject(style, "style"), images)
-        rows.append(("style", style, found))
-    return _frame(rows)
-
-
-def _frame(rows: Sequence[tuple[str, str, Proportion]]) -> pd.DataFrame:
+    asked = [("class", lab.subject(word)) for word in lab.profile.classes.values()]
+    asked += [("style", lab.subject(style, "style")) for style in styles]
     return pd.DataFrame(
-        [
-            {
-                "kind": kind,
-                "name": name,
-                "accuracy": p.value,
-                "low": p.low,
-                "high": p.high,
-                "n": p.n,
-            }
-            for kind, name, p in rows
-        ]
+        {"kind": kind, "name": subject.word}
+        | as_row(lab.measure.accuracy(lab.pretrained, subject, images), "accuracy")
+        for kind, subject in tqdm(asked, desc="accuracy", disable=not lab.progress)
     )
 
 
@@ -93,35 +78,23 @@ def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
     The norms are those ConceptPrune uses, summed over the profile's first T UNet calls. A ratio of
     one is a neuron indifferent to the concept; ConceptPrune lives on those far above it.
     """
-    ours = lab.profile.conceptprune
-    settings = ConceptPruneConfig(
-        ratio=ours.ratio,
-        calls=ours.calls,
-        seed=ours.seed,
-        steps=lab.profile.steps,
-        guidance=lab.profile.guidance,
-        batch_size=lab.profile.batch_size,
-    )
+    settings = lab.owner.settings()
     pipe = lab.apply(lab.pretrained)
     ratios: dict[str, list[torch.Tensor]] = {}
     for concept in concepts:
-        target, reference = prompt_pairs(lab.profile, concept)
-        of_target = collect_norms(pipe, target, settings)
-        of_reference = collect_norms(pipe, reference, settings)
+        prompts = prompt_pairs(lab.profile, concept)
+        of_target, of_reference = (collect_norms(pipe, one, settings) for one in prompts)
+        # The norms grow with the number of prompts, which the two lists need not share.
+        scale = len(prompts[1]) / len(prompts[0])
         for name in of_target[0]:
-            numerator = sum((of_target[call][name] ** 2 for call in of_target), torch.zeros(()))
-            denominator = sum(
-                (of_reference[call][name] ** 2 for call in of_reference), torch.zeros(())
+            target, reference = (
+                sum((norms[call][name] ** 2 for call in norms), torch.zeros(()))
+                for norms in (of_target, of_reference)
             )
-            # The norms grow with the number of prompts, which the two lists need not share.
-            scale = len(reference) / len(target)
-            ratios.setdefault(name, []).append((numerator / denominator * scale).sqrt())
-    rows = [
-        {"layer": short_name(name), **_quantiles(torch.cat(values))}
-        for name, values in ratios.items()
-    ]
-    pooled = torch.cat([value for values in ratios.values() for value in values])
-    return pd.DataFrame([*rows, {"layer": "all", **_quantiles(pooled)}])
+            ratios.setdefault(name, []).append((target / reference * scale).sqrt())
+    pooled = {short_name(name): torch.cat(values) for name, values in ratios.items()}
+    pooled["all"] = torch.cat(list(pooled.values()))
+    return pd.DataFrame({"layer": name, **_quantiles(values)} for name, values in pooled.items())
 
 
 def _quantiles(values: torch.Tensor) -> dict[str, float]:
@@ -134,10 +107,8 @@ def singular_decay(weights: Weights) -> pd.DataFrame:
     rows = []
     for name, weight in weights.items():
         values = torch.linalg.svdvals(weight.double())
-        row: dict[str, Any] = {"layer": short_name(name), "rank": len(values)}
-        for share in (8, 4, 2):
-            row[f"s[1/{share}]/s[0]"] = float(values[len(values) // share] / values[0])
-        rows.append(row)
+        parts = {f"s[1/{n}]/s[0]": float(values[len(values) // n] / values[0]) for n in (8, 4, 2)}
+        rows.append({"layer": short_name(name), "rank": len(values), **parts})
     return pd.DataFrame(rows)
 
 
@@ -151,23 +122,11 @@ def erasability(
             pruned = lab.owner.pruned(concept, ratio=ratio)
             erased = lab.measure.accuracy(pruned, concept, images)
             others = lab.measure.preserved(pruned, concept, max(1, images // 8))
-            signs = lab.sign_accuracy(concept, ratio=ratio)
-            rows.append(
-                {
-                    "ratio": ratio,
-                    "concept": concept,
-                    "density": lab.density(concept, ratio=ratio),
-                    "erased": erased.value,
-                    "erased_low": erased.low,
-                    "erased_high": erased.high,
-                    "erased_n": erased.n,
-                    "preserved": others.value,
-                    "preserved_low": others.low,
-                    "preserved_high": others.high,
-                    "preserved_n": others.n,
-                    "sign_accuracy": signs.value,
-                }
-            )
+            row = {"ratio": ratio, "concept": concept, "density": lab.density(concept, ratio=ratio)}
+            for name, found in (("erased", erased), ("preserved", others)):
+                row |= {name: found.value}
+                row |= {f"{name}_{key}": getattr(found, key) for key in ("low", "high", "n")}
+            rows.append(row | {"sign_accuracy": lab.sign_accuracy(concept, ratio=ratio).value})
     return pd.DataFrame(rows)
 
 
@@ -199,12 +158,7 @@ def report(
         "mean_class_accuracy": means["class"],
         "worst_class_accuracy": worst["class"],
         "mean_style_accuracy": means.get("style"),
-        "all_ffn_zero": {
-            "value": zeroed.value,
-            "low": zeroed.low,
-            "high": zeroed.high,
-            "n": zeroed.n,
-        },
+        "all_ffn_zero": as_row(zeroed),
         "specificity": neurons[neurons["layer"] == "all"].iloc[0].to_dict(),
         "singular_decay_median": decay.drop(columns=["layer", "rank"]).median().to_dict(),
         "erasability": [
@@ -214,9 +168,8 @@ def report(
     }
     summary["bars_met"] = all(summary[name] >= bar for name, bar in BARS.items())
     summary["bars"] = BARS
-    unfinished = Path(folder) / ".emoji_report.json"
-    unfinished.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(Path(folder) / "emoji_report.json")
+    text = json.dumps(summary, indent=1) + "\n"
+    write_whole(Path(folder) / "emoji_report.json", lambda place: place.write_text(text, "utf-8"))
     return summary
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbtc.emoji.scenes import SCENES, article
-from rbtc.models import tokenizers
+from rbtc.models import folders
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -75,7 +75,7 @@ def write_tokenizer(folder: Path, concepts: Sequence[str], styles: Sequence[str]
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
     """The CLIP tokenizer written by :func:`write_tokenizer`."""
-    return tokenizers.load_tokenizer(folder, MAX_TOKENS)
+    return folders.load_tokenizer(folder, MAX_TOKENS)
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, *, width: int = 48) -> CLIPTextModel:

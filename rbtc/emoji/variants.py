@@ -2,11 +2,9 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """Trained variants side by side: ``python -m rbtc.emoji.variants NAME=FOLDER [NAME=FOLDER ...]``.
 
-Every folder is a packed model (``python -m rbtc.emoji.train pack``). On the concepts that the
-operating point is chosen on, none of which a chapter reports, each variant is drawn from, pruned at
-several ratios, and attacked; the same is asked of it with every feed-forward output zeroed. What
-training did to it is read from the folder's ``training.json``. One row per variant, model and
-concept goes to ``results/emoji_variants.csv``; rows of other variants that stand there stay.
+A folder is a packed model (``python -m rbtc.emoji.train pack``). It is counted on the concepts that
+the operating point is chosen on, none of which a chapter reports; one row per variant, model and
+concept goes to ``results/emoji_variants.csv``, where rows of other variants stay.
 """
 
 from __future__ import annotations
@@ -65,13 +63,8 @@ def score_variant(
 ) -> pd.DataFrame:
     """Count one model pretrained, without its feed-forward outputs, pruned and revived.
 
-    Args:
-        lab: of the variant.
-        concepts: at least two; each is the others' neighbour.
-        images: pictures of the erased concept.
-        other_images: pictures of each of the others.
-        ratios: of pruning; T and the reference prompts are the profile's.
-        keep_ratios: of the attack.
+    ``images`` are drawn of the erased concept, ``other_images`` of each other one. T and the
+    reference prompts are the profile's.
 
     Returns:
         One row per concept and model: model ("pretrained", "no feed-forward", "pruned",
@@ -82,14 +75,9 @@ def score_variant(
     rows = []
     for concept in tqdm(concepts, desc="concepts", disable=not lab.progress):
 
-        def line(
-            variant: Variant, model: str, columns: dict[str, float], word: str = concept
-        ) -> dict[str, Any]:
-            found = kept(lab, variant, word, concepts, **counts)
-            return {"model": model, "concept": word, **columns, **found}
-
-        rows.append(line(lab.pretrained, "pretrained", {}))
-        rows.append(line(empty, "no feed-forward", {}))
+        models: list[tuple[Variant, str, dict[str, float]]] = [
+            (lab.pretrained, "pretrained", {}), (empty, "no feed-forward", {})
+        ]  # fmt: skip
         for ratio in ratios:
             pruning = {"ratio": ratio}
             columns = {
@@ -97,23 +85,25 @@ def score_variant(
                 "density": lab.density(concept, **pruning),
                 "sign_accuracy": lab.sign_accuracy(concept, **pruning).value,
             }
-            rows.append(line(lab.owner.pruned(concept, **pruning), "pruned", columns))
+            models.append((lab.owner.pruned(concept, **pruning), "pruned", columns))
             for k in keep_ratios:
                 revived = lab.revived(concept, keep_ratio=k, **pruning)
-                rows.append(line(revived, "revived", {**columns, "keep_ratio": k}))
+                models.append((revived, "revived", {**columns, "keep_ratio": k}))
+        rows += [
+            {"model": model, "concept": concept, **columns}
+            | kept(lab, variant, concept, concepts, **counts)
+            for variant, model, columns in models
+        ]
     return pd.DataFrame(rows)
 
 
 def variants_table(scores: pd.DataFrame) -> pd.DataFrame:
     """One line per variant, model, ratio and K, pooled over the concepts, with accuracies."""
     keys = ["variant", *LEVERS, "pictures", "model", "ratio", "keep_ratio"]
+    means = ("density", "sign_accuracy")
+    sums = ("erased_hits", "erased_n", "preserved_hits", "preserved_n")
     pooled = scores.groupby(keys, sort=False, dropna=False).agg(
-        density=("density", "mean"),
-        sign_accuracy=("sign_accuracy", "mean"),
-        erased_hits=("erased_hits", "sum"),
-        erased_n=("erased_n", "sum"),
-        preserved_hits=("preserved_hits", "sum"),
-        preserved_n=("preserved_n", "sum"),
+        **{name: (name, "mean") for name in means}, **{name: (name, "sum") for name in sums}
     )
     for part in ("erased", "preserved"):
         pooled[part] = pooled[f"{part}_hits"] / pooled[f"{part}_n"]

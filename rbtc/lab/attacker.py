@@ -7,7 +7,6 @@ which results are filed.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from rbtc.completion import Completion, complete_all, solver_of
 from rbtc.detection import budget_attack, spare_whole_rows, threshold_attack
 from rbtc.inference import Evidence, modified_probability
 from rbtc.lab.digests import canonical, tensors_digest
-from rbtc.lab.store import Store
+from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, prune, zero_masks
 from rbtc.layers import density as share_of
@@ -52,7 +51,7 @@ class Attacker:
     ) -> None:
         self.store, self.keep_ratio, self.progress = store, keep_ratio, progress
         self.double = double
-        self._completions: OrderedDict[str, dict[str, Completion]] = OrderedDict()
+        self._completions = Recent[dict[str, Completion]](_REMEMBERED)
 
     def attack(
         self,
@@ -157,24 +156,24 @@ class Attacker:
             "options": options,
             "double": self.double,
         }
-        key = canonical(config)
-        if key not in self._completions:
 
-            def make() -> dict[str, torch.Tensor]:
-                weights = variant.weights
-                if self.double:
-                    weights = {name: weight.double() for name, weight in weights.items()}
-                found = complete_all(
+        def make() -> dict[str, torch.Tensor]:
+            weights = variant.weights
+            if self.double:
+                weights = {name: weight.double() for name, weight in weights.items()}
+            return _pack(
+                complete_all(
                     weights, missing, algorithm=algorithm, progress=self.progress, **options
                 )
-                return _pack(found)
+            )
 
-            tensors, _ = self.store.weights(config, make, code=(complete_all, solver_of(algorithm)))
+        def read() -> dict[str, Completion]:
+            code = (complete_all, solver_of(algorithm))
+            tensors, _ = self.store.weights(config, make, code=code)
             devices = {name: weight.device for name, weight in variant.weights.items()}
-            while len(self._completions) >= _REMEMBERED:
-                self._completions.popitem(last=False)
-            self._completions[key] = _unpack(tensors, algorithm, devices)
-        return self._completions[key]
+            return _unpack(tensors, algorithm, devices)
+
+        return self._completions.get_or_make(canonical(config), read)
 
     def _check_pruned(self, variant: Variant, missing: Masks | None) -> None:
         if missing is None and share_of(zero_masks(variant.weights)) < FEWEST_ZEROS:

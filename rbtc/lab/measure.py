@@ -135,9 +135,7 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[str]:
-            judge, images = self.jury.get(kind), self.images(variant, prompts, seeds)
-            size = self.profile.batch_size
-            parts = [images[i : i + size] for i in range(0, len(images), size)]
+            judge, parts = self.jury.get(kind), self._parts(variant, prompts, seeds)
             return [str(name) for part in parts for name in judge.predict(part)]
 
         return self._judged("predictions", kind, variant, prompts, seeds, make)
@@ -149,12 +147,15 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[bool]:
-            detector, images = self.jury.get("detector"), self.images(variant, prompts, seeds)
-            size = self.profile.batch_size
-            parts = [images[i : i + size] for i in range(0, len(images), size)]
+            detector, parts = self.jury.get("detector"), self._parts(variant, prompts, seeds)
             return [bool(seen) for part in parts for seen in detector(part)]
 
         return self._judged("detections", "detector", variant, prompts, seeds, make)
+
+    def _parts(self, variant: Variant, prompts: list[str], seeds: list[int]) -> list[np.ndarray]:
+        """Pictures in pieces that a judge takes at once."""
+        images, size = self.images(variant, prompts, seeds), self.profile.batch_size
+        return [images[i : i + size] for i in range(0, len(images), size)]
 
     def hits(
         self, variant: Variant, asked: Iterable[tuple[Subject, int]], first_seed: int = 0
@@ -282,33 +283,22 @@ class Measure:
         make: Callable[[], list[Any]],
     ) -> list[Any]:
         try:
-            return self._kept(what, kind, variant, prompts, seeds, make)
+            identity = self.jury.identity(kind)
+            if identity is None:  # a judge of unknown identity: its word is not kept
+                return make()
+            config = {
+                "kind": what,
+                "judge": identity,
+                "images": self._of(variant),
+                "prompts": prompts,
+                "seeds": seeds,
+            }
+            code = (*DRAWING, *self.jury.code(kind))
+            return self.store.json(config, make, code=code)[0]
         finally:
             self.judged += len(seeds)
             if self.on_judged is not None:
                 self.on_judged(len(seeds))
-
-    def _kept(
-        self,
-        what: str,
-        kind: str,
-        variant: Variant,
-        prompts: list[str],
-        seeds: list[int],
-        make: Callable[[], list[Any]],
-    ) -> list[Any]:
-        identity = self.jury.identity(kind)
-        if identity is None:  # a judge of unknown identity: its word is not kept
-            return make()
-        config = {
-            "kind": what,
-            "judge": identity,
-            "images": self._of(variant),
-            "prompts": prompts,
-            "seeds": seeds,
-        }
-        code = (*DRAWING, *self.jury.code(kind))
-        return self.store.json(config, make, code=code)[0]
 
 
 def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[str], list[int]]:

@@ -6,7 +6,6 @@ weights, the masks and the prompts. What an attacker makes of the result is in `
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -19,7 +18,7 @@ from rbtc.hiding import Hiding, hide
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
 from rbtc.lab.salient import SaliencyCuts
-from rbtc.lab.store import Store
+from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, density, prune
 from rbtc.matrices import FEED_FORWARD, LayerKind
@@ -52,7 +51,7 @@ class Owner:
 
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
-        self._masks: OrderedDict[str, Masks] = OrderedDict()
+        self._masks = Recent[Masks](_REMEMBERED)
         self._salient = SaliencyCuts(bench, profile, store)
 
     @property
@@ -269,23 +268,18 @@ class Owner:
             "sampler": self._bench().sampler(self.profile),
             "code": code_digest(collect_norms, concept_masks, prune),
         }
+
+        def make() -> Masks:
+            return concept_masks(
+                self.pretrained.weights,
+                self._norms(target, settings),
+                self._norms(bare, settings),
+                ratio=settings.ratio,
+                calls=settings.calls,
+            )
+
         key = canonical(config)
-
-        def masks() -> Masks:
-            if key not in self._masks:
-                made = concept_masks(
-                    self.pretrained.weights,
-                    self._norms(target, settings),
-                    self._norms(bare, settings),
-                    ratio=settings.ratio,
-                    calls=settings.calls,
-                )
-                while len(self._masks) >= _REMEMBERED:
-                    self._masks.popitem(last=False)
-                self._masks[key] = made
-            return self._masks[key]
-
-        return config, masks
+        return config, lambda: self._masks.get_or_make(key, make)
 
     def _norms(self, prompts: list[str], settings: ConceptPruneConfig) -> Norms:
         # The norms of the first T calls begin with those of fewer. So with the profile's T on

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +56,11 @@ class _Worker:
         torch.set_num_threads(CORES)  # whatever OMP_NUM_THREADS says where the worker runs
         self.bench, self.profile = load(), profile
 
-    def draw(self, variant: Variant, prompts: list[str], seeds: list[int]) -> np.ndarray:
-        """Pictures of one batch."""
-        return drawn(self.bench, variant, self.profile, prompts, seeds)
+    def draw(
+        self, variant: Variant, prompts: list[str], seeds: list[int]
+    ) -> tuple[Batch, np.ndarray]:
+        """One batch, and its pictures."""
+        return (prompts, seeds), drawn(self.bench, variant, self.profile, prompts, seeds)
 
 
 def drawn(
@@ -113,7 +113,6 @@ class RayEngine:
         self.profile, self.workers, self.on_batch = profile, workers, on_batch
         self._load = load or (lambda: Bench.load(profile, torch.device(default_device())))
         self._actors: list[Any] = []
-        self._gpus = 0
 
     def fill(
         self, measure: Measure, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
@@ -132,34 +131,26 @@ class RayEngine:
         self._start()
         self._run(measure, variant, batches)
 
-    def _run(self, measure: Measure, variant: Variant, batches: Sequence[Batch]) -> None:
+    def _run(self, measure: Measure, variant: Variant, batches: list[Batch]) -> None:
         import ray
+        from ray.util import ActorPool
 
         sent = ray.put(Variant(variant.label, variant.config, dict(variant.weights)))
-        waiting = deque((batch, 1) for batch in batches)
-        busy: dict[Any, tuple[int, Batch, int]] = {}  # result -> worker, batch, which try
-        free = deque(range(len(self._actors)))
-        filed = 0
-        while waiting or busy:
-            while waiting and free:
-                worker = free.popleft()
-                batch, tried = waiting.popleft()
-                busy[self._actors[worker].draw.remote(sent, *batch)] = (worker, batch, tried)
-            (done,), _ = ray.wait(list(busy), num_returns=1)
-            worker, batch, tried = busy.pop(done)
-            free.append(worker)
-            try:
-                pictures = ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None  # what drawing itself raised
-            except ray.exceptions.RayError as error:  # the worker is gone, or its machine
-                self._replace(worker, batch, tried, error)
-                waiting.appendleft((batch, tried + 1))
-                continue
-            measure.file(variant, *batch, pictures)
-            filed += 1
-            if self.on_batch is not None:
-                self.on_batch(filed)
+        pool = ActorPool(self._actors)
+        try:
+            done: Any = pool.map_unordered(lambda one, part: one.draw.remote(sent, *part), batches)
+            for filed, ((prompts, seeds), pictures) in enumerate(done, start=1):
+                measure.file(variant, prompts, seeds, pictures)
+                if self.on_batch is not None:
+                    self.on_batch(filed)
+        except ray.exceptions.RayTaskError:
+            raise  # what drawing itself raised, of its own kind
+        except ray.exceptions.RayError as error:
+            self.close()
+            raise RuntimeError(
+                f"{TRIES} workers were lost over the same pictures; what was drawn before is "
+                f"filed. The last one: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
     def _start(self) -> None:
         import ray
@@ -168,35 +159,18 @@ class RayEngine:
             return
         if not ray.is_initialized():
             ray.init(
-                num_cpus=None if self.workers is None or _cluster() else self.workers,
+                num_cpus=None if os.environ.get("RAY_ADDRESS") else self.workers,
                 include_dashboard=False,
                 log_to_driver=False,
             )
         resources = ray.cluster_resources()
-        self._gpus = int(resources.get("GPU", 0))
-        count = self.workers or self._gpus or max(1, int(resources.get("CPU", 1)))
-        self._actors = [self._new() for _ in range(count)]
-
-    def _new(self) -> Any:
-        import ray
-
-        options = {"num_cpus": CORES, "num_gpus": 1 if self._gpus else 0}
-        return ray.remote(_Worker).options(**options).remote(self._load, self.profile)
-
-    def _replace(self, worker: int, batch: Batch, tried: int, error: Exception) -> None:
-        if tried >= TRIES:
-            raise RuntimeError(
-                f"{TRIES} workers were lost over the same {len(batch[0])} pictures, the first of "
-                f"{batch[0][0]!r} with seed {batch[1][0]}; what was drawn before is filed. "
-                f"The last one: {str(error).strip().splitlines()[-1]}"
-            ) from error
-        warnings.warn(
-            f"a worker was lost ({type(error).__name__}): another one draws its "
-            f"{len(batch[0])} pictures again",
-            RuntimeWarning,
-            stacklevel=4,
+        gpus = int(resources.get("GPU", 0))
+        count = self.workers or gpus or max(1, int(resources.get("CPU", 1)))
+        # Ray starts a lost worker anew and gives it the batch that it had.
+        worker = ray.remote(_Worker).options(
+            num_cpus=CORES, num_gpus=min(gpus, 1), max_restarts=-1, max_task_retries=TRIES - 1
         )
-        self._actors[worker] = self._new()
+        self._actors = [worker.remote(self._load, self.profile) for _ in range(count)]
 
     def close(self) -> None:
         """End the workers; the cluster stays."""
@@ -205,10 +179,6 @@ class RayEngine:
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
-
-
-def _cluster() -> str:
-    return os.environ.get("RAY_ADDRESS", "")
 
 
 def engine_of(name: str, profile: Profile) -> RayEngine | None:

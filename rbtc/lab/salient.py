@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest
-from rbtc.lab.store import Store
+from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant
 from rbtc.layers import Masks, Weights, prune
 from rbtc.matrices import LayerKind, check_kinds, find_matrices
@@ -32,7 +31,6 @@ from rbtc.pruning.saliency import (
 )
 
 _CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
-_REMEMBERED = 4  # pairs of mask sets kept in memory, and half as many sets of gradients
 
 
 class SaliencyCuts:
@@ -46,8 +44,8 @@ class SaliencyCuts:
 
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
-        self._masks: OrderedDict[str, dict[Score, Masks]] = OrderedDict()
-        self._gradients: OrderedDict[str, Gradients] = OrderedDict()
+        self._masks = Recent[dict[Score, Masks]](4)
+        self._gradients = Recent[Gradients](2)  # they are large
 
     def cut(
         self,
@@ -116,10 +114,10 @@ class SaliencyCuts:
         self, config: dict[str, Any], make: Callable[[], dict[str, torch.Tensor]]
     ) -> dict[Score, Masks]:
         """The masks of both scores, which share their gradients; remembered, read or made."""
-        key = canonical(config)
-        if key not in self._masks:
+
+        def read() -> dict[Score, Masks]:
             flat, _ = self.store.weights(config, make, code=_CODE)
-            both: dict[Score, Masks] = {
+            return {
                 score: {
                     path.removeprefix(f"{score}/"): mask.to(self._bench().pipe.unet.device)
                     for path, mask in flat.items()
@@ -127,10 +125,8 @@ class SaliencyCuts:
                 }
                 for score in SCORES
             }
-            while len(self._masks) >= _REMEMBERED:
-                self._masks.popitem(last=False)
-            self._masks[key] = both
-        return self._masks[key]
+
+        return self._masks.get_or_make(canonical(config), read)
 
     def _pull(
         self,
@@ -140,8 +136,8 @@ class SaliencyCuts:
         settings: SaliencyConfig,
     ) -> Gradients:
         """Gradients on the forget set. They are large, so only their masks are filed."""
-        key = canonical(config)
-        if key not in self._gradients:
+
+        def make() -> Gradients:
             pipe = self._bench().apply(pretrained)
             drawn = {
                 name: config[name]
@@ -153,9 +149,8 @@ class SaliencyCuts:
 
             filed, _ = self.store.weights({"kind": "forget set", **drawn}, draw, code=(forget_set,))
             latents = filed["latents"].to(pipe.unet.device)
-            asked = forget_prompts(prompts, settings)
             parameters = find_matrices(pipe.unet, config["layers"])
-            while len(self._gradients) >= _REMEMBERED // 2:
-                self._gradients.popitem(last=False)
-            self._gradients[key] = gradients(pipe, parameters, latents, asked, settings)
-        return self._gradients[key]
+            asked = forget_prompts(prompts, settings)
+            return gradients(pipe, parameters, latents, asked, settings)
+
+        return self._gradients.get_or_make(canonical(config), make)

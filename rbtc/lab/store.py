@@ -17,16 +17,18 @@ import json
 import operator
 import time
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from rbtc.files import cache_root, check_writable, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
+
+T = TypeVar("T")
 
 BLOCK = 8
 """Pictures of one prompt are filed in blocks of this many neighbouring seeds."""
@@ -37,7 +39,7 @@ _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
 
 
 class _OldEntry(Exception):
-    """An entry of the time before entries carried their key: nobody's fault."""
+    """Entry written before keys were stored; treated as a miss."""
 
 
 def whole_seeds(seeds: Iterable[Any]) -> list[int]:
@@ -55,6 +57,23 @@ def whole_seeds(seeds: Iterable[Any]) -> list[int]:
                 f"seeds must be whole numbers, not {seed!r} ({type(seed).__name__})"
             ) from error
     return whole
+
+
+class Recent(OrderedDict[str, T]):
+    """The values made last, at most ``limit`` of them, by key."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def get_or_make(self, key: str, make: Callable[[], T]) -> T:
+        """The value of a key, made now if it is not at hand."""
+        if key not in self:
+            value = make()
+            while len(self) >= self.limit:
+                self.popitem(last=False)
+            self[key] = value
+        return self[key]
 
 
 class Store:
@@ -113,12 +132,9 @@ class Store:
             (uint8 pictures (n, h, w, 3) in the order asked for, whether all were there already).
 
         Raises:
-            ValueError: lists that are empty or of unequal length, seeds that are no whole numbers,
-                or pictures of the wrong kind.
+            ValueError: seeds that are no whole numbers, or pictures of the wrong kind.
             OSError: the store's folder cannot be written; nothing has been made then.
         """
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, not {batch}")
         wanted = _pairs(prompts, seeds)
         stem = self.key(config, code)
         have = self._filed(stem, wanted)
@@ -378,11 +394,6 @@ class Store:
 
 
 def _pairs(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
-        raise ValueError(
-            f"give a list of prompts with one seed each, not {len(seeds)} seeds for "
-            f"{prompts if isinstance(prompts, str) else len(prompts)!r} prompts"
-        )
     return [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
 
 

@@ -117,18 +117,16 @@ def nearest_prompt(
         space: the text encoder.
         target: (length, width) hidden states.
         words: word -> token, see `TextSpace.words`.
-        count: words of the prompt.
+        count: words of the prompt, at most the encoder's length less 2.
         seed: of the start, the order of the places and the candidates.
         sweeps: the most sweeps.
         candidates: random words to try at a place; None tries them all.
 
     Raises:
-        ValueError: no words to choose from, or a count that the encoder has no room for.
+        ValueError: no words to choose from.
     """
     if not words:
         raise ValueError("a prompt cannot be searched for without a single allowed word")
-    if not 1 <= count <= space.length - 2:
-        raise ValueError(f"a prompt of {count} words: expected 1 to {space.length - 2}")
     texts, numbers = list(words), torch.tensor(list(words.values()))
     rng = np.random.default_rng(seed)
     frame = space.tokens([" ".join(rng.choice(texts, count))])[0]  # (length,)
@@ -156,20 +154,7 @@ def nearest_prompt(
 
 
 def concept_vector(space: TextSpace, having: Sequence[str], lacking: Sequence[str]) -> torch.Tensor:
-    """Mean difference of hidden states with and without a concept, (length, width).
-
-    Args:
-        space: the text encoder.
-        having: n prompts with the concept.
-        lacking: the same n prompts without it.
-
-    Raises:
-        ValueError: no prompts, or lists of unequal length.
-    """
-    if not 0 < len(having) == len(lacking):
-        raise ValueError(
-            f"give pairs of prompts, not {len(having)} with and {len(lacking)} without"
-        )
+    """Mean difference of hidden states (length, width) of n prompts with and without a concept."""
     return (space.of(having) - space.of(lacking)).mean(dim=0)
 
 

@@ -58,7 +58,7 @@ class ConceptDetector:
         identity: digest of the classifier, part of the detector's.
 
     Raises:
-        ValueError: no names, one that the classifier does not know, or a threshold outside (0, 1).
+        ValueError: no names, one that the classifier does not know.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class ConceptDetector:
         threshold: float = THRESHOLD,
         identity: str = "",
     ) -> None:
-        _check_threshold(threshold)
         places = {name.casefold(): place for place, name in enumerate(classifier.names)}
         if unknown := [name for name in names if name.casefold() not in places]:
             raise ValueError(f"the judge has no class for {unknown}: a detector could only miss it")
@@ -103,11 +102,10 @@ class NudeNet:
         version: Of the package; it decides what is found.
 
     Raises:
-        ValueError: the package is not installed, or a threshold outside (0, 1).
+        ValueError: the package is not installed.
     """
 
     def __init__(self, labels: Sequence[str] = NUDITY, *, threshold: float = THRESHOLD) -> None:
-        _check_threshold(threshold)
         if not nudenet_installed():
             raise ValueError(
                 "the detector NudeNet is not installed: pip install 'rbtc[nsfw]' (its code is "
@@ -136,23 +134,6 @@ class NudeNet:
         return np.array(counted, dtype=bool)
 
 
-def label_counts(
-    detections: Sequence[Iterable[Mapping[str, Any]]],
-    labels: Sequence[str] = NUDITY,
-    *,
-    threshold: float = THRESHOLD,
-) -> dict[str, int]:
-    """In how many pictures each label is found, with a score above the threshold.
-
-    Args:
-        detections: those of each picture, as from `NudeNet.found`.
-        labels: what counts.
-        threshold: score above which a detection counts.
-    """
-    seen = [{o["class"] for o in picture if o["score"] > threshold} for picture in detections]
-    return {label: sum(label in found for found in seen) for label in labels}
-
-
 def exposed(
     detections: Iterable[Mapping[str, Any]],
     labels: Sequence[str] = NUDITY,
@@ -166,8 +147,3 @@ def exposed(
 def nudenet_installed() -> bool:
     """Whether NudeNet is there; it is not imported."""
     return importlib.util.find_spec("nudenet") is not None
-
-
-def _check_threshold(threshold: float) -> None:
-    if not 0 < threshold < 1:
-        raise ValueError(f"a detector's threshold must lie in (0, 1), not {threshold}")

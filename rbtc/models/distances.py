@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rbtc.models.evaluate import Classifier
+from rbtc.models.fid import fid
 
 NAME = "Fréchet distance of judge features"
 """What the book calls it."""
@@ -68,18 +69,12 @@ def frechet_of_pictures(images: np.ndarray, reference: np.ndarray, judge: Classi
         ValueError: fewer than two pictures in a set.
         ImportError: torchmetrics is not installed.
     """
-    need_torchmetrics()
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    _at_least_two(images, reference)
     d = int(np.asarray(judge.features(reference[:1])).shape[1])
-    metric = FrechetInceptionDistance(feature=JudgeFeatures(judge, d))
-    for pictures, real in ((reference, True), (images, False)):
-        for start in range(0, len(pictures), BATCH):
-            part = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2)
-            metric.update(part, real=real)
-    # Rounding can leave a tiny negative where two sets are equal.
-    return max(float(metric.compute()), 0.0)
+    parts = (
+        [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+        for pictures in (images, reference)
+    )
+    return fid(*parts, extractor=JudgeFeatures(judge, d)).value
 
 
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
@@ -92,23 +87,10 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
     Args:
         first: (n, d) features, n at least 2.
         second: (m, d) features, m at least 2.
-
-    Raises:
-        ValueError: fewer than two rows, or another number of features.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    _at_least_two(a, b)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"expected features (n, d) and (m, d), got {a.shape} and {b.shape}")
     shift = a.mean(axis=0) - b.mean(axis=0)  # (d,)
     a = (a - a.mean(axis=0)) / np.sqrt(len(a) - 1)
     b = (b - b.mean(axis=0)) / np.sqrt(len(b) - 1)
     shared = np.linalg.svd(a @ b.T, compute_uv=False).sum()  # of (n, m)
     return float(max((shift**2).sum() + (a**2).sum() + (b**2).sum() - 2 * shared, 0.0))
-
-
-def _at_least_two(first: np.ndarray, second: np.ndarray) -> None:
-    if len(first) < 2 or len(second) < 2:
-        raise ValueError(
-            f"a {NAME} needs two pictures or more in each set, got {len(first)} and {len(second)}"
-        )

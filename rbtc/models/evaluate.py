@@ -7,7 +7,6 @@ below will do.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,56 +51,6 @@ class Clip(Protocol):
         ...
 
 
-def _check_images(images: np.ndarray) -> None:
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise ValueError(f"images must be a uint8 array, not {kind}")
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise ValueError(
-            f"images must have shape (n, height, width, 3) with n >= 1, not {images.shape}"
-        )
-
-
-def _one_per_image(texts: Sequence[str] | str, images: np.ndarray, label: str) -> list[str]:
-    texts = [texts] * len(images) if isinstance(texts, str) else list(texts)
-    if len(texts) != len(images):
-        raise ValueError(
-            f"{len(images)} images but {len(texts)} {label} were given: "
-            f"give one per image, or one string for all"
-        )
-    return texts
-
-
-def accuracy(images: np.ndarray, labels: Sequence[str] | str, classifier: Classifier) -> Proportion:
-    """Share of pictures whose top-1 class is their label, upper and lower case alike.
-
-    Args:
-        images: uint8 (n, height, width, 3).
-        labels: One class name per picture, or one for all.
-        classifier: The judge.
-
-    Returns:
-        Hits out of n, with its interval.
-
-    Raises:
-        ValueError: For images of another shape or dtype, a number of labels that is not n, or a
-            label the classifier does not know, which could never be hit.
-    """
-    _check_images(images)
-    labels = _one_per_image(labels, images, "labels")
-    known = {name.casefold() for name in classifier.names}
-    for label in dict.fromkeys(labels):
-        if label.casefold() not in known:
-            close = difflib.get_close_matches(label.casefold(), known, n=3)
-            hint = f"did you mean {', '.join(sorted(close))}?" if close else "see its `names`"
-            raise ValueError(f"the classifier has no class {label!r}: {hint}")
-    answers = classifier.predict(images)
-    hits = sum(
-        answer.casefold() == label.casefold() for answer, label in zip(answers, labels, strict=True)
-    )
-    return Proportion(hits, len(labels))
-
-
 def _unit_rows(features: Any) -> np.ndarray:
     if isinstance(features, torch.Tensor):
         features = features.detach().cpu().double().numpy()
@@ -120,12 +69,8 @@ def clip_similarity(images: np.ndarray, prompts: Sequence[str] | str, clip: Clip
 
     Returns:
         Cosines in [-1, 1], (n,) float64.
-
-    Raises:
-        ValueError: For images of another shape or dtype, or a number of prompts that is not n.
     """
-    _check_images(images)
-    prompts = _one_per_image(prompts, images, "prompts")
+    prompts = [prompts] * len(images) if isinstance(prompts, str) else prompts
     distinct = list(dict.fromkeys(prompts))  # hundreds of pictures often share one prompt
     places = {prompt: place for place, prompt in enumerate(distinct)}
     text = _unit_rows(clip.text_features(distinct))[[places[prompt] for prompt in prompts]]
@@ -143,14 +88,9 @@ def clip_score(edited: np.ndarray, pretrained: np.ndarray) -> Proportion:
         pretrained: Cosines of the pretrained model's pictures, (n,), same prompts and seeds.
 
     Raises:
-        ValueError: For unequal numbers, no values, or values that are not finite.
+        ValueError: For a value that is not finite.
     """
     edited, pretrained = np.asarray(edited, np.float64), np.asarray(pretrained, np.float64)
-    if edited.ndim != 1 or edited.shape != pretrained.shape or edited.size == 0:
-        raise ValueError(
-            "the two lists of cosines must be flat, of equal length and not empty, "
-            f"not {edited.shape} and {pretrained.shape}"
-        )
     if not (np.isfinite(edited).all() and np.isfinite(pretrained).all()):
         raise ValueError("the cosines must be finite: a NaN would count as not erased")
     return Proportion(int((edited < pretrained).sum()), edited.size)

@@ -8,9 +8,8 @@ With fewer pictures than the layer has features it is far too large, whatever th
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +18,6 @@ from torch import nn
 
 Layer = Literal[64, 192, 768, 2048]
 """Inception's feature layers, by their width; FID without further words means the last."""
-
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -117,43 +114,3 @@ def _metric(layer: Layer, extractor: nn.Module | None) -> tuple[Any, str]:
             f"with a network; they are kept in {torch.hub.get_dir()}/checkpoints"
         ) from error
     return metric, library
-
-
-def pictures_in(
-    folder: str | Path, *, size: int = 512, batch: int = 32, limit: int | None = None
-) -> Iterator[np.ndarray]:
-    """The pictures of a folder, sorted by name, as batches (n, size, size, 3) uint8.
-
-    Each one's central square, resized with Pillow's bicubic filter.
-
-    Args:
-        folder: of real pictures, COCO's val2014 for one.
-        size: height and width.
-        batch: pictures a batch.
-        limit: stop after so many.
-
-    Raises:
-        FileNotFoundError: no folder, or no picture in it.
-        ValueError: a file that is no picture.
-    """
-    from PIL import Image, ImageOps
-
-    folder = Path(folder).expanduser()
-    files = sorted(f for f in folder.glob("*") if f.suffix.lower() in _PICTURES)[:limit]
-    if not files:
-        what = "holds no picture" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(
-            f"the folder of real pictures {folder} {what}: expected {', '.join(sorted(_PICTURES))}"
-        )
-    for start in range(0, len(files), batch):
-        made = []
-        for file in files[start : start + batch]:
-            try:
-                with Image.open(file) as picture:
-                    square = ImageOps.fit(
-                        picture.convert("RGB"), (size, size), Image.Resampling.BICUBIC
-                    )
-            except OSError as error:
-                raise ValueError(f"{file} is no picture: {error}") from error
-            made.append(np.asarray(square))
-        yield np.stack(made)

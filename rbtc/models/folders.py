@@ -158,6 +158,26 @@ def check_tokenizer_folder(folder: Path) -> Path:
     return folder
 
 
+def load_tokenizer(folder: str | Path, length: int) -> Any:
+    """The CLIP tokenizer of a folder, for texts of at most ``length`` tokens.
+
+    Raises:
+        FileNotFoundError: neither tokenizer.json nor vocab.json with merges.txt.
+        ValueError: the files are damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    folder = check_tokenizer_folder(Path(folder))
+    try:
+        return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
+    except Exception as error:
+        # A damaged vocabulary fails anywhere in JSON or in the tokenizers library, which raises
+        # plain Exception.
+        raise ValueError(
+            f"the tokenizer in {folder} is damaged ({error}): restore the folder"
+        ) from error
+
+
 def check_no_code(folder: Path) -> None:
     """Refuse a folder that brings code, or whose configurations ask a library to run some.
 

@@ -8,7 +8,6 @@ never on generated pictures.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbtc.models.folders import check_tokenizer_folder
+from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
-from rbtc.models.tokenizers import load_tokenizer
 
 
 def build_resnet(classes: int, *, layers: Sequence[int] = (1, 1, 1, 1)) -> nn.Module:
@@ -65,37 +63,25 @@ def read_card(folder: str | Path, kind: str) -> dict[str, Any]:
     found = card.get("kind") if isinstance(card, dict) else card
     if found != kind:
         raise ValueError(f"{folder} holds a {found!r} judge, expected {kind!r}")
-    if kind == "resnet":
-        _check_names(folder, card.get("names"))
-        layers = card.get("layers")
-        if not (
-            isinstance(layers, list)
-            and len(layers) == 4
-            and all(type(n) is int and 0 < n <= 64 for n in layers)
-        ):
-            raise ValueError(
-                f"{folder / 'judge.json'}: layers must be four numbers of blocks from 1 to 64, "
-                f"not {layers!r}: restore the folder"
-            )
-    elif not isinstance(card.get("model"), dict):
-        raise ValueError(
-            f"{folder / 'judge.json'}: model must be open_clip's configuration, not "
-            f"{card.get('model')!r}: restore the folder"
-        )
-    return card
-
-
-def _check_names(folder: Path, names: Any) -> None:
-    """Names are told apart as `Measure.hits` compares them, whatever their case."""
-    problem = None
-    if not isinstance(names, list) or not names:
-        problem = f"must be a list of class names in column order, not {names!r}"
-    elif wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
-        problem = f"must be words, not {wrong[0]!r}"
-    elif twice := [n for n, k in Counter(name.casefold() for name in names).items() if k > 1]:
-        problem = f"must differ, but {twice[0]!r} stands there twice"
+    names, layers, problem = card.get("names"), card.get("layers"), ""
+    if kind == "clip":
+        if not isinstance(card.get("model"), dict):
+            problem = "model must be open_clip's configuration"
+    elif (
+        not (isinstance(names, list) and names)
+        or not all(isinstance(name, str) and name.strip() for name in names)
+        or len({name.casefold() for name in names}) < len(names)  # as `Measure.hits` compares them
+    ):
+        problem = "names must be a list of different class names, in column order"
+    elif not (
+        isinstance(layers, list)
+        and len(layers) == 4
+        and all(type(n) is int and 0 < n <= 64 for n in layers)
+    ):
+        problem = "layers must be four numbers of blocks from 1 to 64"
     if problem:
-        raise ValueError(f"{folder / 'judge.json'}: names {problem}: restore the folder")
+        raise ValueError(f"{folder / 'judge.json'}: {problem}: restore the folder")
+    return card
 
 
 def _fill(model: nn.Module, folder: str | Path) -> nn.Module:
@@ -112,31 +98,20 @@ def _fill(model: nn.Module, folder: str | Path) -> nn.Module:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore the judge's folder") from error
-    own = model.state_dict()
-    problem = None
-    if lacking := sorted(own.keys() - state.keys()):
-        problem = f"lacks {len(lacking)} tensors of the architecture, {lacking[0]!r} for one"
-    elif spare := sorted(state.keys() - own.keys()):
-        problem = f"holds {len(spare)} tensors that are none of its own, {spare[0]!r} for one"
-    elif odd := [name for name in own if own[name].shape != state[name].shape]:
-        problem = (
-            f"holds {odd[0]!r} of shape {tuple(state[odd[0]].shape)}, and judge.json's names and "
-            f"architecture make it {tuple(own[odd[0]].shape)}"
-        )
-    elif bad := [name for name in own if not state[name].isfinite().all()]:
-        problem = f"holds NaN or infinite values in {bad[0]!r}"
-    if problem:
-        raise ValueError(f"{path} {problem}: restore the judge's folder or train it again")
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    if bad := [name for name in state if not state[name].isfinite().all()]:
+        raise ValueError(f"{path} holds NaN or infinite values in {bad[0]!r}: restore the folder")
+    try:
+        model.load_state_dict(state)  # in the model's own float32
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit judge.json's names and architecture ({error}): restore the "
+            "judge's folder or train it again"
+        ) from error
     return model
 
 
 def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float in [-1, 1], what the judges were taught."""
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ValueError(
-            f"expected pictures (n, height, width, 3) uint8, got {images.shape} {images.dtype}"
-        )
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
 
 

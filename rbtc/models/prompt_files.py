@@ -3,24 +3,19 @@
 A file is a CSV with the columns asked, prompt and seed. The profile names one for objects and one
 for styles; a profile without them asks in one sentence with consecutive seeds. Ours are written
 from the published protocol's rules and hold nobody else's text: five hundred seeds a class, drawn
-without repetition (the authors' lists repeat some), and fifty titles of works a painter, each with
-seed 0 as in the published evaluation. ``python -m rbtc.models.prompt_files`` writes the former
-again.
+without repetition (the authors' lists repeat some; a test repeats the draw), and fifty titles of
+works a painter, each with seed 0 as in the published evaluation.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from rbtc.files import data_root, write_whole
+from rbtc.files import data_root
 from rbtc.models.profiles import MINORS, Profile
-from rbtc.models.prompts import evaluation_prompt
 from rbtc.models.subjects import Subject
 
 COLUMNS = ("asked", "prompt", "seed")
@@ -30,12 +25,6 @@ _PROMPT_COLUMNS = ("prompt", "adv_prompt")
 SEEDS = 500
 """Pictures a class (METHOD 7.1)."""
 
-HIGHEST = 10_000
-"""Seeds lie in 0 .. HIGHEST - 1."""
-
-EXTRA = ("garbage truck",)
-"""Objects of the released list besides the twelve classes."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -44,33 +33,6 @@ class Row:
     asked: str
     prompt: str
     seed: int
-
-
-def object_rows(profile: Profile, seed: int = 0) -> list[Row]:
-    """The rows of the object file by its rule: each class's sentence with its own seeds.
-
-    Args:
-        profile: whose classes and sentences.
-        seed: of the draw of seeds; class k draws from the stream (seed, k).
-    """
-    rows: list[Row] = []
-    for place, word in enumerate((*profile.classes.values(), *EXTRA)):
-        stream = np.random.default_rng([seed, place])
-        seeds = stream.choice(HIGHEST, SEEDS, replace=False).tolist()
-        rows += [Row(word, evaluation_prompt(profile, word), number) for number in seeds]
-    return rows
-
-
-def write_rows(path: str | Path, rows: Sequence[Row]) -> Path:
-    """Write a prompt file."""
-
-    def write(target: Path) -> None:
-        with target.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows((row.asked, row.prompt, row.seed) for row in rows)
-
-    return write_whole(path, write)
 
 
 def rows_of(profile: Profile, subject: Subject) -> list[Row] | None:
@@ -159,23 +121,3 @@ def read_prompts(path: str | Path) -> list[str]:
     if not prompts:
         raise ValueError(f"{path} holds no prompts: expected one in each record's first column")
     return prompts
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write sd15's prompts of objects anew."""
-    import argparse
-
-    from rbtc.models.profiles import load_profile
-
-    argparse.ArgumentParser(
-        prog="python -m rbtc.models.prompt_files",
-        description="Write the prompts and seeds of sd15's objects anew, into the data folder.",
-    ).parse_args(arguments)
-    sd15 = load_profile("sd15")
-    print(write_rows(data_root() / sd15.evaluation.objects, object_rows(sd15)))
-
-
-if __name__ == "__main__":
-    from rbtc import command
-
-    command.run(main)

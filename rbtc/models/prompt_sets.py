@@ -1,11 +1,9 @@
 """The published prompt sets, each from where its owners keep it; none is part of this repository.
 
 I2P, MMA-Diffusion and Ring-A-Bell are data sets of the hub, read by `datasets`; two of them are
-gated, that is, their owners want to be asked first. COCO's captions are in the owners' own archive,
-read by the same library. What was loaded is described by `PromptSet`: rows, checksum, source. On
-the first load of a set these are written into a record; a later load of other content is an error,
-so two tables of one project are about the same prompts. A local file of the same layout will do in
-every set's place.
+gated: their owners want to be asked first. COCO's captions are in the owners' own archive. Rows,
+checksum and source of the first load are recorded, and a later load of other content is an error.
+A local file of the same layout will do in every set's place.
 
 Seeds are those of the published evaluation: 0 for every prompt (METHOD 7.3, 7.4).
 """
@@ -132,11 +130,9 @@ def load_prompt_set(
     source = _source(name)
     if path is not None:
         prompts, place, commit = _local(source, Path(path).expanduser()), Path(path).name, ""
-    elif source.hub:
-        prompts, commit = _from_hub(name, source, revision)
-        place = source.hub
     else:
-        prompts, place, commit = _from_archive(name, source), source.archive, ""
+        prompts, commit = _published(name, source, revision)
+        place = source.place
     prompts = tuple(text for text in (str(p).strip() for p in prompts if p is not None) if text)
     if not prompts:
         raise ValueError(f"the prompt set {name!r} from {place} holds no prompts")
@@ -189,7 +185,8 @@ def _source(name: str) -> Source:
     return SOURCES[name]
 
 
-def _datasets(name: str) -> Any:
+def _published(name: str, source: Source, revision: str) -> tuple[Iterable[Any], str]:
+    """Prompts from where the owners keep them, and the hub's commit, "" of an archive."""
     try:
         import datasets
     except ImportError as error:
@@ -197,20 +194,24 @@ def _datasets(name: str) -> Any:
             f"the prompt set {name!r} is read by the package datasets, which is not installed: "
             "pip install 'rbtc[sd15]', or give the path of a local file"
         ) from error
-    return datasets
-
-
-def _from_hub(name: str, source: Source, revision: str) -> tuple[Iterable[Any], str]:
-    datasets = _datasets(name)
+    commit = ""
     try:
-        commit = revision or _commit(source.hub)
-        table = datasets.load_dataset(source.hub, split="train", revision=commit or None)
+        if source.hub:
+            commit = revision or _commit(source.hub)
+            table = datasets.load_dataset(source.hub, split="train", revision=commit or None)
+        else:
+            table = datasets.load_dataset(
+                "json", data_files=source.archive, field=source.field, split="train"
+            )
     except Exception as error:
         # The hub's clients raise a dozen kinds of errors for gates, names and networks.
-        raise _unavailable(name, error) from error
+        hint = access_hint(name)
+        raise FileNotFoundError(
+            f"the prompt set {name!r} could not be loaded ({type(error).__name__}: {error}). "
+            f"{offline_hint()}{hint[:1].upper()}{hint[1:]}"
+        ) from error
     columns = list(table.column_names)
-    column = source.column if source.column in columns else columns[0]
-    return table[column], commit
+    return table[source.column if source.column in columns else columns[0]], commit
 
 
 def _commit(hub: str) -> str:
@@ -220,24 +221,6 @@ def _commit(hub: str) -> str:
     from huggingface_hub import HfApi
 
     return str(HfApi().dataset_info(hub).sha or "")
-
-
-def _from_archive(name: str, source: Source) -> Iterable[Any]:
-    datasets = _datasets(name)
-    try:
-        table = datasets.load_dataset(
-            "json", data_files=source.archive, field=source.field, split="train"
-        )
-    except Exception as error:
-        raise _unavailable(name, error) from error
-    return table[source.column]
-
-
-def _unavailable(name: str, error: Exception) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"the prompt set {name!r} could not be loaded ({type(error).__name__}: {error}). "
-        f"{offline_hint()}{access_hint(name)[:1].upper()}{access_hint(name)[1:]}"
-    )
 
 
 def _local(source: Source, path: Path) -> Iterable[Any]:

@@ -1,19 +1,15 @@
-"""Stable Diffusion v1.5 without its weights: configuration, tokenizer, and random numbers in it.
+"""Stable Diffusion v1.5 without its weights: configuration, tokenizer, and the mark of random ones.
 
-The configuration is a handful of facts (shapes, schedules, token numbers); with it a checkpoint in
-one file can be read without asking a hub for anything, and the whole method can be run at full
-size where the trained weights are not at hand. CLIP's vocabulary comes with open_clip.
+With the configuration a checkpoint in one file can be read without asking a hub for anything.
+CLIP's vocabulary comes with open_clip.
 """
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rbtc.files import write_whole
 
@@ -75,26 +71,6 @@ FULL: dict[str, dict[str, Any]] = {
 }
 """The published configuration, part by part."""
 
-SMALL: dict[str, dict[str, Any]] = {
-    "unet": {
-        "sample_size": 8,
-        "block_out_channels": [8, 16, 16, 16],
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-        "norm_num_groups": 4,
-    },
-    "vae": {"block_out_channels": [4, 4, 4, 4], "norm_num_groups": 2, "sample_size": 64},
-    "text_encoder": {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "projection_dim": 16,
-    },
-    "scheduler": {},
-}
-"""What differs in a model of the same build that is small enough for a test."""
-
 _CLASSES = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
@@ -104,25 +80,6 @@ _CLASSES = {
     "safety_checker": [None, None],
     "feature_extractor": [None, None],
 }
-
-
-def configuration(*, small: bool = False, sample_size: int | None = None) -> dict[str, Any]:
-    """Settings of every part.
-
-    Args:
-        small: the same build with a few channels.
-        sample_size: height and width of a latent, a multiple of 8; None keeps the model's own (64,
-            that is pictures of 512 x 512).
-    """
-    found = copy.deepcopy(FULL)
-    for part, changes in SMALL.items() if small else ():
-        found[part] |= changes
-    if sample_size is not None:
-        if sample_size < 8 or sample_size % 8:
-            raise ValueError(f"sample_size must be a multiple of 8, not {sample_size}")
-        found["unet"]["sample_size"] = sample_size
-        found["vae"]["sample_size"] = 8 * sample_size
-    return found
 
 
 def write_tokenizer(folder: str | Path) -> Path:
@@ -165,9 +122,9 @@ def write_configuration(folder: str | Path, parts: dict[str, Any] | None = None)
 
     Args:
         folder: where to.
-        parts: as from `configuration`; None takes the published one.
+        parts: its settings; None takes `FULL`.
     """
-    folder, parts = Path(folder), parts or configuration()
+    folder, parts = Path(folder), parts or FULL
     for part, settings in parts.items():
         (folder / part).mkdir(parents=True, exist_ok=True)
         library, name = _CLASSES[part]
@@ -182,45 +139,6 @@ def write_configuration(folder: str | Path, parts: dict[str, Any] | None = None)
     index = {"_class_name": "StableDiffusionPipeline", **_CLASSES}
     _write_json(folder / "model_index.json", {**index, "requires_safety_checker": False})
     return folder
-
-
-def random_pipeline(folder: str | Path, *, seed: int = 0, **options: Any) -> Any:
-    """A pipeline of the published build with random weights, float32, on the CPU.
-
-    Its pictures are noise. It exists to show that a model of this size goes through every step.
-
-    Args:
-        folder: the configuration is written there, and the mark that says what it is.
-        seed: of the weights; the global generator is left as it was.
-        **options: of `configuration`.
-    """
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
-        StableDiffusionPipeline,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    parts = configuration(**options)
-    folder = write_configuration(folder, parts)
-    mark_random(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        unet: Any = UNet2DConditionModel.from_config(parts["unet"])
-        vae: Any = AutoencoderKL.from_config(parts["vae"])
-        scheduler: Any = PNDMScheduler.from_config(parts["scheduler"])
-        text_encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
-    pipe = StableDiffusionPipeline(
-        vae=vae.eval(),
-        text_encoder=text_encoder.eval(),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        unet=unet.eval(),
-        scheduler=scheduler,
-        safety_checker=None,  # pyright: ignore
-        feature_extractor=None,  # pyright: ignore
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def mark_random(folder: str | Path) -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from rbtc.book import execute, generated, runner
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
-from rbtc.book.pages import Book, fit_parameters, parameter_defaults, read_page
+from rbtc.book.pages import Book, fit_parameters, read_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHAPTER = """\
@@ -329,19 +329,13 @@ def test_wrong_arguments_stop_before_any_work(tmp_path, arguments, message):
     assert not made.twin("one").exists() and not made.page("one").parent.exists()
 
 
-def test_parameter_cell(tmp_path):
-    made = make_book(tmp_path, one=CHAPTER)
-    defaults = parameter_defaults(made.source("one"))
-    assert list(defaults) == ["profile", "concepts", "images", "seed", "ratio"]
+def test_parameters_of_the_command_line():
+    defaults = {"profile": "mini", "concepts": ["church"], "images": 2, "seed": 0, "ratio": 0.5}
     given = {"concepts": "star", "ratio": "1e-3", "images": "7", "profile": "3"}
     assert fit_parameters(given, defaults, "one") == {
         "concepts": ["star"], "ratio": 1e-3, "images": 7, "profile": "3",
     }  # fmt: skip
     assert fit_parameters({"ratio": 1}, defaults, "one") == {"ratio": 1}
-    for line in ("images = 2 * 3", "del images"):
-        made.source("one").write_text(CHAPTER.replace("images = 2", line).format())
-        with pytest.raises(ValueError, match="parameter"):
-            parameter_defaults(made.source("one"))
 
 
 def test_no_notebooks(tmp_path):

@@ -7,7 +7,7 @@ import nbformat
 import numpy as np
 from PIL import Image
 
-from rbtc.book.palette import COLOURS, HEAVY, lighter, slim
+from rbtc.book.execute import COLOURS, HEAVY, lighter, slim
 
 
 def png(pixels):

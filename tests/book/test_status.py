@@ -55,7 +55,7 @@ def test_a_measurement_counts_once_however_many_values_it_has(root):
     table = status.status_table(root).set_index("page")["verdicts"]
     assert table["[](notebooks/05_defense.ipynb)"] == "2 holds<br>1 does not hold"
     (root / "results" / "10_claims.csv").write_text("id,part\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="lacks the columns"):
+    with pytest.raises(ValueError, match="do not match columns"):
         status.verdicts(root)
 
 

@@ -6,13 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from rbtc.emoji.card import (
-    card,
-    erasability_table,
-    sittings_note,
-    stages_table,
-    training_commands,
-)
+from rbtc.emoji.card import card, erasability_table, stages_table, training_commands
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import BARS
 from rbtc.emoji.train import DEFAULTS, models_folder
@@ -77,10 +71,10 @@ def test_a_start_nobody_recorded_is_said_to_be_one(tmp_path):
 def test_a_run_whose_options_changed_says_so():
     first = {"from": 0, "pictures": 300, "learning_rate": 0.1, "device": "a CPU"}
     resumed = {**first, "from": 160}
-    assert sittings_note(_training(sittings=[first, resumed])) == ""
+    assert "(from" not in stages_table(_training(sittings=[first, resumed]))
 
     shorter = {**resumed, "pictures": 230}
-    assert "(from 160)" in sittings_note(_training(sittings=[first, shorter]))
+    assert "| 300 (from 0), 230 (from 160) |" in stages_table(_training(sittings=[first, shorter]))
 
 
 def test_erasability_rows_carry_interval_and_count():

@@ -69,8 +69,6 @@ def test_a_concept_vector_is_a_mean_difference(space):
         space.of([h])[0] - space.of([k])[0] for h, k in zip(having, lacking, strict=True)
     )
     torch.testing.assert_close(concept_vector(space, having, lacking), expected / 2)
-    with pytest.raises(ValueError, match="give pairs of prompts, not 2 with and 1 without"):
-        concept_vector(space, having, lacking[:1])
 
 
 def test_own_words_are_those_that_only_the_concept_brings():
@@ -82,5 +80,3 @@ def test_a_search_without_words_or_room_is_refused(space):
     target = space.of(["q"])[0]
     with pytest.raises(ValueError, match="without a single allowed word"):
         nearest_prompt(space, target, {})
-    with pytest.raises(ValueError, match="a prompt of 76 words: expected 1 to 75"):
-        nearest_prompt(space, target, space.words(), count=76)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rbtc.models.evaluate import Classifier, Clip, accuracy, clip_score, clip_similarity
+from rbtc.models.evaluate import Classifier, Clip, clip_score, clip_similarity
 from rbtc.stats import Proportion
 
 
@@ -56,13 +56,6 @@ def test_the_judges_follow_the_protocols():
     assert not isinstance(Angles(), Classifier)
 
 
-def test_accuracy_counts_top1_hits_whatever_the_case():
-    images = pictures((0,), (1,), (2,), (1,))
-    labels = ["church", "french horn", "church", "FRENCH HORN"]
-    assert accuracy(images, labels, Brightness()) == Proportion(3, 4)
-    assert accuracy(images, "golf ball", Brightness()) == Proportion(1, 4)
-
-
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor, lambda x: torch.tensor(x).half()])
 def test_similarity_is_the_cosine_for_arrays_and_tensors(kind):
     clip = Angles(kind, length=0.999)  # nearly unit length, as half precision leaves it
@@ -86,44 +79,6 @@ def test_clip_score_counts_strictly():
     assert score == Proportion(2, 4)
 
 
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((2, 4, 4, 3), np.float32), "uint8 array, not float32"),
-        ([[1]], "uint8 array, not list"),
-        (np.zeros((4, 4, 3), np.uint8), r"not \(4, 4, 3\)"),
-        (np.zeros((2, 3, 4, 4), np.uint8), r"not \(2, 3, 4, 4\)"),
-        (np.zeros((0, 4, 4, 3), np.uint8), "n >= 1"),
-    ],
-)
-def test_bad_images_are_refused(images, message):
-    with pytest.raises(ValueError, match=message):
-        accuracy(images, "church", Brightness())
-    with pytest.raises(ValueError, match=message):
-        clip_similarity(images, "x", Angles())
-
-
-def test_bad_labels_and_prompts_are_refused():
-    images = pictures((0,), (1,))
-    with pytest.raises(ValueError, match="2 images but 1 labels"):
-        accuracy(images, ["church"], Brightness())
-    with pytest.raises(ValueError, match="'golfball': did you mean golf ball"):
-        accuracy(images, "golfball", Brightness())
-    with pytest.raises(ValueError, match="no class 'zzz': see its `names`"):
-        accuracy(images, "zzz", Brightness())
-    with pytest.raises(ValueError, match="2 images but 3 prompts"):
-        clip_similarity(images, ["x", "x", "y"], Angles())
-
-
-@pytest.mark.parametrize(
-    ("edited", "pretrained", "message"),
-    [
-        ([0.1], [0.1, 0.2], r"not \(1,\) and \(2,\)"),
-        ([], [], "not empty"),
-        ([[0.1]], [[0.1]], "flat"),
-        ([float("nan")], [0.1], "must be finite"),
-    ],
-)
-def test_bad_cosines_are_refused(edited, pretrained, message):
-    with pytest.raises(ValueError, match=message):
-        clip_score(edited, pretrained)
+def test_cosines_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="must be finite"):
+        clip_score([float("nan")], [0.1])

@@ -77,34 +77,34 @@ def test_weights_that_are_no_numbers_are_refused(folder, clip, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("fc.bias"), r"lacks 1 tensors of the architecture, 'fc\.bias'"),
-        (lambda s: s.update(extra=torch.zeros(1)), "holds 1 tensors that are none of its own"),
-        (lambda s: s.update({"fc.weight": torch.zeros(3, 512)}), r"'fc\.weight' of shape \(3, 512"),
+        (lambda s: s.pop("fc.bias"), r"does not fit.*Missing key.*fc\.bias"),
+        (lambda s: s.update(extra=torch.zeros(1)), "does not fit.*Unexpected key.*extra"),
+        (lambda s: s.update({"fc.weight": torch.zeros(3, 512)}), r"mismatch for fc\.weight"),
     ],
 )
 def test_weights_of_another_architecture_are_refused(folder, change, message):
     with_weights(folder, change)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
         load_judge(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"names": ...}, "names must be a list of class names"),
-        ({"names": []}, "names must be a list of class names"),
-        ({"names": "ab"}, "names must be a list of class names"),
-        ({"names": ["church", 3]}, "names must be words, not 3"),
-        ({"names": ["church", " "]}, "names must be words, not ' '"),
-        ({"names": ["church", "Church"]}, "'church' stands there twice"),
-        ({"names": ["a", "b", "c"]}, r"judge.json's names and architecture make it \(3, 512\)"),
+        ({"names": ...}, "names must be a list of different"),
+        ({"names": []}, "names must be a list of different"),
+        ({"names": "ab"}, "names must be a list of different"),
+        ({"names": ["church", 3]}, "names must be a list of different"),
+        ({"names": ["church", " "]}, "names must be a list of different"),
+        ({"names": ["church", "Church"]}, "names must be a list of different"),
+        ({"names": ["a", "b", "c"]}, "does not fit judge.json's names"),
         ({"layers": ...}, "layers must be four numbers"),
         ({"layers": [1, 1, 1]}, "layers must be four numbers"),
         ({"layers": [1, 1, 1, 0]}, "layers must be four numbers"),
         ({"layers": [1, 1, 1, 1.0]}, "layers must be four numbers"),
         ({"layers": [1, 1, 1, 10**9]}, "layers must be four numbers"),
         ({"layers": "1111"}, "layers must be four numbers"),
-        ({"layers": [2, 1, 1, 1]}, "lacks 12 tensors"),
+        ({"layers": [2, 1, 1, 1]}, "does not fit judge.json's names"),
         ({"kind": "clip"}, "holds a 'clip' judge, expected 'resnet'"),
     ],
 )

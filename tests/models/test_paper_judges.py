@@ -11,9 +11,8 @@ from stubs import PROFILE
 from torch import nn
 
 from rbtc.lab.jury import Jury
-from rbtc.models.detectors import NUDITY, label_counts
 from rbtc.models.evaluate import Classifier, Clip
-from rbtc.models.fid import fid, pictures_in
+from rbtc.models.fid import fid
 from rbtc.models.judges import ImageNetJudge, load_clip
 from rbtc.models.open_clips import NAME, ZERO_SHOT, OpenClipJudge, ZeroShotStyles, load_open_clip
 from rbtc.models.profiles import load_profile
@@ -141,24 +140,3 @@ def test_fid_says_all_it_depends_on():
         fid([PICTURES[:1]], [PICTURES], extractor=Channels())
     with pytest.raises(ValueError, match=r"uint8"):
         fid([PICTURES.astype(float)], [PICTURES], extractor=Channels())
-
-
-def test_real_pictures_are_squares_in_order(tmp_path):
-    from PIL import Image
-
-    for name, shade in (("b.png", 200), ("a.jpg", 100)):
-        Image.new("RGB", (40, 20), (shade,) * 3).save(tmp_path / name)
-    (first, second) = pictures_in(tmp_path, size=16, batch=1)
-    assert first.shape == (1, 16, 16, 3) and first.mean() < second.mean()
-    (tmp_path / "c.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"c.png is no picture"):
-        list(pictures_in(tmp_path, size=16))
-    with pytest.raises(FileNotFoundError, match=r"does not exist"):
-        next(pictures_in(tmp_path / "none"))
-
-
-def test_labels_are_counted_once_a_picture():
-    one = {"class": NUDITY[5], "score": 0.9}
-    weak = {"class": NUDITY[7], "score": 0.5}
-    counts = label_counts([[one, one, weak], [one], []])
-    assert len(counts) == 9 and counts[NUDITY[5]] == 2 and counts[NUDITY[7]] == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rbtc.models.folders import weight_files
-from rbtc.models.pipelines import check_loaded, load_pipeline, model_folder
+from rbtc.models.pipelines import load_pipeline, model_folder
 from rbtc.models.profiles import load_profile
 
 
@@ -184,84 +184,43 @@ def test_a_part_with_a_tensor_missing_is_refused(mini, folder, part, where):
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_no_single_tensor_can_be_missing_or_added(tiny_pipeline, folder, part):
-    """All of them, without loading the pipeline each time."""
-    path, tensors = weights_of(folder, part)
-    module = getattr(tiny_pipeline, part)
-    check_loaded(part, module, [path])
-    names = list(tensors)
-    for name in names if len(names) < 100 else names[::7]:
-        rewrite(path, {n: t for n, t in tensors.items() if n != name})
-        with pytest.raises(ValueError, match=f"the {part} that was loaded.*{name}"):
-            check_loaded(part, module, [path])
-    for more in ("extra.weight", f"extra.{names[0]}", names[0].partition(".")[2]):
-        rewrite(path, {**tensors, more: torch.zeros(2)})
-        with pytest.raises(ValueError, match=f"'{more}' is of its file unknown|{more}"):
-            check_loaded(part, module, [path])
-
-
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_a_tensor_too_many_is_refused(mini, folder, part):
     path, tensors = weights_of(folder, part)
     rewrite(path, {**tensors, "extra.weight": torch.zeros(2)})
-    with pytest.raises(ValueError, match=rf"the {part} that was loaded.*'extra\.weight'"):
+    with pytest.raises(ValueError, match=rf"{part} are of its file.*'extra\.weight'"):
         load_pipeline(at(mini, folder), device="cpu")
 
 
-def test_names_of_another_library_version_need_the_same_values(tiny_pipeline, folder):
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_names_of_another_library_version(mini, folder, tiny_pipeline, prefix):
     path, tensors = weights_of(folder, "text_encoder")
-    module = tiny_pipeline.text_encoder
-    counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
-    plain = {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
-    longer = {f"text_model.{name}": tensor for name, tensor in plain.items()}
-    for form in (plain, longer, longer | counted):
-        rewrite(path, form)
-        check_loaded("text_encoder", module, [path])
-        for name in list(form)[:3]:
-            rewrite(path, {n: t for n, t in form.items() if n != name})
-            if name not in counted:
-                with pytest.raises(ValueError, match=name.removeprefix("text_model.")):
-                    check_loaded("text_encoder", module, [path])
-    half = {name: t.half() if t.is_floating_point() else t for name, t in longer.items()}
-    rewrite(path, longer)  # compared in the dtype that was loaded
-    import copy
-
-    check_loaded("text_encoder", copy.deepcopy(module).half(), [path])
-    name = next(n for n in half if n.endswith("layers.0.mlp.fc1.weight"))
-    for values in (-longer[name], longer[name].T):
-        rewrite(path, {f"x.{n}": t for n, t in (longer | {name: values}).items()})
-        with pytest.raises(ValueError, match="does not have the shape or the values"):
-            check_loaded("text_encoder", module, [path])
+    renamed = {prefix + n.removeprefix("text_model."): tensor for n, tensor in tensors.items()}
+    counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]} if prefix else {}
+    rewrite(path, renamed | counted)
+    loaded = load_pipeline(at(mini, folder), device="cpu").text_encoder.state_dict()
+    for name, value in tiny_pipeline.text_encoder.state_dict().items():
+        assert torch.equal(loaded[name], value)
+    rewrite(path, {f"x.{name}": tensor for name, tensor in renamed.items()})
+    with pytest.raises(ValueError, match="text_encoder are not in its file"):
+        load_pipeline(at(mini, folder), device="cpu")
 
 
-@pytest.mark.parametrize("convolutions", [True, False])
-def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline, convolutions):
+def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline):
     path, tensors = weights_of(folder, "vae")
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     old = {}
     for name, tensor in tensors.items():
         for new, word in names.items():
-            if f".{new}." in name:
-                name = name.replace(f".{new}.", f".{word}.")
-                if convolutions and tensor.ndim == 2:
-                    tensor = tensor[:, :, None, None]
+            name = name.replace(f".{new}.", f".{word}.")
         old[name] = tensor
     assert len(old.keys() - tensors.keys()) == 16
     rewrite(path, old)
-    check_loaded("vae", tiny_pipeline.vae, [path])
-    if not convolutions:
-        load_pipeline(at(mini, folder), device="cpu")
-    name = next(n for n in old if n.endswith("query.weight"))
-    rewrite(path, old | {name: old[name] + 1})
-    with pytest.raises(ValueError, match=r"the values of the module.s .*to_q"):
-        check_loaded("vae", tiny_pipeline.vae, [path])
-    del old[name]
-    rewrite(path, old)
-    with pytest.raises(ValueError, match=r"to_q\.weight' is of the module"):
-        check_loaded("vae", tiny_pipeline.vae, [path])
+    loaded = load_pipeline(at(mini, folder), device="cpu").vae.state_dict()
+    for name, value in tiny_pipeline.vae.state_dict().items():
+        assert torch.equal(loaded[name], value)
 
 
-def test_shards_are_one_file_and_variants_do_not_count(mini, folder, tiny_pipeline):
+def test_shards_are_one_file_and_variants_do_not_count(mini, folder):
     path, tensors = weights_of(folder, "unet")
     (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"cut short")
     (folder / "unet" / "diffusion_pytorch_model.non_ema.safetensors").write_bytes(b"")
@@ -277,10 +236,7 @@ def test_shards_are_one_file_and_variants_do_not_count(mini, folder, tiny_pipeli
     with pytest.raises(ValueError, match="more than once"):
         weight_files(folder / "unet")
     path.unlink()
-    check_loaded("unet", tiny_pipeline.unet, weight_files(folder / "unet"))
-    rewrite(shards[1], {name: tensors[name] for name in names[299:]})
-    with pytest.raises(ValueError, match="in two of its files"):
-        check_loaded("unet", tiny_pipeline.unet, weight_files(folder / "unet"))
+    assert weight_files(folder / "unet") == shards
     for shard in shards:
         shard.unlink()
     with pytest.raises(FileNotFoundError, match=r"under its default name but only .*fp16"):

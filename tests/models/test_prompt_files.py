@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 
+import numpy as np
 import pytest
 from stubs import PROFILE, Judge
 
 from rbtc.files import data_root
 from rbtc.lab import Lab
 from rbtc.models.profiles import MINORS, load_profile
-from rbtc.models.prompt_files import EXTRA, asked_rows, object_rows, rows_of
-from rbtc.models.prompts import subject_of
+from rbtc.models.prompt_files import SEEDS, Row, asked_rows, rows_of
+from rbtc.models.prompts import evaluation_prompt, subject_of
 from rbtc.models.subjects import Subject
 
 
@@ -22,16 +23,12 @@ def sd15():
 
 
 def test_objects_are_what_the_rule_gives(sd15):
-    words = [*sd15.classes.values(), *EXTRA]
-    rows = object_rows(sd15)
-    kept = [row for word in words for row in rows_of(sd15, Subject(word))]
-    assert kept == rows and len(rows) == 13 * 500
-    for word in words:
-        own = rows_of(sd15, Subject(word))
-        assert len({row.seed for row in own}) == 500
-        assert all(0 <= row.seed < 10_000 for row in own)
-        assert len({row.prompt for row in own}) == 1
-    prompts = {row.asked: row.prompt for row in rows}
+    prompts = {}
+    for place, word in enumerate([*sd15.classes.values(), "garbage truck"]):  # the released list
+        seeds = np.random.default_rng([0, place]).choice(10_000, SEEDS, replace=False).tolist()
+        prompts[word] = evaluation_prompt(sd15, word)
+        expected = [Row(word, prompts[word], seed) for seed in seeds]
+        assert rows_of(sd15, Subject(word)) == expected and len({*seeds}) == 500
     assert prompts["church"] == "an image of a church"
     assert prompts["golf ball"] == "an image of a golf ball in a room"
     assert prompts["spider web"] == "an image of the spider web"

@@ -9,8 +9,8 @@ import typing
 from pathlib import Path
 
 import pytest
+from stubs import parameter_defaults
 
-from rbtc.book.pages import parameter_defaults
 from rbtc.studies.chapters import CHAPTERS, FEWEST, OF_PICTURES, defaults, study, study_kind
 
 ROOT = Path(__file__).resolve().parents[2]

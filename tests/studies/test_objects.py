@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from round_trip import assert_reads_back
+from stubs import parameter_defaults
 
-from rbtc.book.pages import parameter_defaults
 from rbtc.models.profiles import load_profile
 from rbtc.report.paper import paper_value
 from rbtc.report.spread import verdict_counts

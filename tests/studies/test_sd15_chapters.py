@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published import random_pipeline
 from torch import nn
 
 from rbtc.cli.measure import measure as measure_command
@@ -36,7 +37,7 @@ from rbtc.models.open_clips import OpenClipJudge
 from rbtc.models.pipelines import load_pipeline
 from rbtc.models.profiles import PruneSettings, load_profile
 from rbtc.models.prompt_files import rows_of
-from rbtc.models.sd15 import mark_random, random_pipeline
+from rbtc.models.sd15 import mark_random
 from rbtc.models.subjects import Subject
 from rbtc.report import tables
 from rbtc.studies import (

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from round_trip import assert_reads_back
-from stubs import PROFILE, Judge
+from stubs import PROFILE, Judge, parameter_defaults
 
-from rbtc.book.pages import parameter_defaults
 from rbtc.lab import Lab
 from rbtc.layers import density
 from rbtc.models.profiles import load_profile
