@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ _ORIGINAL = re.compile(
     r"(?:model\.diffusion_model\.)?(?:(?P<side>input|output)_blocks\.(?P<block>\d+)|middle_block)"
     r"\.1\.transformer_blocks\.0\.ff\.net\.2\.weight"
 )
+
+
+_WRAPPED = re.compile(r"^(?:_orig_mod\.|module\.|unet\.)+")
+
+_SHARD = re.compile(r"-(?P<number>\d+)-of-(?P<count>\d+)")
 
 
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -128,10 +133,14 @@ def diffusers_name(key: str) -> str | None:
     begin with the convolution at 0 and end each resolution with a step down, which has no
     attention; output blocks have three attentions from the second resolution on.
 
+    Prefixes that wrappers leave behind are read over, and torch.nn.utils.prune's name of the weight
+    that it masks stands for the weight.
+
     >>> key = "model.diffusion_model.input_blocks.5.1.transformer_blocks.0.ff.net.2.weight"
     >>> diffusers_name(key)
     'down_blocks.1.attentions.1.transformer_blocks.0.ff.net.2.weight'
     """
+    key = _WRAPPED.sub("", key).removesuffix("_orig")
     if _LAYER.fullmatch(key):
         return key
     found = _ORIGINAL.fullmatch(key)
@@ -150,16 +159,6 @@ def diffusers_name(key: str) -> str | None:
     return f"{side}_blocks.{block}.attentions.{attention}.{tail}" if fits else None
 
 
-def holds_layers(file: Path) -> bool:
-    """Whether a file may hold feed-forward output matrices; of other formats nobody can tell."""
-    if file.suffix != ".safetensors":
-        return True
-    try:
-        return any(diffusers_name(key) for key, _, _ in _headers(file))
-    except (ValueError, OSError):
-        return True
-
-
 def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
     seen: set[str] = set()
     total = original = 0
@@ -175,7 +174,7 @@ def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
             original += name != key
             yield _entry(name, file, key, shape, dtype)
     other = next((kind for kind in map(architecture, files) if kind), "")
-    if other and (not seen or other == "SDXL"):
+    if other and (not seen or other in ("SDXL", "a ControlNet", "a video model")):
         raise ValueError(
             f"{path} is of another architecture ({other}), and rbtc attacks Stable Diffusion 1.x"
         )
@@ -243,7 +242,34 @@ def unet_files(path: Path) -> list[Path]:
         )
     for file in files:
         _check_file(file)
+    _check_shards(files)
     return files
+
+
+def _check_shards(files: Sequence[Path]) -> None:
+    """Refuse shards of which some are missing: by their own numbers, and by the index.
+
+    Raises:
+        FileNotFoundError: naming the first that is missing.
+        ValueError: an index that is damaged.
+    """
+    for file in files:
+        if not (found := _SHARD.search(file.name)):
+            continue
+        width, count = len(found["number"]), int(found["count"])
+        names = [f"{file.name[: found.start()]}-{number:0{width}}-of-{found['count']}"
+                 f"{file.name[found.end() :]}" for number in range(1, count + 1)]  # fmt: skip
+        for index in file.parent.glob("*.index.json"):
+            listed = (_json(index) or {}).get("weight_map")
+            if isinstance(listed, dict) and file.name in listed.values():
+                names += sorted({str(name) for name in listed.values()})
+        if missing := [name for name in names if not (file.parent / name).is_file()]:
+            raise FileNotFoundError(
+                f"{file.parent / missing[0]} is missing, and {file.name} is only a part of the "
+                "model: fetch or copy it again"
+            )
+        if len(files) < count:
+            raise ValueError(f"{file} is one of {count} parts: give the folder that holds them")
 
 
 def _check_file(file: Path) -> None:
@@ -254,6 +280,11 @@ def _check_file(file: Path) -> None:
         start = stream.read(9)
     if not start:
         raise ValueError(f"{file} is empty: fetch or copy it again")
+    if start.startswith(b"GGUF"):
+        raise ValueError(
+            f"{file} is a GGUF file, whose weights are quantised in blocks: nothing can be read or "
+            "written there; give the safetensors that it was made from"
+        )
     safe = start[8:] == b"{"  # a safetensors file may begin like a pickle: with the header's length
     if not safe and (start.startswith(_PICKLES) or file.suffix in _PICKLED):
         raise ValueError(
@@ -264,6 +295,10 @@ def _check_file(file: Path) -> None:
 
 def _unet_folder(path: Path) -> Path:
     """The folder of the UNet's weights: `path` itself, or the part of a pipeline's folder."""
+    if (path / "snapshots").is_dir():
+        inside = sorted((path / "snapshots").iterdir())
+        which = inside[0] if inside else path / "snapshots" / "..."
+        raise ValueError(f"{path} is a hub's cache of a model: give a snapshot in it, like {which}")
     index = _json(path / "model_index.json")
     if index is not None:
         kind = str(index.get("_class_name", ""))

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 from checkpoint_files import NAMES, ORIGINAL, cut, matrices, others, save
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rbtc.audit import audit_matrix
 from rbtc.checkpoints import Entry, diffusers_name, open_checkpoint
-from rbtc.copies import check_target, patch, write_copy
+from rbtc.copies import check_target, rewrite, write_copy
+from rbtc.scan import read_header
 from rbtc.zeros import rounded_zeros, scatter
 
 
@@ -135,10 +136,17 @@ def test_a_target_is_checked_without_being_made(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_patch_reaches_a_tensor_of_one_element(tmp_path):
-    file = save(tmp_path / "a.safetensors", {"a": torch.ones(1, 1), "b": torch.ones(1)})
-    patch(file, {"a": torch.tensor([[2.0]])})
-    assert {name: float(t) for name, t in load_file(file).items()} == {"a": 2.0, "b": 1.0}
+def test_rewriting_reaches_a_tensor_of_one_element_and_drops_what_became_false(tmp_path):
+    tensors = {"a": torch.ones(1, 1), "b": torch.ones(1), "c": torch.arange(6.0).reshape(2, 3)}
+    told = {"format": "pt", "modelspec.hash_sha256": "0x1", "sd_merge_recipe": "{}"}
+    save_file(tensors, tmp_path / "a.safetensors", metadata=told)
+    rewrite(tmp_path / "a.safetensors", tmp_path / "b.safetensors",
+            {"a": torch.tensor([[2.0]])}, drop=["b"])  # fmt: skip
+    found = load_file(tmp_path / "b.safetensors")
+    assert found.keys() == {"a", "c"} and float(found["a"]) == 2.0
+    assert torch.equal(found["c"], tensors["c"])
+    header = read_header(tmp_path / "b.safetensors")
+    assert header and header.metadata == {"format": "pt"}
 
 
 # ---- zeros ---------------------------------------------------------------------------------------

@@ -12,23 +12,24 @@ from rbtc.cli.harden import harden
 from rbtc.cli.measure import measure
 from rbtc.cli.prune import prune
 from rbtc.cli.revive import revive
+from rbtc.cli.scan import scan
 from rbtc.cli.verify import verify
 
 EPILOG = (
-    "Status: 0 all is well; 1 an audit found something, or a page of the book failed; "
+    "Status: 0 all is well; 1 an audit or a scan found something, or a page of the book failed; "
     "2 something is wrong with what was given, said in one line; 130 or 143 stopped."
 )
 
 app = typer.Typer(
     name="rbtc",
-    help="What was pruned out of a diffusion model can grow back. Check, prune, revive and harden "
-    "checkpoints of Stable Diffusion 1.x; measure the chapters of the book and verify them.",
+    help="What was pruned out of a diffusion model can grow back. Audit, scan, prune, revive and "
+    "harden checkpoints of Stable Diffusion 1.x; measure the book's chapters and verify them.",
     epilog=EPILOG,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (audit, prune, revive, harden, measure, verify):
+for each in (audit, scan, prune, revive, harden, measure, verify):
     app.command(epilog=EPILOG)(each)
 
 

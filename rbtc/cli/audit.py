@@ -41,16 +41,21 @@ def audit(
 ) -> int:
     """Tell what a checkpoint gives away: exact zeros, signed zeros, and signs that would come back.
 
-    Nothing but the sixteen feed-forward output matrices is read, one after the other, and the
-    original is not needed. Status 1 means that something was found.
+    The sixteen feed-forward output matrices are read, one after the other, and the rest of the
+    release is looked through as `rbtc scan` does; the original is not needed. Status 1 means that
+    something was found.
     """
     from rbtc.audit import audit as examine
     from rbtc.checkpoints import open_checkpoint
+    from rbtc.cli.scan import show as show_scan
     from rbtc.completion import complete
     from rbtc.report.audits import verdict
+    from rbtc.scan import scan
 
+    checkpoint = open_checkpoint(model)
+    release = scan(model, checkpoint)
     found = examine(
-        open_checkpoint(model),
+        checkpoint,
         share=share,
         choose=choose,  # type: ignore[arg-type]
         estimate=estimate,
@@ -58,11 +63,14 @@ def audit(
         watch=watch("auditing"),
     )
     if as_json:
-        print_json(found.as_dict() | {"verdict": verdict(found)})
+        whole = found.as_dict() | {"verdict": verdict(found), "release": release.as_dict()}
+        whole["findings"] += [f"release: {kind}" for kind in release.kinds]
+        print_json(whole)
     else:
         _show(found)
         say(verdict(found))
-    return 1 if found.findings else 0
+        show_scan(release)
+    return 1 if found.findings or release.leaks else 0
 
 
 def _show(found: Audit) -> None:

@@ -67,18 +67,18 @@ def silence_libraries() -> None:
 
 
 def write(checkpoint: Checkpoint, out: Path, weights: Weights) -> list[str]:
-    """Write the changed copy; returns the files that it does not have, since they are unchanged."""
+    """Write the changed copy; returns what it does not have of the source."""
     from rbtc.copies import left_out, write_copy
 
     write_copy(checkpoint, out, weights)
-    return [str(path) for path in left_out(checkpoint)]
+    return left_out(checkpoint)
 
 
 def say_written(out: Path, missing: Sequence[str]) -> None:
     """Where the copy is, and what of the model is not in it."""
     say(f"Written: {out}")
     if missing:
-        say(f"Not copied, because they hold the UNet as it was: {', '.join(missing)}")
+        say(f"Not copied, as it may hold the UNet as it was: {', '.join(missing)}")
 
 
 def print_json(found: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@
 
 Stages, in order: ``fetch`` (the emoji sets), ``code`` (fit the latent code), ``vae`` (an
 autoencoder that computes it and draws from it), ``diffusion``, ``concept-judge``, ``style-judge``,
-``clip``, ``pack`` (copy the finished model into ``data/models``). ``vae`` and ``diffusion`` need the code, not each other.
+``clip``, ``pack`` (copy the finished model into ``data/models``). ``vae`` and ``diffusion`` need
+the code, not each other.
 What trains resumes from its last checkpoint; the run folder lies outside the repository.
 ``diffusion --start FOLDER`` goes on from the weights of another run.
 """

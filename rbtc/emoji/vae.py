@@ -156,10 +156,10 @@ def vae_scores(
     """How well the autoencoder does what it is for, on fresh pictures of ``world``.
 
     Returns:
-        ``score_pictures``, on how many; in decibels ``code_psnr`` and ``decoder_psnr``, of the code's
-        inverse and of the decoder's pictures, and ``code_psnr_noisy`` and ``decoder_psnr_noisy``,
-        of the same under noise of half a standard deviation; ``encoder_error``, the mean squared
-        error of the encoder's latents (whose variance is one).
+        ``score_pictures``, on how many; in decibels ``code_psnr`` and ``decoder_psnr``, of the
+        code's inverse and of the decoder's pictures, and ``code_psnr_noisy`` and
+        ``decoder_psnr_noisy``, of the same under noise of half a standard deviation;
+        ``encoder_error``, the mean squared error of the encoder's latents (variance one).
     """
     x = world.batch(pictures).pictures
     z = code(x)

@@ -28,8 +28,8 @@ _CLASSES = {
 }
 
 
-# What the libraries read when no variant is asked for: one file, or numbered shards of it.
-_DEFAULT = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
+DEFAULT_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
+"""What the libraries read when no variant is asked for: one file, or numbered shards of it."""
 
 
 def check_model_folder(folder: Path) -> Path:
@@ -88,6 +88,9 @@ _MARKS = {
     "joint_blocks.": "Stable Diffusion 3",
     "double_blocks.": "Flux",
     "cond_stage_model.model.transformer.": "Stable Diffusion 2",
+    "controlnet_cond_embedding.": "a ControlNet",
+    "temporal_transformer_blocks.": "a video model",
+    "motion_modules.": "a video model",
     "lora_": "a LoRA, which is no whole model",
 }
 
@@ -131,7 +134,7 @@ def weight_files(folder: Path) -> list[Path]:
         ValueError: there is one file and shards besides, so that libraries would differ.
     """
     every = sorted(folder.glob("*.safetensors"))
-    files = [file for file in every if _DEFAULT.fullmatch(file.name)]
+    files = [file for file in every if DEFAULT_WEIGHTS.fullmatch(file.name)]
     if not files:
         others = f" but only {', '.join(f.name for f in every)}" if every else ""
         what = " under its default name" if every else ""
