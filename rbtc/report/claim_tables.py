@@ -108,13 +108,14 @@ def text(finding: Finding) -> str:
     ]  # fmt: skip
     seen = [s for s in map(smallest_seen, finding.values) if s is not None]
     if seen and {"undecided"} & {*finding.outcomes}:
-        told.append(f"could have seen {min(seen):.2f} to {max(seen):.2f}")
+        ends = dict.fromkeys(f"{one:.2f}" for one in (min(seen), max(seen)))
+        told.append(f"could have seen {' to '.join(ends)}")
     return f"{min(numbers):{sign}.2f} to {max(numbers):{sign}.2f} ({'; '.join(told)})"
 
 
 def _some(labels: Sequence[str], most: int = 4) -> str:
     """Labels in words where they are few."""
-    return f": {', '.join(labels)}" if len(labels) <= most and all(labels) else ""
+    return f": {' / '.join(labels)}" if len(labels) <= most and all(labels) else ""
 
 
 def _sign(value: Value) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
-from rbtc.report.paper import averages, load_table, paper_value
+from rbtc.report.paper import load_table, paper_value
 from rbtc.report.tables import accuracies, trials
 from rbtc.stats import Difference, Estimate, paired, paired_means
 
@@ -173,16 +173,20 @@ def peak(
     if len(models) < 3:
         raise LookupError(f"three or more models, only {list(models)}")
 
-    def of(own: pd.DataFrame) -> Value:
-        between = [
-            min((change(own, end, one, paper=paper) for end in (models[0], models[-1])),
-                key=lambda x: x.value)
-            for one in models[1:-1]
-        ]  # fmt: skip
-        return max(between, key=lambda x: x.value)
+    between = [
+        [change(hits, end, one, label, paper=paper) for end in (models[0], models[-1])]
+        for one in models[1:-1]
+    ]
 
-    own = {str(name): of(one) for name, one in _by_class(hits)}
-    return replace(of(hits), label=label, by_class=own)
+    def best(of: Callable[[Value], Value]) -> Value:
+        return max((min(map(of, two), key=_number) for two in between), key=_number)
+
+    own = {name: best(lambda one, name=name: one.by_class[name]) for name in between[0][0].by_class}
+    return replace(best(lambda one: one), by_class=own)
+
+
+def _number(value: Value) -> float:
+    return value.value
 
 
 def _by_class(pairs: pd.DataFrame) -> Iterable[tuple[Any, pd.DataFrame]]:
@@ -428,16 +432,11 @@ def _finding(part: Part, studies: Studies) -> Finding:
 def filled(text: str) -> str:
     """A text with the paper's numbers put in: ``{1/Average/erased: NMS}`` becomes the printed one.
 
-    ``{mean 1/erased: NMS}`` becomes the mean of the column's printed values.
-
     Raises:
         ValueError: the paper has no such number.
     """
 
     def number(place: re.Match[str]) -> str:
-        if place[1].startswith("mean "):
-            table, column = place[1].removeprefix("mean ").split("/")
-            return f"{averages(int(table)).loc[column, 'mean of printed values']:.3g}"
         table, row, column = place[1].split("/")
         paper_value(int(table), row, column)  # says what is wrong with an unknown place
         frame = load_table(int(table))

@@ -20,21 +20,14 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.profiles import load_profile
-from rbtc.report.claims import (
-    Rule,
-    Value,
-    change,
-    estimated,
-    exact,
-    peak,
-)
+from rbtc.report.claims import Rule, Value, change, estimated, exact, peak
 from rbtc.report.paper import printed, wide_table
 from rbtc.report.tables import power
 from rbtc.stats import paired_ratio
 from rbtc.studies import art_effects, saliency
 from rbtc.studies import honest_attacker as honest
 from rbtc.studies.common import average_printed
-from rbtc.studies.defense_attacks import defended
+from rbtc.studies.defense_attacks import attacked, defended
 from rbtc.studies.nms_ablations import TABLES, model_name
 from rbtc.studies.nsfw import PRINTED as COUNTED
 from rbtc.studies.objects import MODELS, Half
@@ -147,7 +140,7 @@ def untuned(study: Any, keep_ratio: float) -> list[Value]:
     """Chapter 04: what the attack does at each K but the profile's own."""
     theirs = paper_keep_ratio()
     return [
-        change(study.sweep, "pruned", name, f"K = {k:g}{', the paper’s' * (k == theirs)}")
+        change(study.sweep, "pruned", name, f"K = {k:g}{' of the paper' * (k == theirs)}")
         for name, k in study.sweep_models().items()
         if k != keep_ratio
     ]
@@ -382,15 +375,21 @@ def _seen(study: Any, evidence: str, defence: str) -> Value:
 
 
 def without_places(study: Any, keep_ratio: float) -> list[Value]:
-    """Chapter 15: from attackers who find less than half of the places to one who reads them.
+    """Chapters 05, 15: from attackers who find less than half of the places to one who reads them.
 
     Raises:
         LookupError: every attacker found more.
     """
-    found = study.guesses.groupby(["defence", "attacker"], sort=False)["recall"].mean()
-    erased = _of(study.hits, classes="erased")
-    blind = [honest.attacked(*key) for key, recall in found.items() if recall < 0.5]
-    values = [change(erased, one, "revived", one) for one in blind if one in set(erased["model"])]
+    own = getattr(study, "defense", study)
+    what = "defence" if "defence" in own.guesses else "sigma"
+    found = own.guesses.groupby([what, "attacker"], sort=False)["recall"].mean()
+    models = [
+        honest.attacked(*key) if what == "defence" else attacked(key[1], key[0])
+        for key, recall in found.items()
+        if recall < 0.5
+    ]
+    erased = _of(own.hits, classes="erased")
+    values = [change(erased, one, "revived", one) for one in models if one in set(erased["model"])]
     if not values:
         raise LookupError("every attacker found more than half of the places")
     return values
@@ -410,7 +409,7 @@ def attacked_noise(attacker: str) -> Values:
         own, found = study.defense, []
         erased = own.part("erased")
         for (sigma, name), lines in own.guesses.groupby(["sigma", "attacker"], sort=False):
-            model = f"{name}, {power(sigma)}"
+            model = attacked(name, sigma)
             if name == attacker and _fair(lines) and model in set(erased["model"]):
                 label = f"sigma_M = {power(sigma)}"
                 found.append(change(erased, defended(sigma), model, label))

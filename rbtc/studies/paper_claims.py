@@ -50,7 +50,7 @@ def claims() -> tuple[Claim, ...]:
     minimal = within(lost, "the paper's own loss of the preserved classes by pruning (Table 1), "
                      "which it calls minimal")  # fmt: skip
     preserved = within(lost / 2, "half of what pruning costs the paper's own preserved classes "
-                       "(Table 1): nearer to as before than to as pruned")  # fmt: skip
+                       "(Table 1): nearer to before than to what pruning leaves")  # fmt: skip
     erased = wide_table(1)["erased: ConceptPrune"].drop("Average").max()
     is_erased = below(erased, "the paper's least erased class (Table 1)")
     tenth = "ours: a revival of a tenth of all pictures"
@@ -66,8 +66,9 @@ def claims() -> tuple[Claim, ...]:
         Claim("C01", "Abstract, Sec. 1",
               "The places of the zeros are a side channel: who knows them gets back more than who "
               "has to infer them.", "no numbers printed", (
-            Part("15_honest_attacker", "erased class, from attackers who find less than half of "
-                 "the places to one who reads them", RISES, read.without_places),
+            *(Part(chapter, "erased class, from attackers who find less than half of the places "
+                   "to one who reads them", RISES, read.without_places)
+              for chapter in ("05_defense", "15_honest_attacker")),
         )),
         Claim("C02", "Abstract, Sec. 1", "The attack needs no data and no training.", "", (
             Part("00_overview", "the code", fixed="holds", why="by construction: the attack's "
@@ -321,7 +322,7 @@ def claims() -> tuple[Claim, ...]:
         Claim("C39", "Sec. 4.4", "The weights of a layer are spread symmetrically about zero, with "
               "one peak and rapidly decaying tails.", "no numbers printed", (
             Part("05_defense", "symmetric: share of positive weights less a half, layer by layer",
-                 within(0.02, "ours"), read.shape("imbalance")),
+                 within(0.02, "ours: two weights in a hundred"), read.shape("imbalance")),
             Part("05_defense", "one peak: weights lacking in the valleys of the histogram, as a "
                  "share of all, layer by layer", below(0.01, "ours: a hundredth"),
                  read.shape("valleys")),

@@ -230,8 +230,6 @@ def test_what_is_not_there_is_said_with_the_command_that_measures_it():
 
 def test_the_papers_numbers_are_read_as_printed():
     assert filled("{1/Gas Pump/erased: pretrained} to {1/Average/erased: NMS}") == "0.828 to 0.54"
-    assert filled("{1/Average/erased: pretrained}") == "0.927"
-    assert filled("{mean 1/erased: pretrained}") == "0.916"
     with pytest.raises(ValueError, match="unknown row"):
         filled("{1/Chruch/erased: NMS}")
 

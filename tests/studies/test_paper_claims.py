@@ -212,6 +212,10 @@ def defended(recall, budget=0.1):
 def test_the_places_are_worth_what_an_attacker_without_them_lacks():
     values, outcomes = found("C01", "15_honest_attacker", defended({"columns": 1.0, "budget": 0.1}))
     assert [one.label for one in values] == ["noise 1e-6, budget"] and outcomes == ["holds"]
+    guesses = pd.DataFrame({"sigma": [1e-2], "attacker": ["budget"], "recall": [0.1]})
+    hits = pictures([("church", "budget, 1e-2", 0.1), ("church", "revived", 0.9)])
+    study = SimpleNamespace(defense=SimpleNamespace(guesses=guesses, hits=hits))
+    assert found("C01", "05_defense", study)[1] == ["holds"]
     with pytest.raises(LookupError, match="half"):
         found("C01", "15_honest_attacker", defended({"columns": 1.0}))
 
