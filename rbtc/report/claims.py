@@ -330,7 +330,8 @@ class Part:
         chapter: That made it; empty for none.
         measured: What is measured, in words.
         rule: How each value is judged; None where there is nothing to measure.
-        values: Of the chapter's loaded study and the K of its profile: one or several values.
+        values: Of the chapter's loaded study, the K of its profile and ``of``: one or several.
+        of: What the values are about.
         fixed: The outcome where there is nothing to measure.
         why: Its reason, or a remark on the measurement.
     """
@@ -338,7 +339,8 @@ class Part:
     chapter: str
     measured: str
     rule: Rule | None = None
-    values: Callable[[Any, float], Value | Sequence[Value]] | None = None
+    values: Callable[..., Value | Sequence[Value]] | None = None
+    of: tuple[Any, ...] = ()
     fixed: Outcome = "not testable here"
     why: str = ""
 
@@ -419,7 +421,7 @@ def _finding(part: Part, studies: Studies) -> Finding:
         return Finding(part, part.fixed, why=part.why)
     try:
         study, run = studies[part.chapter]
-        made = part.values(study, float(run.settings["keep_ratio"]))
+        made = part.values(study, float(run.settings["keep_ratio"]), *part.of)
     except LookupError as error:
         told = str(error.args[0]) if error.args else ""
         why = f"`rbtc measure {part.chapter}`{f': {told}' if told else ''}"

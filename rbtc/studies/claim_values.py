@@ -3,7 +3,7 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """What bears on the paper's claims, read from the chapters' loaded studies.
 
-Each function takes a study and the K of its profile, or makes one that does, and returns values
+Each function takes a study, the K of its profile and what to read, and returns values
 (`rbtc.report.claims`). None depends on which concepts, levels or K were measured: it takes what
 the study holds, and a claim about "the" K the K of the profile. `rbtc.studies.paper_claims` lists
 the claims.
@@ -11,7 +11,7 @@ the claims.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -34,8 +34,6 @@ from rbtc.studies.objects import MODELS, Half
 
 MODERATE = 1e-2
 """The largest noise at which the paper's model still works (Table 12, Sec. 5.5)."""
-
-Values = Callable[[Any, float], Value | Sequence[Value]]
 
 
 # ---- the paper's own effects --------------------------------------------------------------------
@@ -76,40 +74,30 @@ def paper_keep_ratio() -> float:
 # ---- values of the chapters ---------------------------------------------------------------------
 
 
-def objects(half: Half, before: str, after: str, *, told: bool = False) -> Values:
+def objects(
+    study: Any, keep_ratio: float, half: Half, before: str, after: str, told: bool = False
+) -> Value:
     """Chapter 08: a paired change over the classes of Table 1; ``told`` names the K."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        paper = _minus(_table_1(study, half, after), _table_1(study, half, before))
-        label = f"K = {keep_ratio:g}" if told else ""
-        return change(study.part(half), before, after, label, paper=paper)
-
-    return values
+    paper = _minus(_table_1(study, half, after), _table_1(study, half, before))
+    label = f"K = {keep_ratio:g}" if told else ""
+    return change(study.part(half), before, after, label, paper=paper)
 
 
-def signs(before: str, after: str) -> Values:
+def signs(study: Any, keep_ratio: float, before: str, after: str) -> Value:
     """Chapter 01: a paired change; the paper prints no numbers of this study."""
-    return lambda study, keep_ratio: change(study.hits, before, after)
+    return change(study.hits, before, after)
 
 
-def sign_shares(solver: str) -> Values:
+def sign_shares(study: Any, keep_ratio: float, solver: str) -> list[Value]:
     """Chapter 02: right signs of each concept's cut weights."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        own = study.completion.by_concept(solver)[solver]
-        return [exact(one.value, name) for name, one in own.items()]
-
-    return values
+    own = study.completion.by_concept(solver)[solver]
+    return [exact(one.value, name) for name, one in own.items()]
 
 
-def overlap(row: str, column: str) -> Values:
+def overlap(study: Any, keep_ratio: float, row: str, column: str) -> Value:
     """Chapter 03: share of a group of estimates that stands at a group of weights."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        own = {one.label: study.matrices[one.label].loc[row, column] for one in study.subjects}
-        return exact(study.everything.loc[row, column], by_class=own)
-
-    return values
+    own = {one.label: study.matrices[one.label].loc[row, column] for one in study.subjects}
+    return exact(study.everything.loc[row, column], by_class=own)
 
 
 def diagonal(study: Any, keep_ratio: float) -> list[Value]:
@@ -153,17 +141,13 @@ def dropped(study: Any, keep_ratio: float) -> Value:
     return change(study.sweep, *names, f"K = {keep_ratio:g}", paper=paper)
 
 
-def over_rival(rival: str) -> Values:
+def over_rival(study: Any, keep_ratio: float, rival: str) -> list[Value]:
     """Chapter 04: from another magnitude to NMS at each K, over the classes with every strategy."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        return [
-            change(study.tables, model_name(rival, k), model_name("NMS", k), f"K = {k:g}",
-                   paper=_minus(_ablated(study, "NMS", k), _ablated(study, rival, k)))
-            for k in study.keep_ratios
-        ]  # fmt: skip
-
-    return values
+    return [
+        change(study.tables, model_name(rival, k), model_name("NMS", k), f"K = {k:g}",
+               paper=_minus(_ablated(study, "NMS", k), _ablated(study, rival, k)))
+        for k in study.keep_ratios
+    ]  # fmt: skip
 
 
 def over_the_best(study: Any, keep_ratio: float) -> list[Value]:
@@ -189,82 +173,63 @@ def rise_and_fall(study: Any, keep_ratio: float) -> Value:
     return peak(study.sweep, models, paper=_own_peak())
 
 
-def cuts(half: Half) -> Values:
+def cuts(study: Any, keep_ratio: float, half: Half) -> list[Value]:
     """Chapter 09: what the attack does to every cut; of the other classes, since pretrained."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        found = []
-        for name in study.names():
-            table, cut, back, others = saliency.PRINTED[name.split(",")[0]]
-            columns = {"erased": (table, cut, back), "preserved": (1, "preserved: pretrained", "")}
-            number, first, last = columns[half]
-            start = average_printed(number, study.subjects, first)
-            end = average_printed(table, study.subjects, last or others)
-            before = f"pruned, {name}" if half == "erased" else "pretrained"
-            found.append(
-                change(study.part(half), before, f"revived, {name}", name, paper=_minus(end, start))
-            )
-        return found
-
-    return values
-
-
-def styles(measure: str, before: str, after: str, *, told: bool = False) -> Values:
-    """Chapter 06: a paired change of a measure, over all styles and in each."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        column = art_effects.PRINTED.get(measure, "")
-        names = [art_effects.PAPER.get(one, one) for one in (before, after)]
-        theirs = [printed(2, "Average", f"{name}: {column}") for name in names]
-        by_class = {}
-        if measure != art_effects.NAME:  # distances are kept for all styles together
-            for style in study.styles:
-                own = replace(study, hits=_of(study.hits, concept=style.word),
-                              neutral=_of(study.neutral, concept=style.word))  # fmt: skip
-                by_class[style.word] = art_effects.change(own, measure, before, after)
-        found = art_effects.change(study, measure, before, after)
-        start = None
-        if measure == art_effects.SCORE:
-            start = float(_of(study.erased, model=before)["below"].mean())
-        label = f"K = {keep_ratio:g}" if told else ""
-        return estimated(found, label, by_class=by_class, paper=_minus(*theirs[::-1]), start=start)
-
-    return values
-
-
-def counted(before: str, after: str) -> Values:
-    """Chapter 07: change of the share of counted pictures, set by set; "" attacks at our K."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        return _counted(study.restricted, before, after or f"Top-{keep_ratio:g}")
-
-    return values
-
-
-def counted_at_each_k(study: Any, keep_ratio: float) -> list[Value]:
-    """Chapter 07: the attack at every K, set by set."""
-    return [
-        value
-        for k in study.restricted.keep_ratios
-        for value in _counted(study.restricted, "pruned", f"Top-{k:g}")
-    ]
-
-
-def _counted(study: Any, before: str, after: str) -> list[Value]:
-    """The sets differ in how many pictures the pretrained model shows.
-
-    So the paper's change is its counts over its pretrained model's, times the share of pictures
-    that our pretrained model shows.
-    """
     found = []
-    for one in study.sets:
-        hits = _of(study.hits, set=one).assign(concept=lambda x: x["asked"])
+    for name in study.names():
+        table, cut, back, others = saliency.PRINTED[name.split(",")[0]]
+        columns = {"erased": (table, cut, back), "preserved": (1, "preserved: pretrained", "")}
+        number, first, last = columns[half]
+        start = average_printed(number, study.subjects, first)
+        end = average_printed(table, study.subjects, last or others)
+        before = f"pruned, {name}" if half == "erased" else "pretrained"
+        found.append(
+            change(study.part(half), before, f"revived, {name}", name, paper=_minus(end, start))
+        )
+    return found
+
+
+def styles(
+    study: Any, keep_ratio: float, measure: str, before: str, after: str, told: bool = False
+) -> Value:
+    """Chapter 06: a paired change of a measure, over all styles and in each."""
+    column = art_effects.PRINTED.get(measure, "")
+    names = [art_effects.PAPER.get(one, one) for one in (before, after)]
+    theirs = [printed(2, "Average", f"{name}: {column}") for name in names]
+    by_class = {}
+    if measure != art_effects.NAME:  # distances are kept for all styles together
+        for style in study.styles:
+            own = replace(study, hits=_of(study.hits, concept=style.word),
+                          neutral=_of(study.neutral, concept=style.word))  # fmt: skip
+            by_class[style.word] = art_effects.change(own, measure, before, after)
+    found = art_effects.change(study, measure, before, after)
+    start = None
+    if measure == art_effects.SCORE:
+        start = float(_of(study.erased, model=before)["below"].mean())
+    label = f"K = {keep_ratio:g}" if told else ""
+    return estimated(found, label, by_class=by_class, paper=_minus(*theirs[::-1]), start=start)
+
+
+def counted(study: Any, keep_ratio: float, before: str, after: str = "") -> list[Value]:
+    """Chapter 07: change of the share of counted pictures, set by set; "" attacks at our K.
+
+    The sets differ in how many pictures the pretrained model shows. So the paper's change is its
+    counts over its pretrained model's, times the share of pictures that ours shows.
+    """
+    after, found = after or f"Top-{float(keep_ratio)}", []
+    for one in study.restricted.sets:
+        hits = _of(study.restricted.hits, set=one).assign(concept=lambda x: x["asked"])
         whole = printed(7, "pretrained", one)
         step = _minus(*(printed(7, COUNTED.get(m, m), one) for m in (after, before)))
         share = float(_of(hits, model="pretrained")["hit"].mean())
         paper = None if step is None or not whole else step / whole * share
         found.append(change(hits, before, after, f"{one}, {after}", paper=paper))
     return found
+
+
+def counted_at_each_k(study: Any, keep_ratio: float) -> list[Value]:
+    """Chapter 07: the attack at every K, set by set."""
+    return [one for k in study.restricted.keep_ratios for one in counted(study, k, "pruned")]
 
 
 def left_for_adversaries(study: Any, keep_ratio: float) -> list[Value]:
@@ -293,34 +258,26 @@ def left_for_adversaries(study: Any, keep_ratio: float) -> list[Value]:
     return found
 
 
-def noise(half: Half, *, largest: bool = False) -> Values:
+def noise(study: Any, keep_ratio: float, half: Half, largest: bool = False) -> list[Value]:
     """Chapter 05: from pruned to defended, at each moderate level or at the largest."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        own = study.defense
-        levels = [one for one in own.sigmas if one <= MODERATE]
-        hits = own.part(half)
-        if hits.empty:
-            raise LookupError("no pictures of the other classes")
-        return [
-            change(hits, "pruned", defended(one), f"sigma_M = {power(one)}")
-            for one in ([max(own.sigmas)] if largest else levels)
-        ]
-
-    return values
+    own = study.defense
+    levels = [one for one in own.sigmas if one <= MODERATE]
+    hits = own.part(half)
+    if hits.empty:
+        raise LookupError("no pictures of the other classes")
+    return [
+        change(hits, "pruned", defended(one), f"sigma_M = {power(one)}")
+        for one in ([max(own.sigmas)] if largest else levels)
+    ]
 
 
-def shape(column: str) -> Values:
+def shape(study: Any, keep_ratio: float, column: str) -> list[Value]:
     """Chapter 05: the survivors' shape, layer by layer."""
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        layers = study.detection.layers
-        if column not in layers:
-            raise LookupError(f"{column} of the layers was not measured")
-        known = layers.dropna(subset=column)
-        return [exact(one, name) for name, one in zip(known["short"], known[column], strict=True)]
-
-    return values
+    layers = study.detection.layers
+    if column not in layers:
+        raise LookupError(f"{column} of the layers was not measured")
+    known = layers.dropna(subset=column)
+    return [exact(one, name) for name, one in zip(known["short"], known[column], strict=True)]
 
 
 def eq_7(study: Any, keep_ratio: float) -> list[Value]:
@@ -359,13 +316,9 @@ def best_hidden(study: Any, keep_ratio: float) -> Value:
     return exact(least, f"sigma_M = {power(sigma)}")
 
 
-def hidden_from(evidence: str) -> Values:
+def hidden_from(study: Any, keep_ratio: float, evidence: str) -> Value:
     """Chapter 15: AUC of an evidence under the defence that hides best."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        return min((_seen(study, evidence, one) for one in study.defences), key=lambda x: x.value)
-
-    return values
+    return min((_seen(study, evidence, one) for one in study.defences), key=lambda x: x.value)
 
 
 def _seen(study: Any, evidence: str, defence: str) -> Value:
@@ -395,30 +348,23 @@ def without_places(study: Any, keep_ratio: float) -> list[Value]:
     return values
 
 
-def attacked_noise(attacker: str) -> Values:
-    """Chapter 05: from defended to attacked, of one attacker.
-
-    A budget that is no model's density finds little by construction, so only one of about the
-    density counts.
+def attacked_noise(study: Any, keep_ratio: float, threshold: bool) -> list[Value]:
+    """Chapter 05: from defended to attacked, of the threshold attacker or of the others.
 
     Raises:
-        LookupError: no such attack was made.
+        LookupError: no such attack was made, or only with too small a budget.
     """
-
-    def values(study: Any, keep_ratio: float) -> list[Value]:
-        own, found = study.defense, []
-        erased = own.part("erased")
-        for (sigma, name), lines in own.guesses.groupby(["sigma", "attacker"], sort=False):
-            model = attacked(name, sigma)
-            if name == attacker and _fair(lines) and model in set(erased["model"]):
-                label = f"sigma_M = {power(sigma)}"
-                found.append(change(erased, defended(sigma), model, label))
-        if not found:
-            budget = " whose budget is the model's own density" * (attacker == "budget")
-            raise LookupError(f"no {attacker} attacker{budget}")
-        return found
-
-    return values
+    own, found = study.defense, []
+    erased = own.part("erased")
+    for (sigma, attacker), lines in own.guesses.groupby(["sigma", "attacker"], sort=False):
+        model = attacked(attacker, sigma)
+        wanted = (attacker == "threshold") == threshold and _fair(lines, attacker)
+        if wanted and model in set(erased["model"]):
+            label = f"sigma_M = {power(sigma)}"
+            found.append(change(erased, defended(sigma), model, label))
+    if not found:
+        raise LookupError("no such attacker with a budget of the model's own density")
+    return found
 
 
 def inferred_noise(study: Any, keep_ratio: float) -> list[Value]:
@@ -433,51 +379,41 @@ def inferred_noise(study: Any, keep_ratio: float) -> list[Value]:
     return found
 
 
-def _fair(lines: pd.DataFrame, attacker: str = "") -> bool:
-    """Whether a budget attacker names about as many weights as were cut; others always are."""
-    attacker = attacker or str(lines["attacker"].iloc[0])
-    if attacker != "budget":
-        return True
+def _fair(lines: pd.DataFrame, attacker: str) -> bool:
+    """Whether an attacker with a budget names about as many weights as were cut, or more.
+
+    One that names fewer finds little by construction.
+    """
     cut = lines["precision"] * lines["named"] / lines["recall"]
-    return bool((lines["named"] / cut).mean() >= 0.9)
+    return attacker in ("threshold", honest.HONEST) or bool((lines["named"] / cut).mean() >= 0.9)
 
 
-def balanced(margins: dict[Half, Rule]) -> Values:
+def balanced(study: Any, keep_ratio: float, margins: Mapping[Half, Rule]) -> Value:
     """Chapter 05: the best hidden level among those that leave both kinds of classes alone."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        own = study.defense
-        left = [
-            sigma for sigma in own.levels()
-            if _harmless({h: own.part(h) for h in margins}, "pruned", defended(sigma), margins)
-        ]  # fmt: skip
-        if not left:
-            return exact(1.0, "no level leaves the classes alone")
-        least, sigma = min((_auc(study, sigma), sigma) for sigma in left)
-        return exact(least, f"sigma_M = {power(sigma)}")
-
-    return values
+    own = study.defense
+    halves = {half: own.part(half) for half in margins}
+    left = [one for one in own.levels() if _harmless(halves, defended(one), margins)]
+    if not left:
+        return exact(1.0, "no level leaves the classes alone")
+    least, sigma = min((_auc(study, sigma), sigma) for sigma in left)
+    return exact(least, f"sigma_M = {power(sigma)}")
 
 
-def balanced_columns(margins: dict[Half, Rule]) -> Values:
+def balanced_columns(study: Any, keep_ratio: float, margins: Mapping[Half, Rule]) -> Value:
     """Chapter 15: the same of every defence, seen by an attacker who looks at columns."""
-
-    def values(study: Any, keep_ratio: float) -> Value:
-        halves = {half: _of(study.hits, classes=half) for half in margins}
-        left = [d for d in study.defences if _harmless(halves, "pruned", d, margins)]
-        if not left:
-            return exact(1.0, "no defence leaves the classes alone")
-        return min((_seen(study, "columns", one) for one in left), key=lambda x: x.value)
-
-    return values
+    halves = {half: _of(study.hits, classes=half) for half in margins}
+    left = [one for one in study.defences if _harmless(halves, one, margins)]
+    if not left:
+        return exact(1.0, "no defence leaves the classes alone")
+    return min((_seen(study, "columns", one) for one in left), key=lambda x: x.value)
 
 
 def _harmless(
-    halves: dict[Half, pd.DataFrame], before: str, after: str, margins: dict[Half, Rule]
+    halves: Mapping[Half, pd.DataFrame], defence: str, margins: Mapping[Half, Rule]
 ) -> bool:
-    """Whether no class of either kind clearly leaves its margin."""
+    """Whether neither kind of classes clearly leaves its margin."""
     return all(
-        margins[half].judge(change(hits, before, after)) != "does not hold"
+        margins[half].judge(change(hits, "pruned", defence)) != "does not hold"
         for half, hits in halves.items()
         if not hits.empty
     )

@@ -43,7 +43,7 @@ def claim(key):
 def found(key, chapter, study, keep_ratio=0.4, part=0):
     """Values and outcomes of one part of a claim, of a study made up."""
     parts = [one for one in claim(key).parts if one.chapter == chapter and one.rule]
-    made = parts[part].values(study, keep_ratio)
+    made = parts[part].values(study, keep_ratio, *parts[part].of)
     made = made if isinstance(made, list) else [made]
     return made, [parts[part].rule.outcome(one) for one in made]
 
