@@ -12,19 +12,19 @@
 # **Which of the paper's claims hold here, which do not, and how do we know?**
 #
 # The ledger below lists what {cite:t}`zhang_roots` claim, from the abstract to the appendix, in our
-# words. Each claim is held against numbers that another chapter measured and saved; this page only
-# reads them. Nobody writes an outcome: a rule looks at the interval.
+# words. Each claim is held against what other chapters measured, picture by picture; this page only
+# reads it. Nobody writes an outcome: a rule looks at the interval.
 #
 # | outcome | the 95 % interval |
 # |---|---|
 # | *holds* | lies on the claim's side as a whole |
 # | *does not hold* | lies on the other side as a whole |
-# | *undecided* | lies on both sides: too few pictures to tell |
-# | *holds in part* | some parts hold, others do not or cannot be told; or one class differs |
+# | *holds in part* | some parts hold and others do not; or one class says the opposite |
+# | *no effect* | does not show the effect, and leaves out the paper's |
+# | *ceiling* | cannot show it: next to nothing is left to rise, or to fall |
+# | *undecided* | lies on both sides; the smallest effect that could have been seen is given |
 # | *not testable here* | there is nothing to measure on this model, and the reason is given |
-# | *not measured yet* | the numbers are missing; the command that makes them is given |
-#
-# One class differs where all of them together hold and its own interval says the opposite.
+# | *not measured yet* | the pictures are missing; the command that makes them is given |
 #
 # The miniature is another model than the paper's. A claim that holds here holds on this model, and
 # one that does not may still hold on the paper's.
@@ -32,35 +32,41 @@
 # %% [markdown]
 # ## The rules
 #
-# - *rises*, *falls*: the interval of a change lies above or below zero. Where a chapter saved
-#   paired changes, picture by picture, those are used. Where it saved only how many pictures of how
-#   many were right, the interval is Newcombe's for independent pictures, which is wider.
+# - *rises*, *falls*: the interval of a change lies above or below zero. All changes are paired:
+#   both models drew a picture of the same prompt from the same seed.
 # - *above*, *below*: the interval lies beyond a bound.
 # - *within*: two things are the same, which no small change proves by itself; the whole interval
 #   has to lie within a margin.
-# - *peak*: one of the inner values is larger than both ends.
 #
-# Values without an interval are properties of the weights, which no choice of pictures changes.
+# The interval in brackets is over pictures and holds for these classes; the one *over classes*
+# takes each class as one observation and holds for classes like these. A claim that holds over all
+# classes holds *in part* where a class by itself clearly says the opposite. Values without an
+# interval are properties of the weights, which no choice of pictures changes. The paper's averages
+# are those that it prints; an effect of the paper's is the mean over the same classes.
+
+# %% tags=["parameters"]
+profile = "mini"
+results = ""
 
 # %%
 from IPython.display import Markdown
 
 from rbtc.report import markdown, tables
-from rbtc.report.claim_list import load_claims
-from rbtc.report.forest import forest
-from rbtc.report.ledger import judge
-from rbtc.report.ledger_tables import (
+from rbtc.report.claim_tables import (
     abstract_table,
     bounds_table,
     by_part,
+    judged_values,
     ledger_table,
     records,
     tally_table,
 )
+from rbtc.report.forest import forest
+from rbtc.studies.chapters import Measured
+from rbtc.studies.paper_claims import verdicts
 
-verdicts = [judge(claim) for claim in load_claims()]
-parts = by_part(verdicts)
-
+judged = verdicts(Measured(profile, results))
+parts = by_part(judged)
 
 # %% [markdown]
 # ## Look first
@@ -69,20 +75,27 @@ parts = by_part(verdicts)
 # each value that was judged: a class, a K or a noise level.
 
 # %%
-tables.save_csv(records(verdicts), "10_claims")
-forest(verdicts)
+tables.save_csv(records(judged), "10_claims")
+forest(judged)
 
 # %% [markdown]
 # How many claims came out how, by the place where they are made:
 
 # %%
-tally_table(verdicts)
+tally_table(judged)
+
+# %%
+Markdown(
+    f"{judged_values(judged)} values with a 95 % interval were judged. If none of the effects were "
+    f"there, about {judged_values(judged) / 40:.0f} of them would seem to lie on the claim's side "
+    "by chance: a single value that does says little, a row of them much."
+)
 
 # %% [markdown]
 # ## Abstract and introduction
 #
 # A claim with several parts has several lines. Behind each stands its rule; the last column leads
-# to the chapter and to the file of numbers.
+# to the chapter.
 
 # %%
 Markdown(markdown.table(ledger_table(parts["Abstract and introduction"])))
@@ -122,20 +135,19 @@ Markdown(markdown.table(ledger_table(parts["Appendix"])))
 #
 # The paper says "preserves", "close to", "effectively" and gives no margins. These are the ones
 # used here, and whose they are. Another margin would give other outcomes; the intervals stand in
-# the ledger and in its file of numbers, `results/10_claims.csv`.
+# the ledger.
 
 # %%
-Markdown(markdown.table(bounds_table(verdicts)))
+Markdown(markdown.table(bounds_table(judged)))
 
 # %% [markdown]
 # ## The abstract, sentence by sentence
 
 # %%
 markdown.save(
-    markdown.table(abstract_table(verdicts, pages="notebooks/", numbers="../results/")),
-    "book/_generated/abstract.md",
+    markdown.table(abstract_table(judged, pages="notebooks/")), "book/_generated/abstract.md"
 )
-Markdown(markdown.table(abstract_table(verdicts, pages="", numbers="../../results/")))
+Markdown(markdown.table(abstract_table(judged, pages="")))
 
 # %% [markdown]
 # Where the paper contradicts itself there is no claim to test, but a reading to choose:

@@ -34,7 +34,7 @@ from rbtc.studies.contradictions import contradictions, frame_of
 weights, run = chapters.study(
     "11_contradictions", profile, live=live, results=results, concepts=concepts
 )
-found = contradictions(weights)
+found = contradictions(weights, chapters.Measured(profile, results))
 groups = kinds(found)
 run
 

@@ -41,8 +41,7 @@ from IPython.display import HTML
 
 from rbtc.report import pictures as plates
 from rbtc.report import sprites, tables
-from rbtc.report.chapters import Chapters
-from rbtc.studies import chapters
+from rbtc.studies import chapters, operating_point
 
 study, run = chapters.study(
     "92_explorers", profile, live=live, results=results,
@@ -50,7 +49,9 @@ study, run = chapters.study(
     share=share, threshold_sigmas=threshold_sigmas, seed=seed, draw_seed=draw_seed,
     noise_seed=noise_seed,
 )  # fmt: skip
-explorers = study.told(Chapters(), calls=run.settings["calls"], reference=run.settings["reference"])
+held_out, _ = operating_point.read_sweeps(results)
+at = [held_out[name] == run.settings[name] for name in ("calls", "reference")]
+explorers = study.told(chapters.Measured(profile, results), held_out[at[0] & at[1]])
 run
 
 # %% [markdown]

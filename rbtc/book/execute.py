@@ -31,8 +31,6 @@ HIDDEN = "remove-cell"
 """Tag of a cell that the site leaves out: parameters, which the measurement's record holds."""
 INJECTED = "injected-parameters"
 """Papermill's tag of the cell that holds the parameters of a run."""
-LATE = (("11_contradictions", "92_explorers"), ("10_claims",))
-"""Chapters that read tables which other pages write, in the order in which they can be executed."""
 
 HEAVY = 500_000
 """Bytes from which on a picture gets a palette; charts stay far below."""
@@ -138,7 +136,7 @@ def publish(book: Book, page: Page) -> Path:
 def execute_all(
     book: Book, names: Sequence[str], jobs: int, then: Callable[[Page], Any]
 ) -> dict[str, str]:
-    """Execute chapters side by side, those that read others' tables after them.
+    """Execute chapters side by side: none reads what another page writes.
 
     Args:
         book: the book.
@@ -151,25 +149,22 @@ def execute_all(
     """
     from tqdm.auto import tqdm
 
-    late = [name for wave in LATE for name in wave]
-    waves = [[n for n in names if n not in late], *([n for n in w if n in names] for w in LATE)]
     failed: dict[str, str] = {}
     terminal = sys.stderr.isatty()
     with (
         ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool,
         tqdm(total=len(names), unit="chapter", disable=not terminal) as bar,
     ):
-        for wave in waves:
-            waiting = {pool.submit(execute, book, name): name for name in wave}
-            for done in as_completed(waiting):
-                name = waiting[done]
-                try:
-                    then(done.result())
-                except NotebookError as error:
-                    failed[name] = str(error)
-                bar.update()
-                if not terminal:
-                    print(f"{'FAIL' if name in failed else 'ok  '}  {name}", flush=True)
+        waiting = {pool.submit(execute, book, name): name for name in names}
+        for done in as_completed(waiting):
+            name = waiting[done]
+            try:
+                then(done.result())
+            except NotebookError as error:
+                failed[name] = str(error)
+            bar.update()
+            if not terminal:
+                print(f"{'FAIL' if name in failed else 'ok  '}  {name}", flush=True)
     return failed
 
 

@@ -1,6 +1,6 @@
 """The measured parts of the opening page: three numbers, a card per chapter, machines and minutes.
 
-Everything is read from the committed pages and results files; `rbtc.book.generated` writes it into
+Everything is read from the committed pages and measurements; `rbtc.book.generated` writes it into
 ``book/_generated`` and ``book/_static/cards``, from where ``book/intro.md`` includes it.
 """
 
@@ -17,9 +17,10 @@ import pandas as pd
 from rbtc.book.pages import read_page
 from rbtc.models.profiles import load_profile
 from rbtc.report import markdown
+from rbtc.studies.chapters import study as study_of
 
 MODELS = {"pretrained": "pretrained", "pruned": "pruned", "NMS": "revived"}
-"""Lines of chapter 08's totals, and what the three numbers are called."""
+"""Models of chapter 08, and what the three numbers are called."""
 
 CARD = (480, 320)
 """Pixels of a card's picture."""
@@ -49,27 +50,26 @@ def numbers(root: Path) -> str:
     """Three cards: the erased class before, after pruning and after the attack, beside the paper.
 
     Raises:
-        FileNotFoundError: chapter 08 was never run.
-        KeyError: its totals lack one of the three models.
+        FileNotFoundError: chapter 08 was not measured.
+        KeyError: it lacks one of the three models.
     """
-    totals = _results(root, "08_totals")
-    classes = _results(root, "08_objects")["concept"].nunique()
-    own = totals[totals["column"] == "erased class"].set_index("row")
-    ours, theirs = load_profile("mini"), load_profile("sd15")
+    study, run = study_of("08_objects", "mini", results=root / "results")
+    ours, theirs = study.means("erased"), study.paper_means("erased")
+    paper = load_profile("sd15")
     cards = []
-    for row, name in MODELS.items():
-        line = own.loc[row]
+    for model, name in MODELS.items():
+        share = ours[model]
+        printed = f"<br>**{theirs[model]:.2f}** the paper's average" if model in theirs else ""
         cards.append(
-            f":::{{grid-item-card}} {name}\n**{line['ours']:.2f}** "
-            f"ours, 95 % interval {line['low']:.2f} to {line['high']:.2f}<br>"
-            f"**{line['paper']:.2f}** the paper's average\n:::"
+            f":::{{grid-item-card}} {name}\n**{share.value:.2f}** "
+            f"ours, 95 % interval {share.low:.2f} to {share.high:.2f}{printed}\n:::"
         )
     note = (
-        f"*Share of pictures in which a judge recognises the erased class, over {classes} classes "
-        f"({int(own.loc['pretrained', 'n'])} pictures a model). Ours: the miniature, prune ratio "
-        f"{ours.conceptprune.ratio:g}, K = {ours.revive.keep_ratio:g}. The paper's: Stable "
-        f"Diffusion v1.5, prune ratio {theirs.conceptprune.ratio:g}, "
-        f"K = {theirs.revive.keep_ratio:g}, the mean of its printed values for these classes. "
+        f"*Share of pictures in which a judge recognises the erased class, over "
+        f"{len(study.subjects)} classes ({ours['pretrained'].n} pictures a model). Ours: the "
+        f"miniature, prune ratio {run.settings['ratio']:g}, K = {run.settings['keep_ratio']:g}. "
+        f"The paper's: Stable Diffusion v1.5, prune ratio {paper.conceptprune.ratio:g}, "
+        f"K = {paper.revive.keep_ratio:g}, the mean of its printed values for these classes. "
         "Compare the steps, not the heights.*"
     )
     body = "\n".join(cards)
@@ -156,9 +156,3 @@ def texts(root: Path) -> dict[str, str]:
         "ladder.md": ladder(),
     }
 
-
-def _results(root: Path, name: str) -> pd.DataFrame:
-    path = root / "results" / f"{name}.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run `rbtc book run 08_objects`")
-    return pd.read_csv(path)

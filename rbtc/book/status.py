@@ -6,18 +6,19 @@ the status page. Nothing is executed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rbtc.report import markdown
-from rbtc.report.rules import OUTCOMES
+from rbtc.report.claims import OUTCOMES, Verdict
 from rbtc.results import Run, read_run
+from rbtc.studies.chapters import Measured
+from rbtc.studies.paper_claims import verdicts
 
 PAGE = "book/status.md"
-LEDGER = "results/10_claims.csv"
 
 COUNTS = {
     "images": "",
@@ -43,30 +44,21 @@ def runs(root: Path, profile: str = "mini") -> dict[str, Run]:
     return {folder.name: read_run(folder) for folder in folders}
 
 
-def verdicts(root: Path) -> dict[str, dict[str, int]]:
-    """`{page: {outcome: how many measurements have it}}`, from the ledger's file.
+def by_page(judged: Sequence[Verdict]) -> dict[str, dict[str, int]]:
+    """`{page: {outcome: how many measurements have it}}`.
 
-    A claim may be tested by several measurements, on several pages; each has its own outcome. Empty
-    where the ledger was not made yet.
-
-    Raises:
-        ValueError: a file that is no ledger.
+    A claim may be tested by several measurements, on several pages; each has its own outcome.
     """
-    path = root / LEDGER
-    if not path.is_file():
-        return {}
-    frame = pd.read_csv(path, usecols=["id", "part", "page", "part's outcome"])
     found: dict[str, dict[str, int]] = {}
-    parts = frame.drop_duplicates(["id", "part"]).dropna(subset=["page"])
-    for page, outcome in zip(parts["page"], parts["part's outcome"], strict=True):
-        own = found.setdefault(str(page), {})
-        own[str(outcome)] = own.get(str(outcome), 0) + 1
+    for finding in (one for verdict in judged for one in verdict.findings):
+        own = found.setdefault(finding.part.chapter, {})
+        own[finding.outcome] = own.get(finding.outcome, 0) + 1
     return found
 
 
-def status_table(root: Path) -> pd.DataFrame:
+def status_table(root: Path, judged: Sequence[Verdict] = ()) -> pd.DataFrame:
     """One line per measured chapter, as Markdown: when, where, how long, on how much, verdicts."""
-    judged = verdicts(root)
+    told = by_page(judged)
     return pd.DataFrame(
         [
             {
@@ -77,7 +69,7 @@ def status_table(root: Path) -> pd.DataFrame:
                 "judged pictures": f"{run.pictures:,}",
                 "pictures a class": counts(run.parameters),
                 "verified": run.verified or "not yet",
-                "verdicts": _told(judged.get(name, {})),
+                "verdicts": _told(told.get(name, {})),
             }
             for name, run in runs(root).items()
         ]
@@ -123,4 +115,5 @@ def minutes_table(root: Path) -> str:
 
 def measured(root: Path) -> str:
     """The snippet that the status page includes, in Markdown."""
-    return f"{summary(root)}\n\n{markdown.table(status_table(root))}\n"
+    judged = verdicts(Measured(results=root / "results"))
+    return f"{summary(root)}\n\n{markdown.table(status_table(root, judged))}\n"

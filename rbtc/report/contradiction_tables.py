@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rbtc.report import markdown
-from rbtc.report.ledger_tables import page_link
+from rbtc.report.claim_tables import page_link
 from rbtc.report.misprints import KEEP_TABLES, METHODS, PRINTED
-from rbtc.report.paper import paper_value, wide_table
+from rbtc.report.paper import averages, paper_value, wide_table
 from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
@@ -70,10 +70,8 @@ def misfits() -> pd.DataFrame:
     """
     lines: list[dict[str, Any]] = []
     for number in (1, 4, 11, 12):
-        table = wide_table(number)
-        for column in table:
-            mean = float(table[column].drop("Average").mean())
-            lines.append({"place": f"Table {number}, {column}", "printed": table[column]["Average"],
+        for column, average, mean in averages(number).itertuples(name=None):
+            lines.append({"place": f"Table {number}, {column}", "printed": average,
                           "expected": mean, "kind": "average and mean of its column"})  # fmt: skip
     for name, number in KEEP_TABLES.items():
         for method in METHODS:

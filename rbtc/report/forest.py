@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from rbtc.report.ledger import Finding, Verdict
-from rbtc.report.rules import OUTCOMES, Outcome
+from rbtc.report.claims import OUTCOMES, Finding, Outcome, Verdict
 from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
@@ -17,11 +16,14 @@ if TYPE_CHECKING:
 COLOURS: dict[Outcome, str] = {
     "holds": "#029e73",
     "holds in part": "#0173b2",
+    "ceiling": "#56b4e9",
     "undecided": "#949494",
+    "no effect": "#cc78bc",
     "does not hold": "#d55e00",
 }
 MARKS: dict[Outcome, str] = {
-    "holds": "o", "holds in part": "D", "undecided": "s", "does not hold": "X",
+    "holds": "o", "holds in part": "D", "ceiling": "^", "undecided": "s", "no effect": "v",
+    "does not hold": "X",
 }  # fmt: skip
 
 
@@ -35,15 +37,15 @@ def changes(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Finding]]:
         for verdict in verdicts
         for finding in verdict.findings
         if finding.values
-        and (finding.part.quantity == "change" or "->" in finding.part.lines)
-        and all(abs(one.value) <= 1 for one in finding.values)
+        and all(one.change and abs(one.value) <= 1 for one in finding.values)
     ]
 
 
 def forest(verdicts: Sequence[Verdict]) -> Figure:
     """Changes on one axis: a line of the figure per part of a claim, a mark per judged value.
 
-    Colour and mark tell the value's outcome, so the figure reads without colours too.
+    Colour and mark tell the value's outcome, so the figure reads without colours too. The pale bar
+    behind a mark is the interval over classes.
 
     Raises:
         ValueError: nothing measured is a change.
@@ -63,6 +65,9 @@ def forest(verdicts: Sequence[Verdict]) -> Figure:
                 zip(finding.values, finding.outcomes, strict=True)
             ):
                 y = place + (0.0 if many == 1 else 0.5 * (number / (many - 1) - 0.5))
+                if one.classes:
+                    ax.plot(one.classes, [y, y], color=COLOURS[outcome], linewidth=4, alpha=0.2,
+                            solid_capstyle="butt")  # fmt: skip
                 error = [[max(one.value - one.low, 0)], [max(one.high - one.value, 0)]]
                 ax.errorbar(
                     one.value, y, xerr=error, fmt=MARKS[outcome], color=COLOURS[outcome],

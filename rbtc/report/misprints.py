@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from rbtc.report.paper import paper_value, wide_table
+from rbtc.report.paper import averages, paper_value, wide_table
 from rbtc.stats import Proportion
 
 Support = Literal["supports", "against", "undecided", ""]
@@ -147,6 +147,17 @@ def better_baseline() -> Check:
     return Check(numbers, "supports" if numbers else "against")
 
 
+def worst_magnitude() -> Check:
+    """Places of Tables 3 and 8 to 10 where another magnitude does better than NMS."""
+    numbers = {}
+    for name, table in KEEP_TABLES.items():
+        for row, of in wide_table(table).iterrows():
+            best = of.drop("NMS").max()
+            if of["NMS"] < best:
+                numbers[f"Table {table}, {name}, {row}"] = f"{of['NMS']:.2f} against {best:.2f}"
+    return Check(numbers, "supports" if numbers else "against")
+
+
 def equal_counts() -> Check:
     """Sums of the rows and columns of Table 5: one each if the groups are of equal count."""
     table = wide_table(5)
@@ -171,19 +182,16 @@ PRINTED: dict[str, Callable[[], Check]] = {
     for one in (
         duplicate_tables, quoted_detections, best_detections, missing_rise, smallest_noise, outlier,
         pretrained_average, distance_average, preserved_classes, reruns, best_keep_ratio,
-        one_keep_ratio, better_baseline, equal_counts, sampling_error,
+        one_keep_ratio, better_baseline, worst_magnitude, equal_counts, sampling_error,
     )
 }  # fmt: skip
 """The checks by name."""
 
 
 def _average(table: int, column: str, digits: int) -> Check:
-    values = wide_table(table)[column]
-    mean, printed = float(values.drop("Average").mean()), float(values["Average"])
-    numbers = {
-        f"mean of {len(values) - 1} values": f"{mean:.{digits + 1}f}",
-        "printed": f"{printed:g}",
-    }
+    printed, mean = averages(table).loc[column, ["printed average", "mean of printed values"]]
+    count = int(wide_table(table)[column].drop("Average").notna().sum())
+    numbers = {f"mean of {count} values": f"{mean:.{digits + 1}f}", "printed": f"{printed:g}"}
     return Check(numbers, "supports" if abs(mean - printed) > 0.5 * 10**-digits else "against")
 
 

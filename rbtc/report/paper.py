@@ -76,6 +76,27 @@ def wide_table(table: int) -> pd.DataFrame:
     return wide.rename_axis(index=None, columns=None)
 
 
+def averages(table: int) -> pd.DataFrame:
+    """Both averages of a table's columns: "printed average" and "mean of printed values".
+
+    They are kept side by side in `data/paper/averages.csv` because they are not always equal.
+
+    Raises:
+        ValueError: a table that prints no averages.
+    """
+    frame = _averages(data_root())
+    own = frame.loc[frame["table"] == table].drop(columns="table").set_index("column")
+    if own.empty:
+        known = sorted(set(frame["table"]))
+        raise ValueError(f"table {table} prints no averages; those that do: {known}")
+    return own
+
+
+@lru_cache(maxsize=4)
+def _averages(root: Path) -> pd.DataFrame:
+    return pd.read_csv(root / "paper" / "averages.csv")
+
+
 def _match(name: str, known: Iterable[str], what: str) -> str:
     """The known name equal to `name` up to case; ValueError with close matches otherwise."""
     names = list(dict.fromkeys(known))

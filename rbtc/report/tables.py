@@ -51,7 +51,7 @@ def accuracies(hits: pd.DataFrame, by: Sequence[str]) -> dict[Any, Share]:
         appearance.
     """
     return {
-        key if len(by) > 1 else key[0]: clustered(own["hit"], _trials(own))
+        key if len(by) > 1 else key[0]: clustered(own["hit"], trials(own))
         for key, own in hits.groupby(list(by), sort=False, dropna=False)
     }
 
@@ -92,7 +92,7 @@ def effect(hits: pd.DataFrame, before: str, after: str, *, column: str = "model"
     pairs = halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
     if pairs.empty:
         raise ValueError(f"{before!r} and {after!r} share no picture: nothing to compare")
-    return paired(pairs["hit_before"], pairs["hit_after"], _trials(pairs))
+    return paired(pairs["hit_before"], pairs["hit_after"], trials(pairs))
 
 
 def effects(
@@ -121,9 +121,11 @@ def effects_table(found: Mapping[Any, Difference], name: str = "") -> pd.DataFra
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
 
 
-def _trials(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    # Trials of different erased concepts about the same class and seed share the pretrained
-    # picture, so they are one cluster.
+def trials(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """The trial of each picture or pair, equal for those that are one cluster.
+
+    Trials of different erased concepts about the same class and seed share the pretrained picture.
+    """
     keys = [*TRIAL, *(["prompt"] if "prompt" in frame else [])]
     return list(frame[keys].itertuples(index=False, name=None))
 

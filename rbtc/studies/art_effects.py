@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rbtc.bootstrap import Mean, mean, mean_change
-from rbtc.report.claims import Claim
 from rbtc.report.paper import printed
 from rbtc.report.tables import Row, accuracies, effect
 from rbtc.stats import Difference, Share
@@ -170,20 +169,16 @@ def spread(study: ArtStudy) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index(["measure", "model"]).round(3)
 
 
-def claims(study: ArtStudy) -> list[Claim]:
+def contrasts(study: ArtStudy) -> dict[str, Difference]:
     """What the paper says of styles (Sec. 5.3), where our measure is a share of pictures."""
-    where = "Sec. 5.3, Table 2"
-    return [
-        Claim("NMS revives it (CLIP score falls)", where,
-              change(study, SCORE, "NMS", "pruned")),
-        Claim("NMS revives more than Quant Recover (CLIP score)", where,
-              change(study, SCORE, "NMS", "Quant Recover")),
-        Claim("cutting erases the style (style judge)", where,
-              change(study, ACCURACY, "pruned", "pretrained")),
-        Claim("NMS revives it (style judge)", where, change(study, ACCURACY, "pruned", "NMS")),
-        Claim("NMS revives more than Quant Recover (style judge)", where,
-              change(study, ACCURACY, "Quant Recover", "NMS")),
-    ]  # fmt: skip
+    return {
+        f"{measure}, {before} to {after}": change(study, measure, before, after)
+        for measure, before, after in (
+            (SCORE, "pruned", "NMS"), (SCORE, "Quant Recover", "NMS"),
+            (ACCURACY, "pretrained", "pruned"), (ACCURACY, "pruned", "NMS"),
+            (ACCURACY, "Quant Recover", "NMS"),
+        )
+    }  # fmt: skip
 
 
 def _trials(frame: pd.DataFrame) -> list[tuple[str, int]]:

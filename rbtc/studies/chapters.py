@@ -124,6 +124,34 @@ def study(
     return load(study_kind(chapter), folder), run
 
 
+class Measured:
+    """What the chapters measured for a profile, read when it is asked for and kept.
+
+    Args:
+        profile: its name.
+        results: a folder like ``results``; "" takes the repository's.
+    """
+
+    def __init__(self, profile: str = "mini", results: str | Path = "") -> None:
+        self.profile, self.results = profile, results
+        self._found: dict[str, tuple[Any, Run]] = {}
+
+    def __getitem__(self, chapter: str) -> tuple[Any, Run]:
+        """A chapter's study, and how it was measured.
+
+        Raises:
+            LookupError: it was not measured.
+            ValueError: a damaged measurement.
+        """
+        if chapter not in self._found:
+            try:
+                self._found[chapter] = study(chapter, self.profile, results=self.results)
+            except FileNotFoundError:
+                where = f"no measurement of {chapter} with the profile {self.profile}"
+                raise LookupError(where) from None
+        return self._found[chapter]
+
+
 def beside(chapter: str, profile: str, results: str | Path = "") -> Any:
     """The same chapter on Stable Diffusion v1.5, for a page of another profile; None without it."""
     folder = folder_of(chapter, "sd15", results)

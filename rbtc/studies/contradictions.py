@@ -1,11 +1,11 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
 # (pandas cannot say whether a selection is a frame or a series)
 """The paper's contradictions and open ends, each with our reading and what bears on it.
 
 `data/paper/contradictions.csv` lists them. What bears on one is arithmetic on the printed tables
-(`rbtc.report.misprints`), the chapters' results, or a look at the weights of a model. Only the last
-is measured; no picture is drawn but those that pruning needs.
+(`rbtc.report.misprints`), what other chapters measured, or a look at the weights of a model. Only
+the last is measured here; no picture is drawn but those that pruning needs.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rbtc.files import data_root
 from rbtc.models.subjects import Subject
-from rbtc.report import rules
-from rbtc.report.ledger import results_folder
+from rbtc.report.claims import RISES, Outcome, Studies, change
 from rbtc.report.misprints import PRINTED, Check, Support
-from rbtc.report.rules import difference
-from rbtc.report.selection import lines, value
+from rbtc.report.tables import power
 from rbtc.studies.common import subjects
+from rbtc.studies.defense_attacks import ATTACKERS, attacked, defended
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
 
 COLUMNS = ("id", "where", "issue", "reading", "confidence", "check", "claims", "page")
 
-_SUPPORT: dict[str, Support] = {"holds": "supports", "does not hold": "against"}
+_SUPPORT: dict[Outcome, Support] = {"holds": "supports", "does not hold": "against"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Contradiction:
         reading: What we take for meant.
         confidence: In the reading: high, medium or low.
         checks: Names of what bears on it.
-        claims: Keys of the claims that test it, see `rbtc.report.ledger`.
+        claims: Keys of the claims that test it, see `rbtc.studies.paper_claims`.
         page: Chapter that treats it, empty if none.
         found: The checks' results; a check that could not be made is left out.
         missing: Why a check could not be made.
@@ -72,64 +72,73 @@ class Contradiction:
         return "undecided" if said else ""
 
 
-# ---- from the chapters' results -----------------------------------------------------------------
+# ---- from what the chapters measured -----------------------------------------------------------
 
 
-def noise_readings(folder: Path) -> Check:
+def noise_readings(studies: Studies) -> Check:
     """What the smallest level does, read as a standard deviation and as a variance."""
+    study = studies["05_defense"][0].defense
+    if not study.variances:
+        raise LookupError("no noise was read as a variance")
+    least = min(study.variances)
+    readings = {"standard deviation": (min(study.sigmas),) * 2,
+                "variance": (least, study.variances[least])}  # fmt: skip
     numbers = {}
-    for reading, name in (("sigma", "05_table_12"), ("variance", "05_table_12_variance")):
-        one = value(_read(folder, name), _everyone(f"{reading} 1e-6"), "change")
-        words = "standard deviation" if reading == "sigma" else reading
-        numbers[f"1e-6 as {words} changes the erased class by"] = f"{one.value:+.2f}"
+    for words, (level, sigma) in readings.items():
+        one = change(study.part("erased"), "pruned", defended(sigma))
+        numbers[f"{power(level)} as {words} changes the erased class by"] = f"{one.value:+.2f}"
     # Both may leave the pictures as they were; then the model cannot tell the readings apart.
     return Check(numbers, "undecided")
 
 
-def visible_noise(folder: Path) -> Check:
+def visible_noise(studies: Studies) -> Check:
     """The two attackers on the smallest noise: what they find, and what it gives them."""
-    guesses, attacks = _read(folder, "05_guesses"), _read(folder, "05_attacks")
-    after, numbers = {}, {}
-    for attacker in ("budget", "threshold"):
-        own = lines(guesses, f"attacker={attacker}; sigma=1e-6")
-        after[attacker] = value(attacks, _everyone(f"{attacker}, 1e-6"), "ours")
-        numbers[f"{attacker}: cut places found, accuracy after"] = (
-            f"{own['recall'].mean():.2f}, {after[attacker].value:.2f}"
-        )
-    gain = rules.rises(difference(after["budget"], after["threshold"]))
-    return Check(numbers, _SUPPORT.get(gain, "undecided"))
+    study = studies["05_defense"][0].defense
+    sigma, erased = float(study.guesses["sigma"].min()), study.part("erased")
+    numbers = {}
+    for attacker in ATTACKERS:
+        own = study.guesses.query("attacker == @attacker and sigma == @sigma")
+        hits = erased.loc[erased["model"] == attacked(attacker, sigma), "hit"]
+        told = f"{own['recall'].mean():.2f}, {hits.mean():.2f}"
+        numbers[f"{attacker}: cut places found, accuracy after"] = told
+    gain = change(erased, *(attacked(attacker, sigma) for attacker in ATTACKERS))
+    return Check(numbers, _SUPPORT.get(RISES.judge(gain), "undecided"))
 
 
-def blind_formula(folder: Path) -> Check:
+def blind_formula(studies: Studies) -> Check:
     """Eq. 7 and the AUC at the largest noise."""
-    last = _read(folder, "05_detection").sort_values("sigma").iloc[-1]
+    points = studies["05_defense"][0].detection.points
+    last = points.sort_values("sigma").iloc[-1]
     numbers = {f"at sigma_M = {last['sigma']:g}: Eq. 7": f"{last['eq7']:.2f}",
                "AUC (half: invisible)": f"{last['auc']:.2f}"}  # fmt: skip
     return Check(numbers, "supports" if last["auc"] < 0.4 and last["eq7"] < 0.1 else "against")
 
 
-def solvers(folder: Path) -> Check:
+def solvers(studies: Studies) -> Check:
     """Right signs of the released iteration and of the text's SoftImpute."""
-    frame = _read(folder, "02_solvers")
-    return Check({
-        name: f"{value(frame, f'solver={solver}', 'right signs').value:.3f}"
-        for name, solver in (("released", "released"), ("SoftImpute, path", "softimpute"))
-    })  # fmt: skip
+    study = studies["02_matrix_completion"][0].completion
+    names = {"released": "released", "SoftImpute, path": "softimpute"}
+    return Check({told: f"{study.accuracy(name).value:.3f}" for told, name in names.items()})
 
 
-def pooled_or_averaged(folder: Path) -> Check:
+def pooled_or_averaged(studies: Studies) -> Check:
     """The sign accuracy of the first concept, pooled over weights and averaged over layers."""
-    frame = _read(folder, "02_signs_by_layer")
-    own = frame[frame["series"] == frame["series"].iloc[0]]
-    pooled = float((own["value"] * own["n"]).sum() / own["n"].sum())
-    return Check({"pooled": f"{pooled:.3f}", "mean of layers": f"{own['value'].mean():.3f}"})
+    study = studies["02_matrix_completion"][0].completion
+    name = study.concepts[0]
+    pooled, layers = study.accuracy(concept=name).value, study.by_layer()[name].values()
+    mean = fmean(one.value for one in layers)
+    return Check({"pooled": f"{pooled:.3f}", "mean of layers": f"{mean:.3f}"})
 
 
-def our_keep_ratio(folder: Path) -> Check:
+def our_keep_ratio(studies: Studies) -> Check:
     """The K at which NMS is best here, concept by concept; ties name the largest K."""
-    own = lines(_read(folder, "04_effects"), "column=NMS")
-    best = {str(name): one.loc[one["ours"].idxmax(), "row"] for name, one in own.groupby("concept")}
-    return Check({f"ours, {name}": row for name, row in best.items()})
+    study = studies["04_nms_ablations"][0]
+    values = study.sweep_values()
+    best = {
+        one.label: max(sorted(values, reverse=True), key=lambda k, c=one.label: values[k][c])
+        for one in study.subjects
+    }
+    return Check({f"ours, {name}": f"Top {k:g}" for name, k in best.items()})
 
 
 # ---- from the weights ---------------------------------------------------------------------------
@@ -198,7 +207,7 @@ def observed_share(lab: Lab, concept: Subject) -> Check:
     return Check({"entries observed": f"{share:.3f}"}, "supports" if share > 0.5 else "against")
 
 
-RESULTS: dict[str, Callable[[Path], Check]] = {
+MEASURED: dict[str, Callable[[Studies], Check]] = {
     one.__name__: one
     for one in (noise_readings, visible_noise, blind_formula, solvers, pooled_or_averaged,
                 our_keep_ratio)
@@ -262,7 +271,7 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
         raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
     if (twice := frame["id"].duplicated()).any():
         raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
-    known = {*PRINTED, *RESULTS, *WEIGHTS}
+    known = {*PRINTED, *MEASURED, *WEIGHTS}
     found = []
     for line in frame.to_dict("records"):
         checks = tuple(line["check"].split())
@@ -273,15 +282,14 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
     return found
 
 
-def contradictions(weights: WeightStudy, folder: str | Path | None = None) -> list[Contradiction]:
-    """The list with all that can be checked: printed tables, results there are, and weights.
+def contradictions(weights: WeightStudy, studies: Studies) -> list[Contradiction]:
+    """The list with all that can be checked: printed tables, what was measured, and weights.
 
     Args:
         weights: what they say.
-        folder: of the chapters' results, the repository's by default.
+        studies: of the chapters.
     """
-    folder = results_folder() if folder is None else Path(folder)
-    return [_checked(one, weights, folder) for one in load_contradictions()]
+    return [_checked(one, weights, studies) for one in load_contradictions()]
 
 
 def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
@@ -297,29 +305,17 @@ def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _checked(one: Contradiction, weights: WeightStudy, folder: Path) -> Contradiction:
+def _checked(one: Contradiction, weights: WeightStudy, studies: Studies) -> Contradiction:
     made, missing = [], []
     for name in one.checks:
         try:
             if name in PRINTED:
                 made.append(PRINTED[name]())
-            elif name in RESULTS:
-                made.append(RESULTS[name](folder))
+            elif name in MEASURED:
+                made.append(MEASURED[name](studies))
             else:
                 made.append(weights.check(name))
         except LookupError as error:
             missing.append(str(error.args[0]))
     return Contradiction(one.key, one.where, one.issue, one.reading, one.confidence, one.checks,
                          one.claims, one.page, tuple(made), "; ".join(missing))  # fmt: skip
-
-
-def _everyone(setting: str) -> str:
-    """The line of all classes at a setting, whichever of the two stands down."""
-    return f"row=all *|{setting}; column=all *|{setting}"
-
-
-def _read(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / f"{name}.csv"
-    if not path.is_file():
-        raise LookupError(f"{path.name} is not there yet")
-    return pd.read_csv(path)

@@ -19,6 +19,8 @@ from rbtc.stats import Proportion
 from rbtc.studies.common import subjects
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rbtc.lab import Lab
     from rbtc.layers import Masks, Weights
 
@@ -32,7 +34,8 @@ class DetectionStudy:
         alpha: Share of the candidate weights that was pruned.
         sigma_unmodified: Standard deviation sU of all surviving weights together.
         half_width: w of Eq. 7, a weight's magnitude.
-        layers: `rbtc.defense.sigma_by_layer` of the pruned model, and alpha, the share cut there.
+        layers: `rbtc.defense.sigma_by_layer` of the pruned model, alpha, the share cut there, and
+            the shape of what is left, see `_shape`.
         by_layer: One row per layer and noise level: short, alpha, sigma_unmodified, sigma, eq7 with
             these, near and modified_near (how many weights, and how many modified ones, lie within
             w). Layers that are cut whole or not at all are left out.
@@ -167,6 +170,8 @@ def detection_study(
     alpha = lab.density(subject)
     layers = sigma_by_layer(base.weights, masks)
     layers["alpha"] = [float(masks[name].double().mean()) for name in layers["name"]]
+    shapes = [_shape(base.weights[name][~masks[name]]) for name in layers["name"]]
+    layers = layers.join(pd.DataFrame(shapes, index=layers.index))
     wide = pooled_sigma(layers)
     half_width = w_over_sigma * wide
     lines, parts = [], []
@@ -235,6 +240,34 @@ def detection_study(
         pd.concat(posteriors, ignore_index=True),
         pd.concat(over_width, ignore_index=True),
     )  # fmt: skip
+
+
+def _shape(survivors: Tensor) -> dict[str, float]:
+    """How near weights (n,) are to the centred Gaussian of Sec. 4.4; NaN for fewer than two.
+
+    imbalance: share of positive ones less a half. valleys: share lacking in the valleys of a
+    histogram of half standard deviations. tail: share beyond three standard deviations. kurtosis:
+    excess. distance: Kolmogorov's from the centred Gaussian of their standard deviation.
+    """
+    import torch
+
+    x = survivors.double().flatten()
+    if len(x) < 2 or float(x.std()) == 0:
+        return dict.fromkeys(("imbalance", "valleys", "tail", "kurtosis", "distance"), math.nan)
+    z = (x / x.std()).sort().values
+    cdf, steps = torch.special.ndtr(z), torch.arange(len(z) + 1, dtype=z.dtype) / len(z)
+    counts = np.histogram(z.cpu().numpy(), np.arange(-10, 10.25, 0.5))[0]
+    peak = int(counts.argmax())
+    left = np.maximum.accumulate(counts[: peak + 1])
+    right = np.maximum.accumulate(counts[peak:][::-1])[::-1]
+    lacking = (left - counts[: peak + 1]).sum() + (right - counts[peak:]).sum()
+    return {
+        "imbalance": float((x > 0).double().mean()) - 0.5,
+        "valleys": float(lacking) / len(z),
+        "tail": float((z.abs() > 3).double().mean()),
+        "kurtosis": float((((x - x.mean()) / x.std()) ** 4).mean()) - 3,
+        "distance": float(torch.maximum(steps[1:] - cdf, cdf - steps[:-1]).max()),
+    }
 
 
 def _near_zero(weights: Weights, masks: Masks, half_width: float) -> pd.DataFrame:

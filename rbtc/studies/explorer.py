@@ -1,6 +1,8 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportAssignmentType=false
+# (pandas cannot say whether a selection is a frame or a series)
 """What the page of explorers shows: one seed of every concept, over four sliders.
 
-The accuracies beside the pictures are those that the chapters committed, with many more seeds than
+The accuracies beside the pictures are those that the chapters measured, with many more seeds than
 the one that is shown; where no chapter has measured a setting, none stands there.
 """
 
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.sprites import Bars, Explorer, Fact, Facts
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from rbtc.lab import Lab, Variant
     from rbtc.layers import Masks, Weights
-    from rbtc.report.chapters import Chapters
+    from rbtc.report.claims import Studies
 
 ERASED, OTHERS = "recognised: erased class", "recognised: other classes"
 MODELS = {"pretrained": "pretrained", "pruned": "pruned", "revived": "NMS"}
@@ -50,52 +53,68 @@ class ExplorerStudy:
     noise: Explorer
     opening: Pictures
 
-    def told(self, chapters: Chapters, *, calls: int, reference: str) -> dict[str, Explorer]:
-        """The explorers by name, with the accuracies that other chapters committed.
+    def told(self, studies: Studies, held_out: pd.DataFrame) -> dict[str, Explorer]:
+        """The explorers by name, with the accuracies that other chapters measured.
 
         Args:
-            chapters: where they are read.
-            calls: T of the profile.
-            reference: its kind of reference prompts.
+            studies: where they are read.
+            held_out: `rbtc.studies.operating_point.pruning_sweep` of one setting, over its ratios;
+                its concepts are not those of the explorers.
         """
-        held_out = f"calls={calls}; reference={reference}"
+        objects = _hits(studies, "08_objects", lambda study: study.hits)
+        keeps = _hits(studies, "04_nms_ablations", lambda study: study.hits)
+        ratios = _hits(studies, "90_operating_point", lambda study: study.hits)
+        noises = _hits(studies, "05_defense", lambda study: study.defense.part("erased"))
 
         def of_model(concept: str, kind: str, step: str) -> Facts:
-            own = f"concept={concept}; model={MODELS[step]}; classes="
+            own = {"concept": concept, "model": MODELS[step]}
             return (
-                *chapters.share(ERASED, "08_objects", f"{own}erased"),
-                *chapters.share(OTHERS, "08_objects", f"{own}preserved"),
+                *share(ERASED, objects, **own, classes="erased"),
+                *share(OTHERS, objects, **own, classes="preserved"),
             )
 
         def of_keep(concept: str, kind: str, step: str) -> Facts:
-            asked = f"concept={concept}; model={model_name(kind, float(step))}"
-            return chapters.share(ERASED, "04_nms_ablations", asked) or chapters.share(
-                ERASED, "04_sweep", asked
-            )
+            return share(ERASED, keeps, concept=concept, model=model_name(kind, float(step)))
 
         def of_ratio(concept: str, kind: str, step: str) -> Facts:
-            asked = f"ratio={step}; {held_out}"
-            name, title = "operating_point_pruning", "recognised: {}, mean of held-out concepts"
+            own, title = held_out[held_out["ratio"] == float(step)], "mean of held-out concepts"
             return (
-                *chapters.share(ERASED, "90_ratio_sweep", f"concept={concept}", f"pruned, {step}"),
+                *share(ERASED, ratios, concept=concept, model=f"pruned, {float(step):g}"),
                 *(
-                    fact
+                    _fact(f"recognised: {part}, {title}", hits, n)
                     for part in ("erased", "preserved")
-                    for fact in chapters.share(
-                        title.format(part), name, asked, f"{part}_hits of {part}_n"
-                    )
+                    for hits, n in [(own[f"{part}_hits"].sum(), int(own[f"{part}_n"].sum()))]
+                    if n
                 ),
             )
 
         def of_noise(concept: str, kind: str, step: str) -> Facts:
-            asked = f"concept={concept}; model={defended(float(step))}; classes=erased"
-            return chapters.share(ERASED, "05_accuracies", asked)
+            return share(ERASED, noises, concept=concept, model=defended(float(step)))
 
         made = (
             _told(self.compare, of_model), _told(self.keep, of_keep),
             _told(self.ratio, of_ratio), _told(self.noise, of_noise),
         )  # fmt: skip
         return {one.name: one for one in made}
+
+
+def share(label: str, hits: pd.DataFrame, **where: str) -> Facts:
+    """The share of hits where columns have these values; empty where nothing was counted."""
+    for column, value in where.items():
+        hits = hits[hits[column] == value] if column in hits else hits.iloc[:0]
+    return (_fact(label, hits["hit"].sum(), len(hits)),) if len(hits) else ()
+
+
+def _fact(label: str, hits: float, n: int) -> Fact:
+    return Fact(label, float(hits / n), f"{hits / n:.2f} (n={n})")
+
+
+def _hits(studies: Studies, chapter: str, of: Callable[[Any], pd.DataFrame]) -> pd.DataFrame:
+    """A chapter's pictures; none where it was not measured."""
+    try:
+        return of(studies[chapter][0])
+    except LookupError:
+        return pd.DataFrame({"hit": []})
 
 
 def _told(one: Explorer, read: Callable[[str, str, str], Facts]) -> Explorer:

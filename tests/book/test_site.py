@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from types import SimpleNamespace
 
 import nbformat
@@ -9,13 +10,18 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from round_trip import run_of
 
+from rbtc import results
 from rbtc.book import opening, site
+from rbtc.models.subjects import Subject
+from rbtc.report.paper import printed
+from rbtc.studies.objects import MODELS, ObjectStudy
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A small repository: two executed pages, one of them with a figure, and chapter 08's files."""
+    """A small repository: two executed pages, one of them with a figure, and chapter 08's study."""
     drawn = io.BytesIO()
     Image.new("RGB", (30, 10), "red").save(drawn, format="png")
     figure = new_output("display_data", {"image/png": base64.b64encode(drawn.getvalue()).decode()})
@@ -31,25 +37,31 @@ def root(tmp_path):
         nbformat.write(page, folder / f"{name}.ipynb")
     toc = "- file: notebooks/90_point\n- file: notebooks/01_signs\n- file: notebooks/02_no\n"
     (tmp_path / "_toc.yml").write_text(toc)
-    (tmp_path / "results").mkdir()
-    rows = [
-        {"row": row, "column": "erased class", "paper": p, "ours": o, "low": o, "high": o, "n": 24}
-        for row, p, o in (("pretrained", 0.9, 0.97), ("pruned", 0.1, 0.25), ("NMS", 0.5, 0.875))
-    ]
-    pd.DataFrame(rows).to_csv(tmp_path / "results" / "08_totals.csv", index=False)
-    objects = pd.DataFrame({"concept": ["church", "star"]})
-    objects.to_csv(tmp_path / "results" / "08_objects.csv", index=False)
+    hits = pd.DataFrame(
+        [
+            {"concept": name, "model": model, "classes": "erased", "asked": name,
+             "prompt": f"a {name}", "seed": seed, "hit": seed < right}
+            for name in ("church", "racket")
+            for model, right in zip(MODELS, (12, 3, 3, 6, 6, 10), strict=True)
+            for seed in range(12)
+        ]
+    )  # fmt: skip
+    subjects = tuple(Subject(name, name, "object") for name in ("church", "racket"))
+    run = run_of("08_objects", settings={"ratio": 0.125, "keep_ratio": 0.25})
+    results.save(ObjectStudy(subjects, hits, {}), tmp_path / "results/mini/08_objects", run)
     return tmp_path
 
 
 def test_three_numbers_beside_the_papers_with_the_prune_ratio(root):
     text = opening.numbers(root)
     assert text.count(":::{grid-item-card}") == 3
-    for part in ("**0.97**", "**0.25**", "**0.88**", "**0.10**", "over 2 classes", "24 pictures"):
+    theirs = [(printed(1, "Church", one) + printed(1, "Racket", one)) / 2
+              for one in ("erased: pretrained", "erased: ConceptPrune", "erased: NMS")]  # fmt: skip
+    for part in ("**1.00**", "**0.25**", "**0.83**", "over 2 classes", "24 pictures", "K = 0.25",
+                 "prune ratio 0.125", *(f"**{one:.2f}**" for one in theirs)):  # fmt: skip
         assert part in text
-    assert text.count("prune ratio") == 2
-    (root / "results" / "08_totals.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="run 08_objects"):
+    shutil.rmtree(root / "results/mini/08_objects")
+    with pytest.raises(FileNotFoundError, match="rbtc measure 08_objects"):
         opening.numbers(root)
 
 

@@ -1,11 +1,11 @@
 """The status page: records of the measurements, and verdicts of the ledger."""
 
-import pandas as pd
 import pytest
 from round_trip import run_of
 
 from rbtc import results
 from rbtc.book import status
+from rbtc.report.claims import Claim, Finding, Part, Verdict
 
 
 @pytest.fixture
@@ -20,11 +20,6 @@ def root(tmp_path):
     return tmp_path
 
 
-def ledger(root, lines):
-    columns = ["id", "part", "page", "part's outcome"]
-    pd.DataFrame(lines, columns=columns).to_csv(root / "results" / "10_claims.csv", index=False)
-
-
 def test_a_line_per_measurement_with_all_it_recorded(root):
     table = status.status_table(root).set_index("page")
     line = table.loc["[](notebooks/05_defense.ipynb)"]
@@ -33,7 +28,7 @@ def test_a_line_per_measurement_with_all_it_recorded(root):
     assert line["pictures a class"] == "7, 2 of each other class, seeds 0 to 6"
     other = table.loc["[](notebooks/13_audit.ipynb)"]
     assert other["measured"].endswith("with changes") and other["pictures a class"] == "-"
-    assert set(table["verdicts"]) == {"-"}  # there is no ledger yet
+    assert set(table["verdicts"]) == {"-"}
     assert "2 chapters were measured on a small GPU: 1,200 judged" in status.summary(root)
 
 
@@ -43,20 +38,18 @@ def test_a_verification_is_told(root):
 
 
 def test_a_measurement_counts_once_however_many_values_it_has(root):
-    ledger(root, [
-        ("C01", 1, "05_defense", "holds"), ("C01", 1, "05_defense", "holds"),
-        ("C01", 2, "07_nsfw", "undecided"), ("C02", 1, "05_defense", "does not hold"),
-        ("C03", 1, "05_defense", "holds"), ("C04", 1, None, "not testable here"),
-    ])  # fmt: skip
-    found = status.verdicts(root)
-    assert found == {
-        "05_defense": {"holds": 2, "does not hold": 1}, "07_nsfw": {"undecided": 1},
-    }  # fmt: skip
-    table = status.status_table(root).set_index("page")["verdicts"]
-    assert table["[](notebooks/05_defense.ipynb)"] == "2 holds<br>1 does not hold"
-    (root / "results" / "10_claims.csv").write_text("id,part\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="do not match columns"):
-        status.verdicts(root)
+    def verdict(*findings):
+        parts = [Finding(Part(page, ""), outcome) for page, outcome in findings]
+        return Verdict(Claim("C01", "", "", "", ()), tuple(parts))
+
+    judged = [
+        verdict(("05_defense", "holds"), ("07_nsfw", "undecided")),
+        verdict(("05_defense", "does not hold"), ("", "not testable here")),
+        verdict(("05_defense", "holds")),
+    ]
+    assert status.by_page(judged)["05_defense"] == {"holds": 2, "does not hold": 1}
+    told = status.status_table(root, judged).set_index("page")["verdicts"]
+    assert told["[](notebooks/05_defense.ipynb)"] == "2 holds<br>1 does not hold"
 
 
 def test_no_measurement_no_table(tmp_path):

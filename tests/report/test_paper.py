@@ -29,9 +29,12 @@ def test_every_table_is_complete(table):
 
 @pytest.mark.parametrize("table", [1, 2, 4, 11, 12])
 def test_printed_averages(table):
-    wide = paper.wide_table(table)
+    wide, both = paper.wide_table(table), paper.averages(table)
+    assert list(both.index) == list(wide)
     for column, values in wide.items():
         mean, printed = values.drop("Average").mean(), values["Average"]
+        assert both.loc[column, "printed average"] == printed
+        assert both.loc[column, "mean of printed values"] == pytest.approx(mean, abs=1e-6)
         if (table, column) in WRONG_AVERAGES:
             assert mean == pytest.approx(WRONG_AVERAGES[table, column])
             assert abs(mean - printed) > 0.01
@@ -39,6 +42,11 @@ def test_printed_averages(table):
             assert "average" in notes[column]
         else:
             assert abs(mean - printed) <= 0.005 + 1e-9, column
+
+
+def test_a_table_without_averages_is_refused():
+    with pytest.raises(ValueError, match="table 5 prints no averages"):
+        paper.averages(5)
 
 
 def test_tables_4_and_11_are_one():

@@ -4,10 +4,8 @@ import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from rbtc.report.chapters import Chapters
 from rbtc.report.sprites import Bars, Explorer, Fact, save
 
 SHAPE = (2, 3, 4, 2)  # concepts, kinds, steps, views
@@ -68,13 +66,3 @@ def test_equal_explorers_make_equal_files(tmp_path):
 def test_what_does_not_fit_is_refused(changes):
     with pytest.raises(ValueError, match="explorer"):
         explorer(**changes)
-
-
-def test_numbers_of_chapters_stand_only_where_a_chapter_measured_them(tmp_path):
-    frame = pd.DataFrame({"concept": ["church"], "model": ["NMS"], "hits": [3], "n": [4]})
-    frame.to_csv(tmp_path / "08_objects.csv", index=False)
-    chapters = Chapters(tmp_path)
-    (fact,) = chapters.share("seen", "08_objects", "concept=church; model=NMS")
-    assert (fact.value, fact.text) == (0.75, "0.75 (n=4)")
-    assert chapters.share("seen", "08_objects", "concept=star; model=NMS") == ()
-    assert chapters.share("seen", "no_such_file", "concept=church") == ()

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbtc.report.claims import Claim, claims_table
 from rbtc.report.tables import (
     Row,
     accuracies,
@@ -101,14 +100,6 @@ def test_a_printed_step_within_its_own_sampling_error_is_no_direction():
 def test_nothing_to_compare_with(missing):
     assert verdict(missing, 0.5, change(0.4)) == verdict(0.5, missing, change(0.4)) == ""
     assert cell(missing) == ""
-
-
-def test_claims_are_judged_by_the_interval_of_the_change():
-    found = [Claim("a", "Sec. 1", change(value)) for value in (0.4, 0.05, -0.4)]
-    assert [claim.outcome for claim in found] == ["holds", "undecided", "opposite"]
-    table = claims_table(found)
-    assert list(table["here"]) == ["holds", "undecided", "opposite"]
-    assert list(table.index) == ["a"] * 3
 
 
 # ---- tables -------------------------------------------------------------------------------------

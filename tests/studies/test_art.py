@@ -131,7 +131,7 @@ def test_the_papers_table_stands_beside_ours(study):
     assert comparison(rows, verdicts=True).shape == (4, 3 * 4)
     # The paper's printed change of the neutral similarity is no more than rounding.
     assert frame.loc[(effects.NEUTRAL, "NMS"), "verdict"] == "no effect printed"
-    assert len(effects.claims(study)) == 5
+    assert len(effects.contrasts(study)) == 5
     spread = effects.spread(study)
     assert (spread["least"] <= spread["most"]).all() and set(spread["styles"]) == {2}
     assert list(effects.distance_table(study)["n"]) == [4, 4]

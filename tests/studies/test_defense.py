@@ -22,7 +22,7 @@ from rbtc.studies.defense_attacks import (
     table_12_column,
 )
 from rbtc.studies.defense_classes import spread, summary
-from rbtc.studies.detection import detection_study
+from rbtc.studies.detection import _shape, detection_study
 
 SIGMAS = (1e-6, 1e-2, 1e-1)
 
@@ -293,3 +293,24 @@ def test_layer_by_layer_eq_7_is_the_expected_share(found):
 def test_a_wide_interval_says_nothing(found):
     last = found.over_width.groupby("sigma", sort=False)["eq7"].last()
     assert last.to_numpy() == pytest.approx(found.alpha, rel=0.05)
+
+
+def test_the_shape_tells_a_gaussian_from_what_is_none():
+    draws = np.random.default_rng(0)
+    of = {
+        "gaussian": draws.normal(0, 0.02, 50_000),
+        "laplace": draws.laplace(0, 0.02, 50_000),
+        "two peaks": np.concatenate([draws.normal(m, 0.3, 25_000) for m in (-1, 1)]),
+        "shifted": draws.normal(0.5, 1, 50_000),
+    }
+    found = {name: _shape(torch.tensor(x)) for name, x in of.items()}
+    plain = found["gaussian"]
+    assert plain["distance"] < 0.01 and abs(plain["kurtosis"]) < 0.1 and plain["valleys"] < 0.005
+    assert plain["tail"] == pytest.approx(0.0027, abs=0.001) and abs(plain["imbalance"]) < 0.01
+    # Laplace: excess kurtosis 3, exp(-3 sqrt 2) beyond three standard deviations.
+    assert found["laplace"]["kurtosis"] == pytest.approx(3, abs=0.5)
+    assert found["laplace"]["tail"] == pytest.approx(np.exp(-3 * np.sqrt(2)), abs=0.002)
+    assert found["laplace"]["distance"] > 0.05 and found["laplace"]["valleys"] < 0.005
+    assert found["two peaks"]["valleys"] > 0.2
+    assert found["shifted"]["imbalance"] > 0.15 and found["shifted"]["distance"] > 0.15
+    assert np.isnan(list(_shape(torch.zeros(3)).values())).all()

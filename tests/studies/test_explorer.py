@@ -1,12 +1,13 @@
 """The page of explorers, on a tiny pipeline."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.report.chapters import Chapters
 from rbtc.studies import explorer
 
 CONCEPTS = ["church", "golf ball"]
@@ -64,31 +65,33 @@ def test_noise_says_what_the_attackers_find(lab):
     assert cut[0].argmax() < cut[1].argmax()
 
 
-def test_the_numbers_of_other_chapters_stand_beside_ours(study, tmp_path):
-    op = {"calls": 2, "reference": "scene"}
-    alone = study.told(Chapters(tmp_path), **op)
+def test_the_numbers_of_other_chapters_stand_beside_ours(study):
+    swept = {"ratio": 0.1, "concept": "boat", "erased_hits": 1, "erased_n": 2,
+             "preserved_hits": 2, "preserved_n": 2}  # fmt: skip
+    sweep = pd.DataFrame([swept])
+    alone = study.told({}, sweep.iloc[:0])
     assert list(alone) == ["compare", "keep", "ratio", "noise"]
     assert all(facts == () for facts in alone["compare"].facts.values())
     assert alone["noise"].facts == study.noise.facts
-    counted = {
-        "08_objects": {"model": "NMS", "classes": "erased", "hits": 3, "n": 4},
-        "04_sweep": {"model": "NMS, K = 0.4", "hits": 1, "n": 4},
-        "90_ratio_sweep": {"pruned, 0.1": 0.5},
-        "05_accuracies": {"model": "defended, 1e-6", "classes": "erased", "hits": 0, "n": 4},
+
+    def counted(model, *hits):
+        return pd.DataFrame({"concept": "church", "model": model, "classes": "erased", "hit": hits})
+
+    noise = counted("defended, 1e-6", False)
+    measured = {
+        "08_objects": SimpleNamespace(hits=counted("NMS", True, True, True, False)),
+        "04_nms_ablations": SimpleNamespace(hits=counted("NMS, K = 0.4", 1.0, 0.0, 0.0, 0.0)),
+        "90_operating_point": SimpleNamespace(hits=counted("pruned, 0.1", True, False)),
+        "05_defense": SimpleNamespace(defense=SimpleNamespace(part=lambda half: noise)),
     }
-    for name, line in counted.items():
-        pd.DataFrame([{"concept": "church", **line}]).to_csv(tmp_path / f"{name}.csv", index=False)
-    held_out = {"ratio": 0.1, **op, "concept": "boat", "erased_hits": 1, "erased_n": 2}
-    pd.DataFrame([{**held_out, "preserved_hits": 2, "preserved_n": 2}]).to_csv(
-        tmp_path / "operating_point_pruning.csv", index=False
-    )
-    told = study.told(Chapters(tmp_path), **op)
+    told = study.told({name: (one, None) for name, one in measured.items()}, sweep)
     places = {"compare": (0, 0, 2), "keep": (0, 2, 0), "ratio": (0, 0, 0), "noise": (0, 0, 0)}
     found = {
         name: [fact.value for fact in told[name].facts[place]][len(alone[name].facts[place]) :]
         for name, place in places.items()
     }
     assert found == {"compare": [0.75], "keep": [0.25], "ratio": [0.5, 0.5, 1.0], "noise": [0.0]}
+    assert told["compare"].facts[0, 0, 2][0].text == "0.75 (n=4)"
     assert told["keep"].facts[1, 2, 0] == study.keep.facts[1, 2, 0]
 
 

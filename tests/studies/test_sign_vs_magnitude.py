@@ -74,7 +74,7 @@ def test_cosine_is_that_of_one_long_vector():
         cosine(a, {name: torch.zeros(1, 2) for name in a}, places)
 
 
-def test_claims_follow_the_pictures(signs):
+def test_contrasts_follow_the_pictures(signs):
     order = {"pretrained": 95, "pruned": 30, MAGNITUDE: 5, SIGN: 60, SIGN_MAX: 90, SIGN_AVERAGE: 65}
     lines = [
         {"concept": "church", "model": name, "asked": "church", "seed": seed, "hit": seed < right}
@@ -83,6 +83,7 @@ def test_claims_follow_the_pictures(signs):
     ]
     hits = type(signs.hits)(lines)
     study = type(signs)(signs.subjects, hits, signs.cosines, {})
-    assert [claim.outcome for claim in study.claims()] == ["holds"] * 5
+    expected = ["rises", "rises", "falls", "rises", "rises"]
+    assert [change.direction for change in study.contrasts().values()] == expected
     level = type(signs)(signs.subjects, hits.assign(hit=False), signs.cosines, {})
-    assert [claim.outcome for claim in level.claims()] == ["undecided"] * 5
+    assert {change.direction for change in level.contrasts().values()} == {"undecided"}

@@ -1,4 +1,4 @@
-"""The ledger on a page: one line per claim, with links to the page and the numbers behind it."""
+"""The ledger on a page: one line per claim, with a link to the page that measured it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from rbtc.files import data_root
-from rbtc.report import markdown, rules
-from rbtc.report.ledger import Finding, Verdict
-from rbtc.report.rules import Outcome
+from rbtc.report import markdown
+from rbtc.report.claims import OUTCOMES, Finding, Outcome, Value, Verdict, smallest_seen
 
 PARTS = {
     "Abstract and introduction": ("Abstract", "Sec. 1", "Sec. 2", "Contributions"),
@@ -51,26 +50,23 @@ def by_part(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 def tally(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
     """How many claims have each outcome, those that occur."""
     found = [verdict.outcome for verdict in verdicts]
-    return {name: found.count(name) for name in rules.OUTCOMES if name in found}
+    return {name: found.count(name) for name in OUTCOMES if name in found}
 
 
 def tally_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """Outcomes down, headings across: how many claims, and how many in all."""
     counts = {heading: tally(own) for heading, own in by_part(verdicts).items()}
     counts["all"] = tally(verdicts)
-    table = pd.DataFrame(counts).reindex([name for name in rules.OUTCOMES if name in counts["all"]])
+    table = pd.DataFrame(counts).reindex([name for name in OUTCOMES if name in counts["all"]])
     return table.fillna(0).astype(int)
 
 
-def ledger_table(
-    verdicts: Sequence[Verdict], *, pages: str = "", numbers: str = "../../results/"
-) -> pd.DataFrame:
+def ledger_table(verdicts: Sequence[Verdict], *, pages: str = "") -> pd.DataFrame:
     """One line per claim, as Markdown: claim, paper, ours, outcome, where to check it.
 
     Args:
         verdicts: the claims to show.
         pages: folder of the chapters, seen from the page that shows the table.
-        numbers: folder of the results files, seen from there.
     """
     return pd.DataFrame(
         [
@@ -79,7 +75,7 @@ def ledger_table(
                 "paper": one.claim.paper,
                 "ours": ours(one),
                 "outcome": f"**{one.outcome}**",
-                "check": check(one, pages=pages, numbers=numbers),
+                "check": markdown.joined([page_link(f.part.chapter, pages) for f in one.findings]),
             }
             for one in verdicts
         ]
@@ -92,25 +88,73 @@ def ours(verdict: Verdict) -> str:
     return markdown.joined([_measured(finding, several) for finding in verdict.findings])
 
 
-def check(verdict: Verdict, *, pages: str, numbers: str) -> str:
-    """Links to the pages and files of a claim, in Markdown; a page that is not there has none."""
-    parts = [finding.part for finding in verdict.findings]
-    links = [page_link(part.page, pages) for part in parts]
-    files = [
-        markdown.link(f"{finding.part.file}.csv", f"{numbers}{finding.part.file}.csv")
-        for finding in verdict.findings
-        if finding.part.file and finding.outcome != "not measured yet"
-    ]
-    return markdown.joined([*links, *files])
+def text(finding: Finding) -> str:
+    """The numbers of a finding in one line.
+
+    One value comes with its interval over pictures, that over classes, what the classes span, and
+    those against the claim. Of several values the span is told, and which of them came out how.
+    """
+    if not finding.values:
+        return finding.why
+    if len(finding.values) == 1:
+        return _value(finding, finding.values[0])
+    numbers = [one.value for one in finding.values]
+    sign = _sign(finding.values[0])
+    named: dict[Outcome, list[str]] = {}
+    for one, outcome in zip(finding.values, finding.outcomes, strict=True):
+        named.setdefault(outcome, []).append(one.label)
+    told = [f"all {len(numbers)}"] if len(named) == 1 else [
+        f"{len(named[name])} {name}{_some(named[name])}" for name in OUTCOMES if name in named
+    ]  # fmt: skip
+    seen = [s for s in map(smallest_seen, finding.values) if s is not None]
+    if seen and {"undecided"} & {*finding.outcomes}:
+        ends = dict.fromkeys(f"{one:.2f}" for one in (min(seen), max(seen)))
+        told.append(f"could have seen {' to '.join(ends)}")
+    return f"{min(numbers):{sign}.2f} to {max(numbers):{sign}.2f} ({'; '.join(told)})"
+
+
+def _some(labels: Sequence[str], most: int = 4) -> str:
+    """Labels in words where they are few."""
+    return f": {' / '.join(labels)}" if len(labels) <= most and all(labels) else ""
+
+
+def _sign(value: Value) -> str:
+    return "+" if value.change else ""
+
+
+def _value(finding: Finding, one: Value) -> str:
+    sign = _sign(one)
+    shown = f"{one.label}: " if one.label else ""
+    shown += f"{one.value:{sign}.2f}"
+    notes = []
+    if not one.exact:
+        shown += f" [{one.low:{sign}.2f}, {one.high:{sign}.2f}]"
+        if one.n:
+            notes.append(f"n = {one.n:,}")
+    if one.classes:
+        low, high = one.classes
+        notes.append(f"over classes [{low:{sign}.2f}, {high:{sign}.2f}]")
+    own = [value.value for value in one.by_class.values()]
+    if len(own) > 1:
+        notes.append(f"{len(own)} classes, {min(own):{sign}.2f} to {max(own):{sign}.2f}")
+    against = finding.part.rule.against(one) if finding.part.rule else []
+    if against and finding.outcome == "holds in part":
+        notes.append(f"against it: {', '.join(against)}")
+    if finding.outcome == "no effect" and one.paper is not None:
+        notes.append(f"the paper's {one.paper:{sign}.2f}")
+    seen = smallest_seen(one)
+    if finding.outcome == "undecided" and seen is not None:
+        notes.append(f"could have seen {seen:.2f}")
+    return f"{shown} ({'; '.join(notes)})" if notes else shown
 
 
 def bounds_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """The bounds and where they come from: rule, reason, claims."""
     found: dict[tuple[str, str], list[str]] = {}
     for verdict in verdicts:
-        for finding in verdict.findings:
-            if finding.part.bound is not None:
-                keys = found.setdefault((finding.part.rule_text, finding.part.note), [])
+        for part in verdict.claim.parts:
+            if part.rule is not None and part.rule.reason:
+                keys = found.setdefault((part.rule.text, part.rule.reason), [])
                 keys.append(verdict.claim.key)
     return pd.DataFrame(
         [
@@ -118,6 +162,11 @@ def bounds_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
             for (rule, why), keys in found.items()
         ]
     )
+
+
+def judged_values(verdicts: Sequence[Verdict]) -> int:
+    """How many values with an interval were judged, those of single classes left out."""
+    return sum(not one.exact for v in verdicts for f in v.findings for one in f.values)
 
 
 def records(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -128,13 +177,14 @@ def records(verdicts: Sequence[Verdict]) -> pd.DataFrame:
             part = finding.part
             about = {
                 "id": verdict.claim.key, "place": verdict.claim.place, "claim": verdict.claim.text,
-                "outcome": verdict.outcome, "part": number, "page": part.page, "file": part.file,
-                "measured": part.measured, "rule": part.rule, "bound": part.bound,
+                "outcome": verdict.outcome, "part": number, "page": part.chapter,
+                "measured": part.measured, "rule": part.rule.text if part.rule else part.fixed,
                 "part's outcome": finding.outcome,
             }  # fmt: skip
             if not finding.values:
                 lines.append(about)
             for one, outcome in zip(finding.values, finding.outcomes, strict=True):
+                low, high = one.classes or (None, None)
                 lines.append(
                     {
                         **about,
@@ -143,28 +193,28 @@ def records(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                         "low": one.low,
                         "high": one.high,
                         "n": one.n or None,
+                        "low over classes": low,
+                        "high over classes": high,
+                        "classes": len(one.by_class) or None,
+                        "against": "; ".join(part.rule.against(one)) if part.rule else "",
+                        "paper's change": one.paper,
+                        "could have seen": smallest_seen(one),
                         "value's outcome": outcome,
                     }
                 )
     frame = pd.DataFrame(lines)
-    if "n" in frame:
-        frame["n"] = frame["n"].astype("Int64")
-    return frame
+    whole = [name for name in ("n", "classes") if name in frame]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def abstract_table(
-    verdicts: Sequence[Verdict],
-    *,
-    pages: str,
-    numbers: str,
-    path: str | Path | None = None,
+    verdicts: Sequence[Verdict], *, pages: str, path: str | Path | None = None
 ) -> pd.DataFrame:
     """The abstract, sentence by sentence, as Markdown: what tests it and what came out.
 
     Args:
         verdicts: of all claims.
         pages: folder of the chapters, seen from the page that shows the table.
-        numbers: folder of the results files, seen from there.
         path: the sentences, `data/paper/abstract.csv` by default.
 
     Raises:
@@ -178,7 +228,7 @@ def abstract_table(
     if strangers := sorted(set(frame["claim"]) - set(known)):
         raise ValueError(f"{path}: there are no claims {', '.join(strangers)}")
     return pd.DataFrame(
-        [_sentence(line, known[line["claim"]], pages, numbers) for line in frame.to_dict("records")]
+        [_sentence(line, known[line["claim"]], pages) for line in frame.to_dict("records")]
     )
 
 
@@ -197,21 +247,17 @@ def page_link(page: str, folder: str = "") -> str:
     return markdown.link(words, f"{folder}{page}.ipynb") if page_exists(page) else words
 
 
-def _sentence(
-    line: Mapping[str, str], verdict: Verdict, pages: str, numbers: str
-) -> dict[str, str]:
-    page = next((one.part.page for one in verdict.findings if one.part.page), "")
+def _sentence(line: Mapping[str, str], verdict: Verdict, pages: str) -> dict[str, str]:
+    page = next((one.part.chapter for one in verdict.findings if one.part.rule), "")
     figure = line["figure"]
     if figure and page_exists(page):
         figure = markdown.link(figure, f"{pages}{page}.ipynb")
-    files = check(verdict, pages=pages, numbers=numbers).split("<br>")
-    command = f"`rbtc measure {page}`" if page else ""
     return {
         "the abstract says": line["text"],
         "paper": verdict.claim.paper,
         "ours": f"{verdict.claim.key}: {ours(verdict)}",
         "outcome": f"**{verdict.outcome}**",
-        "check": markdown.joined([figure, *[one for one in files if ".csv" in one], command]),
+        "check": markdown.joined([figure, f"`rbtc measure {page}`" if page else ""]),
     }
 
 
@@ -220,4 +266,5 @@ def _measured(finding: Finding, several: bool) -> str:
     if not finding.values:
         return f"{part.measured}: {finding.why}" if part.measured else finding.why
     outcome = f", {finding.outcome}" if several else ""
-    return f"{part.measured}: {finding.text}; rule: {part.rule_text}{outcome}"
+    rule = part.rule.text if part.rule else ""
+    return f"{part.measured}: {text(finding)}; rule: {rule}{outcome}"
