@@ -45,7 +45,7 @@ from rbtc.models.sd15 import configuration, mark_random, random_pipeline
 from rbtc.models.single_file import as_folder, save_single_file
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
 from rbtc.revive import revive
-from rbtc.studies.common import at_least_one
+from rbtc.studies.measuring.common import at_least_one
 
 T = TypeVar("T")
 

@@ -53,7 +53,6 @@ from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.overview import watch
 
 study, run = chapters.study(
     "00_overview", profile, live=live, results=results,
@@ -142,8 +141,12 @@ Markdown(summary)
 # `-p images 4 -p other_images 1` keeps that short.
 
 # %%
-first = study.subjects[0]
-plates.picture_grid((watch(profile, first.word) if live else study).counted(first))
+first, watched = study.subjects[0], study
+if live:
+    from rbtc.studies.measuring.overview import watch
+
+    watched = watch(profile, first.word)
+plates.picture_grid(watched.counted(first))
 
 # %% [markdown]
 # ## Where it goes from here

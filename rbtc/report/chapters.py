@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from rbtc.paths import results_root
 from rbtc.report.sprites import Fact, Facts
-from rbtc.results import results_root
 
 
 class Chapters:

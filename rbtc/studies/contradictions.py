@@ -24,7 +24,7 @@ from rbtc.report.ledger import results_folder
 from rbtc.report.misprints import PRINTED, Check, Support
 from rbtc.report.rules import difference
 from rbtc.report.selection import lines, value
-from rbtc.studies.common import subjects
+from rbtc.studies.measuring.common import subjects
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.results import results_root
+from rbtc.paths import results_root
 from rbtc.stats import Proportion
 from rbtc.studies.operating_point import SETTING, choose_keep, choose_pruning
 

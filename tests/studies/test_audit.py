@@ -6,7 +6,8 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.report.calibration import calibration
-from rbtc.studies.audit import CHOICES, REASONS, AuditStudy, audit_study, correlation
+from rbtc.studies.audit import CHOICES, REASONS, AuditStudy, correlation
+from rbtc.studies.measuring.audit import audit_study
 
 
 @pytest.fixture(scope="module")

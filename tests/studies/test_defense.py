@@ -12,7 +12,6 @@ from rbtc.report.charts import lines_with_intervals, surface
 from rbtc.report.paper import wide_table
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, records
-from rbtc.studies.defense import defense_study, measure
 from rbtc.studies.defense_attacks import (
     attack_rows,
     attacked,
@@ -22,7 +21,8 @@ from rbtc.studies.defense_attacks import (
     table_12_column,
 )
 from rbtc.studies.defense_classes import spread, summary
-from rbtc.studies.detection import detection_study
+from rbtc.studies.measuring.defense import defense_study, measure
+from rbtc.studies.measuring.detection import detection_study
 
 SIGMAS = (1e-6, 1e-2, 1e-1)
 

@@ -12,8 +12,9 @@ from rbtc.report.fronts import front as front_figure
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import comparison, effects_table, records
 from rbtc.studies.defense_choice import choose, front, front_table, tried_table
-from rbtc.studies.honest_attacker import HIDINGS as ALL
-from rbtc.studies.honest_attacker import TOLD, attacked, honest_study, noise
+from rbtc.studies.honest_attacker import TOLD, attacked, noise
+from rbtc.studies.measuring.honest_attacker import HIDINGS as ALL
+from rbtc.studies.measuring.honest_attacker import honest_study
 
 HIDINGS = ("layer", "correlated")
 

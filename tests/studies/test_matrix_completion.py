@@ -9,8 +9,9 @@ from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import records
 from rbtc.sign_accuracy import count_signs
 from rbtc.spectrum import effective_rank, spectrum
-from rbtc.studies.descent import descent
-from rbtc.studies.matrix_completion import MatrixStudy, completion_study, paper_sign_accuracy
+from rbtc.studies.matrix_completion import MatrixStudy, paper_sign_accuracy
+from rbtc.studies.measuring.descent import descent
+from rbtc.studies.measuring.matrix_completion import completion_study
 from rbtc.studies.solver_race import SOLVERS
 
 

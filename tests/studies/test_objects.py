@@ -11,7 +11,8 @@ from rbtc.models.profiles import load_profile
 from rbtc.report.paper import paper_value
 from rbtc.report.spread import verdict_counts
 from rbtc.report.tables import comparison, records
-from rbtc.studies.objects import MODELS, following, object_study
+from rbtc.studies.measuring.objects import following, object_study
+from rbtc.studies.objects import MODELS
 
 GOLF = "golf ball (golf flag)"
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"

@@ -48,17 +48,17 @@ from rbtc.studies import (
     several_concepts,
     stronger_attack,
 )
-from rbtc.studies.art import art_study
-from rbtc.studies.audit import audit_study
-from rbtc.studies.honest_attacker import honest_study
-from rbtc.studies.matrix_completion import completion_study
-from rbtc.studies.nms_ablations import ablation_study
-from rbtc.studies.objects import object_study
-from rbtc.studies.overview import overview
-from rbtc.studies.saliency import saliency_study
-from rbtc.studies.sign_vs_magnitude import sign_study
-from rbtc.studies.signed_zeros import signed_zero_study
-from rbtc.studies.topk_alignment import alignment_study
+from rbtc.studies.measuring.art import art_study
+from rbtc.studies.measuring.audit import audit_study
+from rbtc.studies.measuring.honest_attacker import honest_study
+from rbtc.studies.measuring.matrix_completion import completion_study
+from rbtc.studies.measuring.nms_ablations import ablation_study
+from rbtc.studies.measuring.objects import object_study
+from rbtc.studies.measuring.overview import overview
+from rbtc.studies.measuring.saliency import saliency_study
+from rbtc.studies.measuring.sign_vs_magnitude import sign_study
+from rbtc.studies.measuring.signed_zeros import signed_zero_study
+from rbtc.studies.measuring.topk_alignment import alignment_study
 
 
 class Detector:

@@ -15,30 +15,23 @@ from rbtc.models.profiles import load_profile
 from rbtc.report.guesses import guess_map
 from rbtc.report.pictures import picture_grid
 from rbtc.stats import Proportion
-from rbtc.studies.concept_sets import drawn_order, nested_sets
+from rbtc.studies.measuring.concept_sets import drawn_order, nested_sets
+from rbtc.studies.measuring.several_concepts import several_study
+from rbtc.studies.measuring.unknown_concept import (
+    GAIN,
+    JUDGED,
+    STEADY,
+    drawn_words,
+    guessed_cases,
+    unknown_study,
+)
 from rbtc.studies.several_answers import (
     hit_table,
     recall_table,
     returned,
 )
-from rbtc.studies.several_concepts import (
-    CUT,
-    SIGNS,
-    UNRELATED,
-    SeveralChapter,
-    several_study,
-)
-from rbtc.studies.unknown_concept import (
-    ALONE,
-    CHANGE,
-    GAIN,
-    JUDGED,
-    STEADY,
-    UnknownStudy,
-    drawn_words,
-    guessed_cases,
-    unknown_study,
-)
+from rbtc.studies.several_concepts import CUT, SIGNS, UNRELATED, SeveralChapter
+from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 from rbtc.unknown import change
 
 CLASSES = ["church", "golf ball", "school bus"]

@@ -11,7 +11,8 @@ from rbtc.report.sign_maps import long_form, sign_maps
 from rbtc.report.spread import changes_table
 from rbtc.signed_zeros import read_signs
 from rbtc.studies import signed_zeros
-from rbtc.studies.signed_zeros import CHANGES, EXACT, MODELS, PAPER, signed_zero_study
+from rbtc.studies.measuring.signed_zeros import MODELS, signed_zero_study
+from rbtc.studies.signed_zeros import CHANGES, EXACT, PAPER
 from rbtc.studies.zero_files import CLEANED, CONTAINERS, FILLED, MULTIPLIED, WAYS, round_trip
 from rbtc.studies.zero_operations import FORMATS, KEEPS, LOSES, cutting_table, handling_table
 
