@@ -76,7 +76,7 @@ iterations = 12
 # %%
 from IPython.display import Markdown
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, curves, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.completion_benchmark import growth_figure, race_figure, read_benchmark
@@ -164,7 +164,7 @@ Markdown(
 # say little about each other.
 
 # %%
-charts.curves(
+curves.curves(
     study.spectrum(),
     x="place",
     y="value",
@@ -197,7 +197,7 @@ structure.round(3)
 
 # %%
 tables.save_csv(study.residuals, "02_residuals")
-charts.curves(
+curves.curves(
     study.residuals,
     x="iteration",
     y="residual",

@@ -58,7 +58,7 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, heat, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.topk_alignment import diagonal
@@ -86,7 +86,7 @@ plates.picture_grid(study.images)
 # of them, ranked layer by layer. The brighter the diagonal, the better the order is recovered.
 
 # %%
-charts.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group of the estimate")
+heat.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group of the estimate")
 
 # %% [markdown]
 # ## Are their signs right more often?

@@ -65,7 +65,7 @@ draw_seeds = [2021]
 # %%
 from IPython.display import Markdown
 
-from rbtc.report import panels, spread, style, tables
+from rbtc.report import charts, panels, spread, style, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -95,7 +95,7 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # %%
 tables.save_csv(counts(study.tables), "04_nms_ablations")
 tables.save_csv(study.effects(), "04_effects")
-panels.small_multiples(
+charts.small_multiples(
     {subject.label: study.curves(subject) for subject in study.subjects},
     paper={subject.label: study.paper(subject) for subject in study.subjects},
     levels=["pruned"],

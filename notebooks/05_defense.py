@@ -76,7 +76,7 @@ noise_seed = 0
 # %%
 from IPython.display import Markdown, display
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, curves, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
@@ -223,7 +223,7 @@ display(
 tables.save_csv(found.surface_frame(), "05_eq7_surface")
 display(
     *(
-        charts.surface(
+        curves.surface(
             found.alphas,
             found.noises,
             values,
@@ -245,7 +245,7 @@ display(
 # %%
 tables.save_csv(found.layers, "05_sigma_by_layer")
 tables.save_csv(found.by_layer, "05_eq7_by_layer")
-charts.curves(
+curves.curves(
     found.by_layer,
     x="sigma",
     y="eq7",
@@ -268,7 +268,7 @@ found.layers.set_index("short")[["alpha", "sigma"]].rename(
 
 # %%
 tables.save_csv(found.over_width, "05_eq7_over_w")
-charts.curves(
+curves.curves(
     found.over_width,
     x="w",
     y="eq7",
@@ -299,7 +299,7 @@ charts.curves(
 
 # %%
 tables.save_csv(found.posteriors, "05_posterior")
-charts.curves(
+curves.curves(
     found.posteriors,
     x="x",
     y="posterior",

@@ -80,7 +80,7 @@ noise_seed = 0
 # %%
 from IPython.display import Markdown, display
 
-from rbtc.report import charts, fronts, tables
+from rbtc.report import curves, fronts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -134,7 +134,7 @@ tables.save_csv(study.curves, "15_roc")
 tables.save_csv(study.seen, "15_auc")
 display(
     *(
-        charts.curves(
+        curves.curves(
             study.mean_curves(evidence),
             x="false_positive",
             y="true_positive",

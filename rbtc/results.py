@@ -230,6 +230,7 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
 
 
 def join(path: str, name: str) -> str:
+    """Path of a part of a study."""
     return f"{path}.{name}" if path else name
 
 

@@ -44,8 +44,9 @@ class AblationStudy:
         swept: The concepts of the sweep, with Neuron-Max Scaling for every K.
         keep_ratios: The K of Top-K Sign Retention.
         strategies: Names out of `STRATEGIES`.
-        hits: One line per trial; besides `rbtc.studies.measuring.common.over_draws`, strategy and keep_ratio
-            (empty for the pretrained and the pruned model). A model is named "NMS, K = 0.6".
+        hits: One line per trial; besides `rbtc.studies.measuring.common.over_draws`, strategy
+            and keep_ratio (empty for the pretrained and the pruned model). A model is named
+            "NMS, K = 0.6".
         pictures: Neuron-Max Scaling for every K, between the two models it lies between.
     """
 
