@@ -49,7 +49,7 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, markdown, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -97,7 +97,7 @@ charts.bars_with_intervals(
 
 # %%
 tables.save_csv(counts(study.hits), "00_overview")
-tables.comparison(study.rows(), verdicts=True)
+comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Concept by concept
@@ -119,7 +119,8 @@ summary = (
     f"{study.accuracy('erased', 'revived')}. On the other classes the changes are "
     f"{study.step('preserved', 'pruned')} and {study.step('preserved', 'revived')}."
 )
-tables.save_snippet(summary, tables.comparison(study.rows()), "book/_generated/overview.md")
+table = comparisons.comparison(study.rows()).to_html(border=0, na_rep="").replace("\n", " ")
+markdown.save(f"{summary}\n\n{table}", "book/_generated/overview.md")
 Markdown(summary)
 
 # %% [markdown]

@@ -165,10 +165,11 @@ def _read_frame(folder: Path, layout: Mapping[str, Any]) -> pd.DataFrame:
     # as texts first, as the parser of CSV rounds them.
     kinds = dict(enumerate(kind.rstrip("?") for kind in layout["kinds"]))
     late = {i: kind for i, kind in kinds.items() if kind in ("object", "float64")}
+    types: Any = kinds | dict.fromkeys(late, "str")
     empty = [kind in ("Int64", "float64") or kind.endswith("?") for kind in layout["kinds"]]
     flat = pd.read_csv(
         folder / layout["file"], header=0, names=list(kinds), keep_default_na=False,
-        dtype=kinds | dict.fromkeys(late, "str"),
+        dtype=types,
         na_values={i: [""] if one else [] for i, one in enumerate(empty)},
     ).astype(late)  # fmt: skip
     layers, names = layout["index"], layout["names"]

@@ -166,7 +166,7 @@ def draw_lines(
     frame["at"] = np.log10(frame["x"].astype(float)) if log_x else frame["x"].astype(float)
     step = DODGE * (np.ptp(frame["at"]) or 1.0)
     for number, name in enumerate(colour_of):
-        own = frame[frame["series"] == name].sort_values("at")
+        own = frame.loc[frame["series"] == name].sort_values(by="at")
         colour, mark = colour_of[name], MARKS[number % len(MARKS)]
         if name in levels and len(own):
             ax.axhline(own["value"].iloc[0], color=colour, linestyle=":", label=str(name))

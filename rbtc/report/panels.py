@@ -50,12 +50,12 @@ def class_lines(
         for ax, (title, columns) in zip(axes, panels.items(), strict=True):
             numeric = all(isinstance(x, int | float) for x in columns)
             at = {x: float(x) if numeric else float(i) for i, x in enumerate(columns)}
-            classes = dict.fromkeys(c for values in columns.values() for c in values)
-            for one in classes:
+            ends: dict[str, float] = {}
+            for one in dict.fromkeys(c for values in columns.values() for c in values):
                 found = {at[x]: of[one] for x, of in columns.items() if one in of}
                 points = sorted(found.items())
                 ax.plot(*zip(*points, strict=True), color="#9a9a9a", linewidth=0.9, alpha=0.8)
-                classes[one] = points[-1][1]
+                ends[one] = points[-1][1]
             draw_lines(
                 ax, {name: {at[x]: share for x, share in means[title].items()}},
                 {name: COLOURS["revived"]},
@@ -65,7 +65,7 @@ def class_lines(
                 ax.set_xticks([*at.values()], [fill(str(x), 11) for x in columns], fontsize=9)
                 ax.grid(axis="x", visible=False)
             ax.set(title=title, ylim=limits)
-            _name_ends(ax, classes, limits)
+            _name_ends(ax, ends, limits)
         around(figure, axes[0], xlabel, ylabel, fontsize=8)
     return figure
 

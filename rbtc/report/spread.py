@@ -17,7 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.report.tables import Row, Verdict, accuracies, cell, effect, effects
+from rbtc.report.comparisons import Row, Verdict, cell
+from rbtc.report.tables import accuracies, effect, effects
 from rbtc.stats import Difference, paired_means
 
 VERDICTS: tuple[Verdict, ...] = (
@@ -157,20 +158,6 @@ def verdict_counts(rows: Iterable[Row], down: Sequence[str] | None = None) -> pd
             counted.setdefault(row.column, Counter())[row.verdict] += 1
     lines = {column: {name: of[name] for name in VERDICTS} for column, of in counted.items()}
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(VERDICTS))
-
-
-def trials_told(hits: pd.DataFrame, by: str) -> str:
-    """How many pictures a class stands behind a value of a column, and how many over all classes.
-
-    `"10 of each class, 120 over all"`, or `"4 to 10 of each class, 60 to 90 over all"`.
-    """
-    each = hits.groupby([by, "concept"], sort=False).size()
-    total = hits.groupby(by, sort=False).size()
-    told = [
-        f"{low}" if low == high else f"{low} to {high}"
-        for low, high in ((of.min(), of.max()) for of in (each, total))
-    ]
-    return "{} of each class, {} over all".format(*told)
 
 
 def _ends(change: Difference) -> str:

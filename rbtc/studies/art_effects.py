@@ -11,8 +11,9 @@ import pandas as pd
 
 from rbtc.bootstrap import Mean, mean, mean_change
 from rbtc.report.claims import Claim
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.art import MODELS, ArtStudy
 

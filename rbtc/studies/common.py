@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,13 @@ from rbtc.report.paper import printed
 
 Pictures = Mapping[str, Mapping[str, np.ndarray]]
 """Concept -> model -> pictures (n, h, w, 3), for `rbtc.report.pictures.picture_grid`."""
+
+STRATEGIES: dict[str, Any] = {
+    "Neuron Sample": "neuron_sample",
+    "Neuron Average": "neuron_average",
+    "NMS": "neuron_max",
+}
+"""The columns of the paper's tables, and our names for them."""
 
 
 def counts(hits: pd.DataFrame) -> pd.DataFrame:

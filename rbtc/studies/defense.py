@@ -16,8 +16,9 @@ from typing import Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect, power
+from rbtc.report.tables import accuracies, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
     Pictures,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import load_table
-from rbtc.report.tables import Row, power
+from rbtc.report.tables import power
 from rbtc.stats import Difference
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.report.tables import Row, accuracies, effect, power
+from rbtc.report.comparisons import Row
+from rbtc.report.tables import accuracies, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, average_printed
 from rbtc.studies.defense_attacks import ATTACKERS, table_12_column

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row, records, verdict
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
-from rbtc.report.tables import Row, accuracies, effect, records, verdict
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
     Pictures,
@@ -21,15 +22,7 @@ from rbtc.studies.common import (
 )
 
 if TYPE_CHECKING:
-    from rbtc.magnitudes import Strategy
-
-STRATEGIES: dict[str, Strategy] = {
-    "Neuron Sample": "neuron_sample",
-    "Neuron Average": "neuron_average",
-    "NMS": "neuron_max",
-}
-"""The columns of the paper's tables, and our names for them."""
-
+    pass
 
 TABLES = {"golf ball": 3, "parachute": 8, "church": 9, "gas pump": 10}
 KEEP_RATIOS = (1.0, 0.8, 0.6, 0.4, 0.2)
@@ -118,7 +111,7 @@ class AblationStudy:
         return {model_name("NMS", k): k for k in self.keep_ratios}
 
     def effects(self) -> pd.DataFrame:
-        """`rbtc.report.tables.records` of every concept, for the CSV."""
+        """`rbtc.report.comparisons.records` of every concept, for the CSV."""
         parts = [records(self.rows(s)).assign(concept=s.label) for s in self.subjects]
         frame = pd.concat(parts, ignore_index=True)
         return frame[["concept", *frame.columns.drop("concept")]]

@@ -11,15 +11,16 @@ from typing import Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
-from rbtc.report.tables import Row, accuracies, effect, effects
+from rbtc.report.tables import accuracies, effect, effects
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
+    STRATEGIES,
     Pictures,
     average_printed,
 )
-from rbtc.studies.nms_ablations import STRATEGIES
 
 Half = Literal["erased", "preserved"]
 HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}

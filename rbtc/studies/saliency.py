@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.report.tables import Row, accuracies, effect, effects, nested, percent, records
+from rbtc.report.comparisons import Row, records
+from rbtc.report.tables import accuracies, effect, effects, nested, percent
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, average_printed
 

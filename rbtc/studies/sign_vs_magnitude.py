@@ -16,9 +16,10 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.claims import Claim
+from rbtc.report.comparisons import Row, cell
 from rbtc.report.paper import printed
 from rbtc.report.spread import Spread, changes_table, class_values
-from rbtc.report.tables import Row, accuracies, cell, effect
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
     Pictures,

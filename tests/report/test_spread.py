@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from rbtc.report.spread import Spread, changes_table, over_classes, spread_table, trials_told
+from rbtc.report.spread import Spread, changes_table, over_classes, spread_table
 
 RIGHT = {"pruned": {"a": 2, "b": 10, "c": 3}, "NMS": {"a": 18, "b": 10, "c": 17}}
 HITS = pd.DataFrame(
@@ -32,7 +32,6 @@ def test_tables():
     changes = changes_table(HITS, {"attack": ("pruned", "NMS")})
     assert changes.loc["attack", ["classes that rise", "fall", "undecided"]].tolist() == [2, 0, 1]
     assert changes.loc["attack", "outcome"] == "rises"
-    assert trials_told(HITS, "model") == "20 of each class, 60 over all"
     shared = HITS.assign(hit=HITS["seed"] < 5)
     table = spread_table(shared, "model", intervals=False)
     assert set(table["lowest class"]) == {"0.25 3 classes"}

@@ -38,7 +38,7 @@ from rbtc.models.profiles import PruneSettings, load_profile
 from rbtc.models.prompt_files import rows_of
 from rbtc.models.sd15 import mark_random, random_pipeline
 from rbtc.models.subjects import Subject
-from rbtc.report import tables
+from rbtc.report import comparisons
 from rbtc.studies import (
     contradictions,
     defense,
@@ -186,7 +186,7 @@ def test_08_objects(lab):
     assert set(own["prompt"]) == {"an image of a golf ball in a room"}
     assert list(own["seed"].unique()) == [row.seed for row in rows]
     assert set(study.hits["seen"]) <= set(lab.jury.get("object").names)
-    frame = tables.records(study.rows())
+    frame = comparisons.records(study.rows())
     assert set(frame["column"]) == {"erased class", "preserved classes"}
     assert frame["n"].min() >= 1
 

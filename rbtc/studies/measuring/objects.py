@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.studies.common import STRATEGIES
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, check_draws, judged, subjects
-from rbtc.studies.nms_ablations import STRATEGIES
 from rbtc.studies.objects import (
     ObjectStudy,
 )
