@@ -57,11 +57,11 @@ draw_seeds = [2021]
 # None of this is an attack: every line of it reads the pretrained model.
 
 # %%
-
-from rbtc.report import comparisons, panels
+from rbtc.report import comparisons, panels, tables
 from rbtc.report import pictures as plates
 from rbtc.report.claims import claims_table
 from rbtc.studies import chapters
+from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "01_sign_vs_magnitude", profile, live=live, results=results,
@@ -107,8 +107,8 @@ panels.class_lines(
 # them but what the text says, which is the last table of this page.
 
 # %% [markdown]
-# Pictures behind each model; those that differ only in the draw of signs or magnitudes are averaged. The
-# seeds of the draws are among the page's parameters.
+# Pictures behind each model; those that differ only in the draw of signs or magnitudes are
+# averaged. The seeds of the draws are among the page's parameters.
 
 # %%
 study.hits.groupby("model", sort=False)["concept"].agg(classes="nunique", pictures="size")

@@ -18,20 +18,10 @@ EVERY = 0.35  # of the diagonal of the axes, between two marks of a line
 
 
 def curves(
-    frame: pd.DataFrame,
-    *,
-    x: str,
-    y: str,
-    series: str,
-    title: str | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    log_x: bool = False,
-    log_y: bool = False,
-    level: float | None = None,
-    diagonal: bool = False,
-    limits: tuple[float, float] | None = None,
-) -> Figure:
+    frame: pd.DataFrame, *, x: str, y: str, series: str, log_x: bool = False, log_y: bool = False,
+    level: float | None = None, diagonal: bool = False, limits: tuple[float, float] | None = None,
+    **axes: str,
+) -> Figure:  # fmt: skip
     """Many thin lines without intervals, coloured in the order of their series.
 
     As long as there are marks enough all carry marks, in turn along the way; more lines take turns
@@ -42,14 +32,12 @@ def curves(
         x: column of the horizontal place.
         y: column of the height; rows where it is missing are left out.
         series: column that says to which line a point belongs.
-        title: over the axes.
-        xlabel: of the horizontal axis.
-        ylabel: of the vertical axis.
         log_x: logarithmic horizontal axis.
         log_y: logarithmic vertical axis.
         level: draw a dashed horizontal line there.
         diagonal: draw a dotted line from (0, 0) to (1, 1).
         limits: ends of the vertical axis.
+        axes: title, xlabel and ylabel.
     """
     import matplotlib as mpl
 
@@ -72,29 +60,21 @@ def curves(
             ax.axhline(level, color="#1b1b1b", linestyle="--", linewidth=1)
         ax.set_xscale("log" if log_x else "linear")
         ax.set_yscale("log" if log_y else "linear")
-        ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=limits)
+        ax.set(ylim=limits, **axes)
         columns = 1 if len(lines) <= 12 else 2
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, ncols=columns)
     return figure
 
 
 def surface(
-    x: Sequence[float] | np.ndarray,
-    y: Sequence[float] | np.ndarray,
-    z: np.ndarray,
-    *,
-    title: str | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    zlabel: str = "",
-    log_x: bool = False,
-    log_y: bool = False,
-    levels: int = 10,
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> Figure:
+    x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, z: np.ndarray, *,
+    zlabel: str = "", log_x: bool = False, log_y: bool = False, levels: int = 10,
+    limits: tuple[float, float] = (0.0, 1.0), **axes: str,
+) -> Figure:  # fmt: skip
     """A function of two numbers as a filled contour map with labelled lines (the paper's Fig. 7).
 
-    `z` is (len(y), len(x)); `limits` are the ends of the colour scale, cut into `levels` steps.
+    `z` is (len(y), len(x)); `limits` are the ends of the colour scale, cut into `levels` steps;
+    `axes` are title, xlabel and ylabel.
     """
     z = np.asarray(z, dtype=float)
     if z.shape != (len(y), len(x)):
@@ -116,5 +96,5 @@ def surface(
         ax.clabel(lines, fmt="%.2g", fontsize=7)
         figure.colorbar(filled, ax=ax, label=zlabel)
         ax.grid(False)
-        ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        ax.set(**axes)
     return figure

@@ -21,13 +21,10 @@ APART = 0.055  # of the axis, between two class names
 
 def class_lines(
     panels: Mapping[str, Mapping[Any, Mapping[str, float]]],
-    means: Mapping[str, Mapping[Any, Estimate]],
-    *,
-    paper: Mapping[str, Mapping[Any, float]] | None = None,
-    xlabel: str = "",
-    ylabel: str = "accuracy",
-    limits: tuple[float, float] = (-0.02, 1.02),
-) -> Figure:
+    means: Mapping[str, Mapping[Any, Estimate]], *,
+    paper: Mapping[str, Mapping[Any, float]] | None = None, xlabel: str = "",
+    ylabel: str = "accuracy", limits: tuple[float, float] = (-0.02, 1.02),
+) -> Figure:  # fmt: skip
     """`panels[title][x][class]`: a thin grey line per class, its name at the end, and the mean.
 
     Args:
@@ -86,6 +83,5 @@ def _name_ends(ax: Axes, ends: Mapping[str, float], limits: tuple[float, float])
             one, (1.0, ends[one]), xycoords=("axes fraction", "data"),
             xytext=(1.04, height), textcoords=("axes fraction", "data"), va="center", fontsize=7,
             color="#444444", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "#b0b0b0", "linewidth": 0.5, "shrinkA": 1,
-                        "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": "#b0b0b0", "linewidth": 0.5},
         )  # fmt: skip

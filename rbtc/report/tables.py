@@ -40,10 +40,17 @@ def accuracies(hits: pd.DataFrame, by: Sequence[str]) -> dict[Any, Share]:
         Key of the group (a tuple where ``by`` has more than one column) -> share, in order of
         appearance.
     """
+    groups = hits.assign(trial=_trials(hits)).groupby(list(by), sort=False, dropna=False)
     return {
-        key if len(by) > 1 else key[0]: clustered(own["hit"], _trials(own))
-        for key, own in hits.groupby(list(by), sort=False, dropna=False)
+        key if len(by) > 1 else key[0]: clustered(own["hit"], own["trial"].tolist())
+        for key, own in groups[["hit", "trial"]]
     }
+
+
+def accuracy(hits: pd.DataFrame, model: str) -> Share:
+    """Accuracy of one model, with an interval that counts a trial once."""
+    own = hits[hits["model"] == model]
+    return clustered(own["hit"], _trials(own).tolist())
 
 
 def nested(hits: pd.DataFrame, outer: str, inner: str) -> dict[Any, dict[Any, Share]]:
@@ -82,7 +89,7 @@ def effect(hits: pd.DataFrame, before: str, after: str, *, column: str = "model"
     pairs = halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
     if pairs.empty:
         raise ValueError(f"{before!r} and {after!r} share no picture: nothing to compare")
-    return paired(pairs["hit_before"], pairs["hit_after"], _trials(pairs))
+    return paired(pairs["hit_before"], pairs["hit_after"], _trials(pairs).tolist())
 
 
 def effects(
@@ -111,11 +118,12 @@ def effects_table(found: Mapping[Any, Difference], name: str = "") -> pd.DataFra
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
 
 
-def _trials(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+def _trials(frame: pd.DataFrame) -> pd.Series:
+    """Number of the trial of each line."""
     # Trials of different erased concepts about the same class and seed share the pretrained
     # picture, so they are one cluster.
     keys = [*TRIAL, *(["prompt"] if "prompt" in frame else [])]
-    return list(frame[keys].itertuples(index=False, name=None))
+    return frame.groupby(keys, sort=False, dropna=False).ngroup()
 
 
 def save_csv(frame: pd.DataFrame, name: str, folder: str | Path | None = None) -> Path:

@@ -58,7 +58,7 @@ class AuditStudy:
         series = self.lines.assign(series=[f"{ratio:g}" for ratio in self.lines["ratio"]])
         return {choice: series[series["choice"] == choice] for choice in CHOICES}
 
-    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], float]) -> Mean:
+    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], np.ndarray]) -> Mean:
         """A weighted statistic of the lines of a choice, over layers and classes anew."""
         own = self.own(choice)
         return crossed(lambda weights: what(own, weights), own["concept"], own["layer"])
@@ -76,12 +76,6 @@ class AuditStudy:
                 for choice in CHOICES
             }
         ).T.rename_axis(index="hidden")
-
-    def improvement(self, before: str, after: str) -> Mean:
-        """How much smaller the absolute error is with another choice, on the same layers."""
-        first, second = self.own(before)["error"].abs(), self.own(after)["error"].abs()
-        lines = self.own(before).assign(error=first - second)
-        return crossed(lambda w: mean_error(lines, w), lines["concept"], lines["layer"])
 
     def models(self, choice: str) -> pd.DataFrame:
         """Whole models: per class and ratio estimated and true, layers by how much was cut."""
@@ -134,25 +128,32 @@ class AuditStudy:
         return min(CHOICES, key=lambda choice: self.own(choice)["error"].abs().mean())
 
 
-def correlation(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def correlation(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Pearson's correlation of estimate and truth."""
     return _correlation(lines["estimated"], lines["true"], weights)
 
 
-def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Mean absolute error of the estimate."""
-    return float(np.average(lines["error"].abs(), weights=weights))
+    return _average(lines["error"].abs(), weights)
 
 
-def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Mean error of the estimate: above zero it promises the attacker too much."""
-    return float(np.average(lines["error"], weights=weights))
+    return _average(lines["error"], weights)
 
 
-def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> float:
-    x, y = (np.asarray(of, float) - np.average(of, weights=weights) for of in (first, second))
-    spread = np.average(x * x, weights=weights) * np.average(y * y, weights=weights)
-    return float(np.average(x * y, weights=weights) / np.sqrt(spread)) if spread > 0 else np.nan
+def _average(values: pd.Series | np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted means: weights (draws, n), values (n,) or (draws, n) -> (draws,)."""
+    return (np.asarray(values, float) * weights).sum(axis=-1) / weights.sum(axis=-1)
+
+
+def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> np.ndarray:
+    x, y = (np.asarray(of, float) - _average(of, weights)[:, None] for of in (first, second))
+    spread = _average(x * x, weights) * _average(y * y, weights)
+    found = np.full(len(weights), np.nan)
+    np.divide(_average(x * y, weights), np.sqrt(spread), out=found, where=spread > 0)
+    return found
 
 
 def _told(one: Mean, signed: bool = False) -> str:

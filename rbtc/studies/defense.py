@@ -18,7 +18,7 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import accuracies, effect, power
+from rbtc.report.tables import accuracy, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
     Pictures,
@@ -69,7 +69,7 @@ class DefenseStudy:
         self, model: str, classes: str = "erased", subject: Subject | None = None
     ) -> Share:
         """Accuracy of a model over the concepts."""
-        return accuracies(self.part(classes, subject), ["model"])[model]
+        return accuracy(self.part(classes, subject), model)
 
     def change(
         self, before: str, after: str, classes: str = "erased", subject: Subject | None = None

@@ -20,7 +20,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracies, effect, power
+from rbtc.report.tables import accuracy, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, average_printed
 from rbtc.studies.defense_attacks import ATTACKERS, table_12_column
@@ -95,7 +95,7 @@ class HonestStudy:
     ) -> Share:
         """Accuracy of a model over some of the concepts, all by default."""
         own = self.only(chosen or self.subjects)
-        return accuracies(own[own["classes"] == classes], ["model"])[model]
+        return accuracy(own[own["classes"] == classes], model)
 
     def change(
         self,

@@ -14,7 +14,7 @@ from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
-from rbtc.report.tables import accuracies, effect, effects
+from rbtc.report.tables import accuracies, accuracy, effect, effects
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
     STRATEGIES,
@@ -61,7 +61,7 @@ class ObjectStudy:
 
     def accuracy(self, half: Half, model: str) -> Share:
         """Accuracy of a model over all classes."""
-        return accuracies(self.part(half), ["model"])[model]
+        return accuracy(self.part(half), model)
 
     def step(self, half: Half, before: str, after: str) -> Difference:
         """Paired change from one model to another, over all classes."""

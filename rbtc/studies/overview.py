@@ -13,7 +13,7 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import accuracies, effect, effects
+from rbtc.report.tables import accuracy, effect, effects
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, average_printed
 
@@ -44,7 +44,7 @@ class Overview:
 
     def accuracy(self, classes: str, model: str) -> Share:
         """Accuracy of a model over all concepts."""
-        return accuracies(self.part(classes), ["model"])[model]
+        return accuracy(self.part(classes), model)
 
     def counted(self, subject: Subject) -> dict[str, dict[str, np.ndarray]]:
         """The pictures of one concept; each model's name says how many of all show it."""

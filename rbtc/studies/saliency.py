@@ -12,7 +12,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row, records
-from rbtc.report.tables import accuracies, effect, effects, nested, percent
+from rbtc.report.tables import accuracies, accuracy, effect, effects, nested, percent
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures, average_printed
 
@@ -68,7 +68,7 @@ class SaliencyStudy:
 
     def accuracy(self, classes: str, model: str) -> Share:
         """Accuracy of a model over all concepts."""
-        return accuracies(self.part(classes), ["model"])[model]
+        return accuracy(self.part(classes), model)
 
     def step(self, classes: str, before: str, after: str) -> Difference:
         """Paired change from one model to another, over all concepts."""

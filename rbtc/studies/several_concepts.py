@@ -17,7 +17,7 @@ import pandas as pd
 from rbtc import bootstrap
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import effect, nested
-from rbtc.stats import Difference, paired_means
+from rbtc.stats import Difference
 from rbtc.studies.common import Pictures
 from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.unknown_concept import UnknownStudy
@@ -90,21 +90,6 @@ class SeveralStudy:
                 frame = own[own["model"] == model]
                 made[f"{name}, {model}"] = effect(frame, few, most, column="count")
         return made
-
-    def sign_change(self) -> Difference:
-        """Of the share of signs found, from the fewest to the most concepts, matrix by matrix."""
-        few, most = self.counts[0], self.counts[-1]
-        shares = self.matrices.assign(signs=self.matrices["correct"] / self.matrices["n"])
-        wide = shares.pivot(index=["concept", "matrix"], columns="count", values="signs").dropna()
-        return paired_means(wide[few], wide[most])
-
-    def steps(self, classes: str, before: str, after: str) -> dict[int, Difference]:
-        """The change from one model to another, for each count."""
-        own = self.hits[self.hits["classes"] == classes]
-        return {
-            int(count): effect(part, before, after)
-            for count, part in own.groupby("count", sort=False)
-        }
 
     def each(self) -> dict[int, list[Difference]]:
         """For each count, what the attack does to each erased concept of each set by itself."""

@@ -85,11 +85,6 @@ class SignedZeroStudy:
         own = self.files[(self.files["way"] != MULTIPLIED) == fixed]
         return Proportion(int(own[column].sum()), int(own["places"].sum()))
 
-    def nothing_left(self) -> bool:
-        """Whether the fixed files hold no -0.0, so that all their zeros are the same bits."""
-        own = self.files[self.files["way"] != MULTIPLIED]
-        return not own["negative"].any()
-
     def file_table(self) -> pd.DataFrame:
         """Per way of cutting, number format and container: what was read, over all concepts."""
         by = ["way", "format", "container"]
