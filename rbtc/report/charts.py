@@ -52,7 +52,7 @@ def bars_with_intervals(
         for number, (name, own) in enumerate(values.items()):
             shift = (number + 0.5) * thickness - 0.4
             at = {label: labels.index(label) + shift for label in own}
-            found = frame[frame["series"] == name]
+            found = pd.DataFrame(frame[frame["series"] == name])
             ax.bar(
                 [*at.values()], found["value"], thickness, yerr=errors(found), label=str(name),
                 color=colour_of[name], capsize=2, error_kw={"linewidth": 1, "ecolor": "#1b1b1b"},
@@ -117,7 +117,8 @@ def small_multiples(
     with house_style():
         figure, axes = style.panel_axes(len(panels), across, 2.3, sharex=True, sharey=True)
         for ax, (title, panel) in zip(axes, panels.items(), strict=True):
-            draw_lines(ax, panel, style.palette(series, colours), (paper or {}).get(title, {}), levels)
+            printed = (paper or {}).get(title, {})
+            draw_lines(ax, panel, style.palette(series, colours), printed, levels)
             ax.set(title=title, ylim=limits)
         places = sorted({x for panel in panels.values() for own in panel.values() for x in own})
         if len(places) <= 8 and all(float(x).is_integer() for x in places):  # counted things

@@ -18,7 +18,7 @@ from rbtc.models.subjects import Subject
 from rbtc.report.claims import Claim
 from rbtc.report.comparisons import Row, cell
 from rbtc.report.paper import printed
-from rbtc.report.spread import Spread, changes_table, class_values
+from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import (
@@ -71,7 +71,7 @@ class SignStudy:
         lines = {
             model: {
                 "accuracy on the erased class": cell(share),
-                "mean ± spread over classes": f"{Spread.of(values[model])}",
+                "mean ± spread over classes": mean_and_spread(values[model]),
                 "cosine with the cut weights": cell(cosines.get(model)),
             }
             for model, share in self.means().items()

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from rbtc.report.spread import Spread, changes_table, over_classes, spread_table
+from rbtc.report.spread import changes_table, over_classes, spread_table
 
 RIGHT = {"pruned": {"a": 2, "b": 10, "c": 3}, "NMS": {"a": 18, "b": 10, "c": 17}}
 HITS = pd.DataFrame(
@@ -12,15 +12,6 @@ HITS = pd.DataFrame(
         for seed in range(20)
     ]
 )
-
-
-def test_spread_is_over_classes():
-    found = Spread.of({"a": 0.1, "b": 0.5, "c": 0.9})
-    assert (found.mean, found.deviation) == pytest.approx((0.5, 0.4))
-    assert found.lowest == (0.1, ("a",)) and found.highest == (0.9, ("c",))
-    assert f"{found}" == "0.50 ± 0.40" and f"{Spread.of({'a': 0.3})}" == "0.30"
-    with pytest.raises(ValueError, match="at least one class"):
-        Spread.of({})
 
 
 def test_tables():
