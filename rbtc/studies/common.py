@@ -1,7 +1,7 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""What the studies of the chapters share: whom they are about, and how models are judged."""
+"""What the studies of the chapters share: names, counts and the paper's means."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ def average_printed(table: int, chosen: Sequence[Subject], column: str) -> float
     values = [printed(table, subject.paper, column) for subject in chosen]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def model_name(strategy: str, keep_ratio: float) -> str:
+    """`"NMS", 0.6` -> `"NMS, K = 0.6"`."""
+    return f"{strategy}, K = {keep_ratio:g}"

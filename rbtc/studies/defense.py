@@ -20,10 +20,7 @@ from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
 from rbtc.report.tables import accuracy, effect, power
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    Pictures,
-    average_printed,
-)
+from rbtc.studies.common import Pictures, average_printed
 from rbtc.studies.defense_attacks import defended, table_12_column
 from rbtc.studies.detection import DetectionStudy
 
@@ -39,7 +36,7 @@ class DefenseStudy:
         subjects: The erased concepts.
         sigmas: Noise levels of the sweep, standard deviations.
         variances: Noise levels read as variances -> their standard deviations.
-        hits: One line per picture; besides `rbtc.studies.common.judged`, sigma and attacker (empty
+        hits: One line per picture; besides `measuring.common.judged`, sigma and attacker (empty
             where there is none). Models are "pretrained", "pruned", "revived" (the attack on the
             pruned one), "defended, 1e-3" and "budget, 1e-3".
         guesses: One line per attack: concept, sigma, attacker, named (share of all weights),

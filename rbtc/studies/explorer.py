@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rbtc.report.sprites import Explorer, Facts
-from rbtc.studies.common import Pictures
+from rbtc.studies.common import Pictures, model_name
 from rbtc.studies.defense_attacks import defended
-from rbtc.studies.nms_ablations import model_name
 
 if TYPE_CHECKING:
 

@@ -62,7 +62,7 @@ class HonestStudy:
         subjects: The erased concepts.
         defences: Their names: the paper's noise by level, then the fills of `rbtc.hiding`.
         sigmas: Noise levels of the paper's defence, as standard deviations.
-        hits: One line per picture; besides `rbtc.studies.common.judged`, defence and attacker
+        hits: One line per picture; besides `measuring.common.judged`, defence and attacker
             (empty where there is none). Models are "pretrained", "pruned", "revived" (the attack on
             the pruned one), a defence, and "noise 1e-6, budget" and the like.
         guesses: One line per attack: concept, defence, attacker, named (share of all weights),

@@ -16,10 +16,7 @@ from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    Pictures,
-    average_printed,
-)
+from rbtc.studies.common import Pictures, average_printed, model_name
 
 if TYPE_CHECKING:
     pass
@@ -37,7 +34,7 @@ class AblationStudy:
         swept: The concepts of the sweep, with Neuron-Max Scaling for every K.
         keep_ratios: The K of Top-K Sign Retention.
         strategies: Names out of `STRATEGIES`.
-        hits: One line per trial; besides `rbtc.studies.measuring.common.over_draws`, strategy
+        hits: One line per trial; besides `measuring.common.over_draws`, strategy
             and keep_ratio (empty for the pretrained and the pruned model). A model is named
             "NMS, K = 0.6".
         pictures: Neuron-Max Scaling for every K, between the two models it lies between.
@@ -168,11 +165,6 @@ class AblationStudy:
         found = [self.paper(s).get(strategy, {}).get(keep_ratio) for s in self.subjects]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
-
-
-def model_name(strategy: str, keep_ratio: float) -> str:
-    """`"NMS", 0.6` -> `"NMS, K = 0.6"`."""
-    return f"{strategy}, K = {keep_ratio:g}"
 
 
 def top(keep_ratio: float) -> str:

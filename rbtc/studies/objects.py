@@ -16,11 +16,7 @@ from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, accuracy, effect, effects
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    STRATEGIES,
-    Pictures,
-    average_printed,
-)
+from rbtc.studies.common import STRATEGIES, Pictures, average_printed
 
 Half = Literal["erased", "preserved"]
 HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
@@ -40,7 +36,7 @@ class ObjectStudy:
 
     Attributes:
         subjects: The classes.
-        hits: One line per picture; besides `rbtc.studies.common.judged`, draw (seed of the drawn
+        hits: One line per picture; besides `measuring.common.judged`, draw (seed of the drawn
             magnitudes, empty for models that draw nothing).
         pictures: The first ones that were counted.
     """

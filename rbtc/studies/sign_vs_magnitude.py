@@ -21,9 +21,7 @@ from rbtc.report.paper import printed
 from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    Pictures,
-)
+from rbtc.studies.common import Pictures
 
 if TYPE_CHECKING:
     from rbtc.idealised import IdealMode
@@ -50,7 +48,7 @@ class SignStudy:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per trial, see `rbtc.studies.measuring.common.judged` and `over_draws`.
+        hits: One line per trial, see `measuring.common.judged` and `over_draws`.
         cosines: concept, model, draw, cosine between the refilled and the true values of the cut
             weights.
         pictures: The first ones that were counted.

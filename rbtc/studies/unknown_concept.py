@@ -86,11 +86,11 @@ class UnknownStudy:
         return pd.DataFrame(lines).T[list(self.words)], truth
 
     def _cases(self, measure: str) -> list[tuple[str, int, Mapping[str, float], list[str]]]:
-        own = self.scores[self.scores["measure"] == measure]
+        own = pd.DataFrame(self.scores[self.scores["measure"] == measure])
         return [
             (
                 str(case),
-                int(part["count"].iloc[0]),
+                int(pd.Series(part["count"]).iloc[0]),
                 dict(zip(part["word"], part["score"], strict=True)),
                 list(part.loc[part["erased"], "word"]),
             )

@@ -12,7 +12,7 @@ from rbtc.spectrum import effective_rank, spectrum
 from rbtc.studies.matrix_completion import MatrixStudy, paper_sign_accuracy
 from rbtc.studies.measuring.descent import descent
 from rbtc.studies.measuring.matrix_completion import completion_study
-from rbtc.studies.solver_race import SOLVERS
+from rbtc.studies.measuring.solver_race import SOLVERS
 
 
 @pytest.fixture(scope="module")

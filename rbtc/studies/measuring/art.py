@@ -14,13 +14,7 @@ import pandas as pd
 
 from rbtc.bootstrap import change_of
 from rbtc.models.subjects import Subject
-from rbtc.studies.art import (
-    CHANGES,
-    COCO,
-    MODELS,
-    NEUTRAL,
-    ArtStudy,
-)
+from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL, ArtStudy
 from rbtc.studies.measuring.common import at_least_one, judged
 
 if TYPE_CHECKING:

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.studies.audit import (
-    CHOICES,
-    AuditStudy,
-)
+from rbtc.studies.audit import CHOICES, AuditStudy
 from rbtc.studies.measuring.common import at_least_one, subjects
 
 if TYPE_CHECKING:

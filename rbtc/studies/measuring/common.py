@@ -1,7 +1,7 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""How `rbtc.studies.common` is measured."""
+"""What the measurements share: whom they are about, and how models are judged."""
 
 from __future__ import annotations
 

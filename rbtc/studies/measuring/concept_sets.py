@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import (
-    MODELS,
-    Together,
-)
+from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.measuring.common import at_least_one, subjects
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.defense_attacks import (
-    Attacker,
-)
+from rbtc.studies.defense_attacks import Attacker
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.studies.descent import (
-    Descent,
-)
+from rbtc.studies.descent import Descent
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rbtc.report.tables import power
-from rbtc.studies.detection import (
-    DetectionStudy,
-)
+from rbtc.studies.detection import DetectionStudy
 from rbtc.studies.measuring.common import subjects
 
 if TYPE_CHECKING:

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.studies.honest_attacker import (
-    PLATE,
-    HonestStudy,
-    noise,
-)
+from rbtc.studies.honest_attacker import PLATE, HonestStudy, noise
 from rbtc.studies.measuring.common import at_least_one, judged, subjects
 
 if TYPE_CHECKING:

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.matrix_completion import (
-    CompletionStudy,
-    MatrixStudy,
-)
+from rbtc.studies.matrix_completion import CompletionStudy, MatrixStudy
 from rbtc.studies.measuring.common import at_least_one, subjects
 from rbtc.studies.measuring.descent import descent
-from rbtc.studies.measuring.solver_race import timed_completion
-from rbtc.studies.solver_race import SOLVERS
+from rbtc.studies.measuring.solver_race import SOLVERS, timed_completion
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -52,7 +48,7 @@ def completion_study(
     Args:
         lab: where models come from.
         concepts: paper classes or words of the model, at least one.
-        solvers: name -> options; see `rbtc.studies.solver_race.SOLVERS`.
+        solvers: name -> options; see `rbtc.studies.measuring.solver_race.SOLVERS`.
         images: pictures per model in the picture grid.
         seed: first seed of the pictures.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.common import STRATEGIES
+from rbtc.studies.common import STRATEGIES, model_name
 from rbtc.studies.measuring.common import (
     PAPER_CLASSES,
     at_least_one,
@@ -21,7 +21,7 @@ from rbtc.studies.measuring.common import (
     over_draws,
     subjects,
 )
-from rbtc.studies.nms_ablations import KEEP_RATIOS, TABLES, AblationStudy, model_name
+from rbtc.studies.nms_ablations import KEEP_RATIOS, TABLES, AblationStudy
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

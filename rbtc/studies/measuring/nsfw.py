@@ -14,12 +14,7 @@ import pandas as pd
 
 from rbtc.models.prompts import subject_of
 from rbtc.studies.measuring.common import at_least_one
-from rbtc.studies.nsfw import (
-    ANY,
-    NsfwStudy,
-    RestrictedStudy,
-    sample_picture,
-)
+from rbtc.studies.nsfw import ANY, NsfwStudy, RestrictedStudy, sample_picture
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

@@ -13,9 +13,7 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.studies.common import STRATEGIES
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, check_draws, judged, subjects
-from rbtc.studies.objects import (
-    ObjectStudy,
-)
+from rbtc.studies.objects import ObjectStudy
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

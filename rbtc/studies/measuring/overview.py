@@ -12,9 +12,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.studies.measuring.common import at_least_one, judged, subjects
-from rbtc.studies.overview import (
-    Overview,
-)
+from rbtc.studies.overview import Overview
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab

@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.studies.measuring.common import at_least_one, judged, subjects
-from rbtc.studies.saliency import (
-    FF,
-    METHODS,
-    SaliencyStudy,
-    model_name,
-)
+from rbtc.studies.saliency import FF, METHODS, SaliencyStudy, model_name
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

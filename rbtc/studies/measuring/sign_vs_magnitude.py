@@ -18,12 +18,7 @@ from rbtc.studies.measuring.common import (
     over_draws,
     subjects,
 )
-from rbtc.studies.sign_vs_magnitude import (
-    MAGNITUDE,
-    REFILLS,
-    SIGN,
-    SignStudy,
-)
+from rbtc.studies.sign_vs_magnitude import MAGNITUDE, REFILLS, SIGN, SignStudy
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab

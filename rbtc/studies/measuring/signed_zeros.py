@@ -14,11 +14,7 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.stats import pool
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
-from rbtc.studies.signed_zeros import (
-    EXACT,
-    PAPER,
-    SignedZeroStudy,
-)
+from rbtc.studies.signed_zeros import EXACT, PAPER, SignedZeroStudy
 
 if TYPE_CHECKING:
     from torch import Tensor

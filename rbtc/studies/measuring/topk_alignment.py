@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.studies.measuring.common import at_least_one, subjects
-from rbtc.studies.topk_alignment import (
-    AlignmentStudy,
-)
+from rbtc.studies.topk_alignment import AlignmentStudy
 
 if TYPE_CHECKING:
     from rbtc.completion import Completion

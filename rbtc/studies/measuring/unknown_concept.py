@@ -16,11 +16,7 @@ from rbtc.models.subjects import Subject
 from rbtc.studies.concept_sets import Together
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.concept_sets import attacked
-from rbtc.studies.unknown_concept import (
-    ALONE,
-    CHANGE,
-    UnknownStudy,
-)
+from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 from rbtc.unknown import change, coin_signs
 
 if TYPE_CHECKING:
