@@ -7,7 +7,7 @@ import torch
 from round_trip import assert_reads_back
 
 from rbtc.report.chapters import Chapters
-from rbtc.studies import explorer
+from rbtc.studies.measuring import explorer
 
 CONCEPTS = ["church", "golf ball"]
 

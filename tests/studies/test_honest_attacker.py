@@ -7,8 +7,8 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.hiding import Hiding
-from rbtc.report.charts import curves
 from rbtc.report.comparisons import comparison, records
+from rbtc.report.curves import curves
 from rbtc.report.fronts import front as front_figure
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import effects_table

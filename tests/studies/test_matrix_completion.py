@@ -4,8 +4,8 @@ import torch
 from round_trip import assert_reads_back
 
 from rbtc.completion import column_means, complete_all
-from rbtc.report.charts import curves
 from rbtc.report.comparisons import records
+from rbtc.report.curves import curves
 from rbtc.report.pictures import picture_grid
 from rbtc.sign_accuracy import count_signs
 from rbtc.spectrum import effective_rank, spectrum
