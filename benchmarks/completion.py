@@ -45,8 +45,8 @@ from rbtc import command
 from rbtc.completion import complete
 from rbtc.files import check_writable
 from rbtc.solvers.released import exchanged, largest_set, released_exact
-from rbtc.studies.common import at_least_one
 from rbtc.studies.completion_benchmark import race_figure
+from rbtc.studies.measuring.common import at_least_one
 
 Values = dict[str, torch.Tensor]
 

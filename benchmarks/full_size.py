@@ -46,7 +46,7 @@ from rbtc.models.sd15 import mark_random
 from rbtc.models.single_file import as_folder
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
 from rbtc.revive import revive
-from rbtc.studies.common import at_least_one
+from rbtc.studies.measuring.common import at_least_one
 
 T = TypeVar("T")
 

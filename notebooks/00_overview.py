@@ -49,11 +49,10 @@ seed = 0
 # %%
 from IPython.display import Markdown
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, markdown, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
-from rbtc.studies.overview import watch
 
 study, run = chapters.study(
     "00_overview", profile, live=live, results=results,
@@ -98,7 +97,7 @@ charts.bars_with_intervals(
 
 # %%
 tables.save_csv(counts(study.hits), "00_overview")
-tables.comparison(study.rows(), verdicts=True)
+comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Concept by concept
@@ -120,7 +119,8 @@ summary = (
     f"{study.accuracy('erased', 'revived')}. On the other classes the changes are "
     f"{study.step('preserved', 'pruned')} and {study.step('preserved', 'revived')}."
 )
-tables.save_snippet(summary, tables.comparison(study.rows()), "book/_generated/overview.md")
+table = comparisons.comparison(study.rows()).to_html(border=0, na_rep="").replace("\n", " ")
+markdown.save(f"{summary}\n\n{table}", "book/_generated/overview.md")
 Markdown(summary)
 
 # %% [markdown]
@@ -142,8 +142,12 @@ Markdown(summary)
 # `-p images 4 -p other_images 1` keeps that short.
 
 # %%
-first = study.subjects[0]
-plates.picture_grid((watch(profile, first.word) if live else study).counted(first))
+first, watched = study.subjects[0], study
+if live:
+    from rbtc.studies.measuring.overview import watch
+
+    watched = watch(profile, first.word)
+plates.picture_grid(watched.counted(first))
 
 # %% [markdown]
 # ## Where it goes from here

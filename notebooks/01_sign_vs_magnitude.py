@@ -57,9 +57,7 @@ draw_seeds = [2021]
 # None of this is an attack: every line of it reads the pretrained model.
 
 # %%
-from IPython.display import Markdown
-
-from rbtc.report import panels, spread, tables
+from rbtc.report import comparisons, panels, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -107,18 +105,18 @@ panels.class_lines(
 # columns in its Table 1, and they stand beside ours; for the refills there is nothing to set beside
 # them but what the text says, which is the last table of this page.
 
+# %% [markdown]
+# Pictures behind each model; those that differ only in the draw of signs or magnitudes are
+# averaged. The seeds of the draws are among the page's parameters.
+
+# %%
+study.hits.groupby("model", sort=False)["concept"].agg(classes="nunique", pictures="size")
+
 # %%
 tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
 rows = study.rows()
-tables.save_csv(tables.records(rows), "01_table_appendix_a")
-Markdown(
-    f"Pictures of each model: {spread.trials_told(study.hits, 'model')}. Seeds of the drawn signs "
-    f"and magnitudes: {tables.listing(run.parameters['draw_seeds'])}; pictures that differ only in "
-    "the draw are averaged."
-)
-
-# %%
-tables.comparison(rows, counts=False)
+tables.save_csv(comparisons.records(rows), "01_table_appendix_a")
+comparisons.comparison(rows, counts=False)
 
 # %% [markdown]
 # What each refill changes, from the pruned model. The first interval is over pictures and speaks of

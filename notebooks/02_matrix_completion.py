@@ -74,9 +74,9 @@ iterations = 12
 # buys nothing here, where nearly all entries are observed.
 
 # %%
-from IPython.display import Markdown
+import pandas as pd
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, curves, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.completion_benchmark import growth_figure, race_figure, read_benchmark
@@ -109,12 +109,15 @@ plates.picture_grid(study.images)
 # compared with the one that a small change shows.
 
 # %%
-Markdown(
-    f"Layer {steps.layer}: the two forms of the step differ by at most "
-    f"{steps.frame['update_error'].max():.0e} of the step, the two slopes by at most "
-    f"{steps.frame['gradient_error'].max():.0e} of the steepest. The nuclear norm fell in "
-    f"{steps.falls} of {len(steps.frame) - 1} steps, by {tables.percent(steps.fallen, 2)} in all."
-)
+pd.Series(
+    {
+        "layer": steps.layer,
+        "difference of the two forms, of the step": f"{steps.frame['update_error'].max():.0e}",
+        "of the two slopes, of the steepest": f"{steps.frame['gradient_error'].max():.0e}",
+        "steps in which the nuclear norm fell": f"{steps.falls} of {len(steps.frame) - 1}",
+        "its fall in all": tables.percent(steps.fallen, 2),
+    }
+).to_frame("found")
 
 # %%
 tables.save_csv(steps.frame, "02_descent")
@@ -144,16 +147,27 @@ charts.bars_with_intervals(
 
 # %%
 rows = study.rows()
-tables.save_csv(tables.records(rows), "02_sign_accuracy")
-tables.comparison(rows)
+tables.save_csv(comparisons.records(rows), "02_sign_accuracy")
+comparisons.comparison(rows)
+
+# %% [markdown]
+# All concepts together, and how far the share lies from a coin's half over layers and concepts. The
+# control is the same on shuffled weights. The paper claims more than the last line.
 
 # %%
-Markdown(
-    f"All concepts: {study.accuracy():.3f}. Over layers and concepts the share lies "
-    f"{study.over_chance():+.3f} from a coin's half. On shuffled weights, the control, it is "
-    f"{study.accuracy('shuffled weights'):.3f}, {study.over_chance('shuffled weights'):+.3f} from "
-    f"a half. The paper claims more than {tables.percent(PAPER_CLAIM)}."
-)
+pd.DataFrame(
+    {
+        "share of right signs": {
+            "weights": f"{study.accuracy():.3f}",
+            "shuffled weights": f"{study.accuracy('shuffled weights'):.3f}",
+            "the paper's claim": f"{PAPER_CLAIM:.3f}",
+        },
+        "from a half": {
+            "weights": f"{study.over_chance():+.3f}",
+            "shuffled weights": f"{study.over_chance('shuffled weights'):+.3f}",
+        },
+    }
+).fillna("")
 
 # %% [markdown]
 # ## What the layers look like
@@ -164,7 +178,7 @@ Markdown(
 # say little about each other.
 
 # %%
-charts.curves(
+curves.curves(
     study.spectrum(),
     x="place",
     y="value",
@@ -197,7 +211,7 @@ structure.round(3)
 
 # %%
 tables.save_csv(study.residuals, "02_residuals")
-charts.curves(
+curves.curves(
     study.residuals,
     x="iteration",
     y="residual",

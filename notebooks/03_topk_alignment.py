@@ -56,9 +56,9 @@ seed = 0
 # over layers.
 
 # %%
-from IPython.display import Markdown
+import pandas as pd
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, heat, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.topk_alignment import diagonal
@@ -86,7 +86,7 @@ plates.picture_grid(study.images)
 # of them, ranked layer by layer. The brighter the diagonal, the better the order is recovered.
 
 # %%
-charts.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group of the estimate")
+heat.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group of the estimate")
 
 # %% [markdown]
 # ## Are their signs right more often?
@@ -112,9 +112,9 @@ charts.lines_with_intervals(
 # $K$, paired over layers.
 
 # %%
-tables.save_csv(tables.records(study.rows()), "03_table_06")
+tables.save_csv(comparisons.records(study.rows()), "03_table_06")
 tables.save_csv(study.frame(), "03_table_05")
-tables.comparison(study.rows(), verdicts=True)
+comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
 # The weights of a layer are not independent of each other, so the intervals of single shares are
@@ -123,11 +123,17 @@ tables.comparison(study.rows(), verdicts=True)
 # %%
 tables.effects_table(study.changes(), "rest to top K")
 
+# %% [markdown]
+# Where the weights with the largest estimates were before pruning, and how much the diagonal of the
+# matrix holds on average; the last line is what unrelated orders give.
+
 # %%
 matrix = study.everything
-Markdown(
-    f"Of the weights with the largest estimates, {tables.percent(matrix.iloc[0, 0])} were "
-    f"in the largest group before pruning and {tables.percent(matrix.iloc[0, -1])} in the "
-    f"smallest; unrelated orders give {tables.percent(1 / len(matrix))}. The diagonal holds "
-    f"{tables.percent(diagonal(matrix))} on average."
-)
+pd.Series(
+    {
+        "in the largest group": tables.percent(matrix.iloc[0, 0]),
+        "in the smallest group": tables.percent(matrix.iloc[0, -1]),
+        "on the diagonal": tables.percent(diagonal(matrix)),
+        "unrelated orders": tables.percent(1 / len(matrix)),
+    }
+).to_frame("share")

@@ -63,9 +63,8 @@ draw_seeds = [2021]
 # vector, in a direction that gets worse as $K$ grows.
 
 # %%
-from IPython.display import Markdown
 
-from rbtc.report import panels, spread, style, tables
+from rbtc.report import charts, panels, spread, style, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -95,7 +94,7 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # %%
 tables.save_csv(counts(study.tables), "04_nms_ablations")
 tables.save_csv(study.effects(), "04_effects")
-panels.small_multiples(
+charts.small_multiples(
     {subject.label: study.curves(subject) for subject in study.subjects},
     paper={subject.label: study.paper(subject) for subject in study.subjects},
     levels=["pruned"],
@@ -104,12 +103,12 @@ panels.small_multiples(
     ylabel="accuracy on the erased class",
 )
 
+# %% [markdown]
+# Pictures behind each model; those that differ only in the draw of magnitudes are averaged. The
+# seeds of the draws are among the page's parameters.
+
 # %%
-Markdown(
-    f"Pictures of each model: {spread.trials_told(study.tables, 'model')}. Seeds of the drawn "
-    f"magnitudes of Neuron Sample: {tables.listing(run.parameters['draw_seeds'])}; pictures that "
-    "differ only in the draw are averaged."
-)
+study.tables.groupby("model", sort=False)["concept"].agg(classes="nunique", pictures="size")
 
 # %% [markdown]
 # The paper's first conclusion is that Neuron-Max Scaling beats the other magnitudes at every $K$.
@@ -142,7 +141,7 @@ panels.class_lines(
 )
 
 # %%
-Markdown(f"Pictures of each model: {spread.trials_told(study.sweep, 'model')}.")
+study.sweep.groupby("model", sort=False)["concept"].agg(classes="nunique", pictures="size")
 
 # %% [markdown]
 # How far the classes lie apart at each $K$, and in the pruned model. The spread is the standard
@@ -160,9 +159,9 @@ spread.spread_table(study.sweep, "model")
 tables.save_csv(spread.changes_table(study.sweep, study.sweep_pairs()), "04_sweep_changes")
 spread.changes_table(study.sweep, study.sweep_pairs(), "pruned to")
 
-# %%
-usual = run.settings["keep_ratio"]
-Markdown(f"And from the $K$ that the attack uses elsewhere in this book, {usual:g}, to the others:")
+# %% [markdown]
+# And from the $K$ that the attack uses elsewhere in this book to the others:
 
 # %%
-spread.changes_table(study.sweep, study.rival_pairs(usual))
+usual = run.settings["keep_ratio"]
+spread.changes_table(study.sweep, study.rival_pairs(usual), f"K = {usual:g} to")

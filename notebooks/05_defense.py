@@ -74,9 +74,10 @@ noise_seed = 0
 # histogram of the weights shows as long as the noise is far below $\sigma_U$.
 
 # %%
-from IPython.display import Markdown, display
+import pandas as pd
+from IPython.display import display
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, curves, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
@@ -166,8 +167,8 @@ display(
 
 # %%
 display(
-    tables.comparison(study.rows(together=True), verdicts=True),
-    tables.comparison(study.rows("variance", together=True), verdicts=True),
+    comparisons.comparison(study.rows(together=True), verdicts=True),
+    comparisons.comparison(study.rows("variance", together=True), verdicts=True),
 )
 
 # %% [markdown]
@@ -175,8 +176,8 @@ display(
 
 # %%
 rows, of_variances = study.rows(), study.rows("variance")
-tables.save_csv(tables.records(rows), "05_table_12")
-tables.save_csv(tables.records(of_variances), "05_table_12_variance")
+tables.save_csv(comparisons.records(rows), "05_table_12")
+tables.save_csv(comparisons.records(of_variances), "05_table_12_variance")
 display(
     beside(rows, other and other.defense.rows()),
     beside(of_variances, other and other.defense.rows("variance")),
@@ -223,7 +224,7 @@ display(
 tables.save_csv(found.surface_frame(), "05_eq7_surface")
 display(
     *(
-        charts.surface(
+        curves.surface(
             found.alphas,
             found.noises,
             values,
@@ -245,7 +246,7 @@ display(
 # %%
 tables.save_csv(found.layers, "05_sigma_by_layer")
 tables.save_csv(found.by_layer, "05_eq7_by_layer")
-charts.curves(
+curves.curves(
     found.by_layer,
     x="sigma",
     y="eq7",
@@ -268,7 +269,7 @@ found.layers.set_index("short")[["alpha", "sigma"]].rename(
 
 # %%
 tables.save_csv(found.over_width, "05_eq7_over_w")
-charts.curves(
+curves.curves(
     found.over_width,
     x="w",
     y="eq7",
@@ -299,7 +300,7 @@ charts.curves(
 
 # %%
 tables.save_csv(found.posteriors, "05_posterior")
-charts.curves(
+curves.curves(
     found.posteriors,
     x="x",
     y="posterior",
@@ -332,15 +333,22 @@ charts.lines_with_intervals(
 tables.save_csv(found.points, "05_detection")
 found.attackers().round(3)
 
+# %% [markdown]
+# What the detection rests on: the share of the weights that is cut, the standard deviation of the
+# survivors, and the noise levels between which the AUC passes a half, where a single magnitude
+# tells the cut weights least.
+
 # %%
-Markdown(
-    f"In the pruned {found.subject.label} model {tables.percent(found.alpha, 1)} of the weights "
-    f"are cut; the survivors have a standard deviation of {found.sigma_unmodified:.3g} over all "
-    f"layers ({found.layers['sigma'].min():.3g} to {found.layers['sigma'].max():.3g} layer by "
-    f"layer). A single magnitude tells the cut weights least between sigma_M = "
-    f"{tables.listing(f'{low:g} and {high:g}' for low, high in found.crossings())}, where the AUC "
-    "passes a half."
-)
+pd.Series(
+    {
+        "pruned class": found.subject.label,
+        "weights cut": tables.percent(found.alpha, 1),
+        "survivors' standard deviation": f"{found.sigma_unmodified:.3g}",
+        "of the narrowest layer": f"{found.layers['sigma'].min():.3g}",
+        "of the widest layer": f"{found.layers['sigma'].max():.3g}",
+        "AUC passes a half between": [f"{a:g} and {b:g}" for a, b in found.crossings()],
+    }
+).explode().to_frame("found")
 
 # %% [markdown]
 # ## The attack on the defended model
@@ -352,8 +360,8 @@ Markdown(
 
 # %%
 attacks = attack_rows(study)
-tables.save_csv(tables.records(attacks), "05_attacks")
-tables.comparison(attack_rows(study, together=True), verdicts=True)
+tables.save_csv(comparisons.records(attacks), "05_attacks")
+comparisons.comparison(attack_rows(study, together=True), verdicts=True)
 
 # %% [markdown]
 # "Good resistance", says Appendix F. What the defence takes from the attacker is the change from
@@ -368,7 +376,7 @@ tables.effects_table(resistance(study), "attack on the defended model")
 # its average at that level lies below its pruned model; it explains neither.
 
 # %%
-tables.comparison(attacks)
+comparisons.comparison(attacks)
 
 # %% [markdown]
 # What each attacker found, as mean and range over the classes: the share of all weights it named,

@@ -35,7 +35,7 @@ seed = 0
 # %%
 from IPython.display import display
 
-from rbtc.report import charts, style, tables
+from rbtc.report import charts, comparisons, style, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import art_effects as effects
@@ -144,7 +144,7 @@ effects.distance_table(study)
 
 # %%
 rows = effects.rows(study)
-tables.save_csv(tables.records(rows), "06_effects")
+tables.save_csv(comparisons.records(rows), "06_effects")
 beside(rows, other and effects.rows(other), verdicts=True)
 
 # %% [markdown]

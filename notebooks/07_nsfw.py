@@ -71,9 +71,10 @@ prompt_files = []
 # cuts it for any of them. The attacker gets that model's weights.
 
 # %%
+import pandas as pd
 from IPython.display import Markdown, display
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
@@ -134,7 +135,7 @@ charts.bars_with_intervals(
 
 # %%
 rows = study.rows()
-tables.save_csv(tables.records(rows), "07_table_7")
+tables.save_csv(comparisons.records(rows), "07_table_7")
 beside(rows, other and other.restricted.rows(), verdicts=True)
 
 # %% [markdown]
@@ -156,11 +157,12 @@ display(*(tables.effects_table(study.changes(model), model) for model in study.m
 
 # %%
 survivors = study.survivors()
-Markdown(
-    f"{tables.percent(study.density, 1)} of the weights in the pruned layers are cut. The other "
-    f"classes are recognised in {survivors['pretrained']} of the pretrained model's pictures and "
-    f"in {survivors['pruned']} of the pruned model's."
-)
+pd.Series(
+    {
+        "weights cut in the pruned layers": tables.percent(study.density, 1),
+        **{f"other classes, {model}": f"{survivors[model]}" for model in ("pretrained", "pruned")},
+    }
+).to_frame("share")
 
 # %%
 others = {model: {"other classes": share} for model, share in survivors.items()}

@@ -56,9 +56,9 @@ seed = 0
 # three use the same signs, so between them only the magnitude differs.
 
 # %%
-from IPython.display import Markdown
+import pandas as pd
 
-from rbtc.report import panels, spread, tables
+from rbtc.report import comparisons, panels, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
@@ -101,15 +101,18 @@ panels.class_lines(
     },
 )
 
+# %% [markdown]
+# Pictures behind each point, and how many classes they ask for; those that differ only in the draw
+# of Neuron Sample's magnitudes are averaged.
+
 # %%
 erased, preserved = study.part("erased"), study.part("preserved")
-asked = preserved.groupby("concept")["asked"].nunique().max()
-Markdown(
-    f"Pictures behind each point of the erased class: {spread.trials_told(erased, 'model')}; of "
-    f"the preserved ones: {spread.trials_told(preserved, 'model')}, from {asked} other "
-    "classes in turn. Seeds of the drawn magnitudes of Neuron Sample: "
-    f"{tables.listing(run.parameters['draw_seeds'])}; pictures that differ only in the draw are "
-    "averaged."
+pd.concat(
+    {
+        title: half.groupby("model", sort=False)["asked"].agg(classes="nunique", pictures="size")
+        for title, half in (("erased class", erased), ("preserved classes", preserved))
+    },
+    axis=1,
 )
 
 # %% [markdown]
@@ -122,7 +125,7 @@ Markdown(
 
 # %%
 rows = study.rows()
-tables.save_csv(tables.records(rows), "08_totals")
+tables.save_csv(comparisons.records(rows), "08_totals")
 beside(rows, other and other.rows(), verdicts=True, counts=False)
 
 # %% [markdown]
@@ -168,7 +171,7 @@ spread.changes_table(preserved, rivals, "to NMS")
 
 # %%
 erased_rows = study.class_rows("erased")
-tables.save_csv(tables.records(erased_rows), "08_table_1_erased")
+tables.save_csv(comparisons.records(erased_rows), "08_table_1_erased")
 beside(erased_rows, other and other.class_rows("erased"), counts=False)
 
 # %% [markdown]
@@ -176,7 +179,7 @@ beside(erased_rows, other and other.class_rows("erased"), counts=False)
 
 # %%
 preserved_rows = study.class_rows("preserved")
-tables.save_csv(tables.records(preserved_rows), "08_table_1_preserved")
+tables.save_csv(comparisons.records(preserved_rows), "08_table_1_preserved")
 beside(preserved_rows, other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]

@@ -78,7 +78,7 @@ seed = 0
 # %%
 from IPython.display import display
 
-from rbtc.report import charts, tables
+from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
@@ -143,7 +143,7 @@ display(
 
 # %%
 rows = study.rows()
-tables.save_csv(tables.records(rows), "09_table_11")
+tables.save_csv(comparisons.records(rows), "09_table_11")
 beside(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]

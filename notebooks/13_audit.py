@@ -56,6 +56,7 @@ seed = 0
 # (church and mountain bike).
 
 # %%
+import pandas as pd
 from IPython.display import Markdown
 
 from rbtc.report import tables
@@ -132,12 +133,14 @@ study.reason_table()
 # ## The answer
 
 # %%
-off, linked = study.score(best, absolute_error), study.score(best, correlation)
-models = study.models(best)
-Markdown(
-    f"Hiding {best}, the estimate of a layer is off by {off} on average, and its correlation "
-    f"with the truth is {linked}, over {len(study.own(best))} layers "
-    f"({len(study.subjects)} classes, {study.lines['ratio'].nunique()} ratios). For a whole model "
-    f"it is off by {models['error'].abs().mean():.2f} on average and "
-    f"{models['error'].abs().max():.2f} at most."
-)
+models = study.models(best)["error"].abs()
+pd.Series(
+    {
+        "hidden": best,
+        "error of a layer, mean": f"{study.score(best, absolute_error)}",
+        "correlation with the truth": f"{study.score(best, correlation)}",
+        "layers, of all classes and ratios": f"{len(study.own(best))}",
+        "error of a whole model, mean": f"{models.mean():.2f}",
+        "error of a whole model, largest": f"{models.max():.2f}",
+    }
+).to_frame("estimate")

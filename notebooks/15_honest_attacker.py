@@ -78,9 +78,10 @@ noise_seed = 0
 # relation to each other. None of them depends on the values that were cut.
 
 # %%
-from IPython.display import Markdown, display
+import pandas as pd
+from IPython.display import display
 
-from rbtc.report import charts, fronts, tables
+from rbtc.report import comparisons, curves, fronts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -134,7 +135,7 @@ tables.save_csv(study.curves, "15_roc")
 tables.save_csv(study.seen, "15_auc")
 display(
     *(
-        charts.curves(
+        curves.curves(
             study.mean_curves(evidence),
             x="false_positive",
             y="true_positive",
@@ -173,8 +174,8 @@ study.sweep_table().round(2)
 
 # %%
 tables.save_csv(counts(study.hits), "15_accuracies")
-tables.save_csv(tables.records(study.table_12()), "15_table_12")
-tables.comparison(study.table_12(), verdicts=True)
+tables.save_csv(comparisons.records(study.table_12()), "15_table_12")
+comparisons.comparison(study.table_12(), verdicts=True)
 
 # %%
 tables.effects_table(study.gains(), "from attacker to attacker")
@@ -209,12 +210,15 @@ front_table(study)
 # one with the lowest AUC. Chosen on every other concept and tried on the rest.
 
 # %%
-display(
-    Markdown(
-        f"Chosen on {tables.listing(one.label for one in choice.chosen_on)}: **{choice.name}**. "
-        f"Not to be told from the best: {tables.listing(choice.tied)}. Left out for what they "
-        f"cost: {tables.listing(choice.costly)}; of these an interval reaches within the margin: "
-        f"{tables.listing(choice.doubtful)}."
-    ),
-    tried_table(study, choice),
-)
+pd.Series(
+    {
+        "chosen on": [one.label for one in choice.chosen_on],
+        "chosen": choice.name,
+        "not to be told from the best": choice.tied,
+        "left out for what they cost": choice.costly,
+        "of these an interval reaches within the margin": choice.doubtful,
+    }
+).explode().fillna("none").to_frame("defence")
+
+# %%
+tried_table(study, choice)

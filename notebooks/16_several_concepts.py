@@ -57,8 +57,8 @@ seed = 0
 # in ever larger company, with the same prompts and the same noise.
 
 # %%
+from rbtc.report import charts, tables
 from rbtc.report import guesses as maps
-from rbtc.report import panels, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.common import counts
@@ -92,7 +92,7 @@ plates.picture_grid(study.pictures, cell_width=1.3, framed=study.lost)
 
 # %%
 tables.save_csv(counts(study.hits.drop(columns="position")), "16_several_concepts")
-panels.small_multiples(
+charts.small_multiples(
     {
         "erased concepts": study.accuracy("erased"),
         "preserved classes": study.accuracy("preserved"),
@@ -107,7 +107,7 @@ panels.small_multiples(
 
 # %%
 tables.save_csv(study.matrices, "16_matrices")
-panels.small_multiples(
+charts.small_multiples(
     {"cut weights": study.weights()}, xlabel="concepts erased together", ylabel="share"
 )
 

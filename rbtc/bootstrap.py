@@ -113,7 +113,7 @@ def change_of(
 
 
 def crossed(
-    statistic: Callable[[np.ndarray], float],
+    statistic: Callable[[np.ndarray], np.ndarray],
     first: Sequence[Any] | pd.Series,
     second: Sequence[Any] | pd.Series,
     *,
@@ -128,8 +128,8 @@ def crossed(
     a little too wide rather than too narrow.
 
     Args:
-        statistic: takes a weight per observation, float64 (n,), and gives a number; NaN where the
-            drawn ones do not determine it, which is left out.
+        statistic: takes a weight per draw and observation, (draws, n), and gives (draws,) numbers;
+            NaN where the drawn ones do not determine it, which is left out.
         first: n labels of one kind.
         second: n labels of the other.
         resamples: number of draws.
@@ -148,9 +148,9 @@ def crossed(
     drawn = []
     for _ in range(resamples):
         times = [np.bincount(rng.integers(n, size=n), minlength=n) for n in counts]
-        drawn.append(statistic(np.prod([t[c] for t, c in zip(times, codes, strict=True)], axis=0)))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    value = statistic(np.ones(len(codes[0])))
+        drawn.append(np.prod([t[c] for t, c in zip(times, codes, strict=True)], axis=0))
+    low, high = np.nanpercentile(statistic(np.array(drawn)), [2.5, 97.5])
+    (value,) = statistic(np.ones((1, len(codes[0]))))
     return Mean(float(value), float(low), float(high), len(codes[0]), min(counts))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from rbtc import results
+from rbtc import results, saving
 
 
 def run_of(chapter: str, **more) -> results.Run:
@@ -42,6 +42,6 @@ def assert_same(first, second, where: str = "study") -> None:
 
 def assert_reads_back(study, folder) -> None:
     """Save, read, compare."""
-    place = results.save(study, folder / "00_chapter", run_of("00_chapter"))
+    place = saving.save(study, folder / "00_chapter", run_of("00_chapter"))
     assert results.read_run(place).files
     assert_same(study, results.load(type(study), place))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from round_trip import assert_reads_back, assert_same, run_of
 
-from rbtc import results
+from rbtc import results, saving
 from rbtc.models.subjects import Subject
 
 
@@ -73,7 +73,7 @@ def test_everything_reads_back(study, tmp_path):
 
 
 def test_equal_measurements_give_equal_bytes(study, tmp_path):
-    folders = [results.save(study, tmp_path / x / "c", run_of("c")) for x in "ab"]
+    folders = [saving.save(study, tmp_path / x / "c", run_of("c")) for x in "ab"]
     for path in folders[0].iterdir():
         assert path.read_bytes() == (folders[1] / path.name).read_bytes()
 
@@ -98,7 +98,7 @@ def test_any_frame_reads_back(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")
     frame = pd.DataFrame(content)
     for made in (frame, frame.set_index(frame.columns[0]), pd.concat([frame] * 200)):
-        place = results.save(One(made), folder / "c", run_of("c"))
+        place = saving.save(One(made), folder / "c", run_of("c"))
         assert_same(One(made), results.load(One, place))
 
 
@@ -112,7 +112,7 @@ def test_any_frame_reads_back(tmp_path_factory, content):
 )
 def test_what_has_no_exact_form_is_refused(study, tmp_path, frame, message):
     with pytest.raises(ValueError, match=message):
-        results.save(dataclasses.replace(study, hits=frame), tmp_path / "c", run_of("c"))
+        saving.save(dataclasses.replace(study, hits=frame), tmp_path / "c", run_of("c"))
     assert not list(tmp_path.iterdir())
 
 
@@ -138,25 +138,25 @@ DAMAGE = {
 
 @pytest.mark.parametrize("message", DAMAGE)
 def test_what_is_not_what_was_measured_is_refused(study, tmp_path, message):
-    folder = results.save(study, tmp_path / "c", run_of("c"))
+    folder = saving.save(study, tmp_path / "c", run_of("c"))
     DAMAGE[message](folder)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         results.read_run(folder)
 
 
 def test_a_failed_save_leaves_the_last_measurement(study, tmp_path, monkeypatch):
-    folder = results.save(study, tmp_path / "c", run_of("c"))
-    monkeypatch.setattr(results, "_write_pictures", lambda *_: 1 / 0)
+    folder = saving.save(study, tmp_path / "c", run_of("c"))
+    monkeypatch.setattr(saving, "_write_pictures", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        results.save(dataclasses.replace(study, best=None), folder, run_of("c"))
+        saving.save(dataclasses.replace(study, best=None), folder, run_of("c"))
     assert_same(study, results.load(Study, folder))
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_verification_belongs_to_one_measurement(study, tmp_path):
-    folder = results.save(study, tmp_path / "c", run_of("c"))
+    folder = saving.save(study, tmp_path / "c", run_of("c"))
     assert "Not verified" in str(results.read_run(folder))
-    results.note_verified(folder, "Replayed")
+    saving.note_verified(folder, "Replayed")
     assert results.read_run(folder).verified == "Replayed"
-    results.save(study, folder, run_of("c", seconds=2.0))
+    saving.save(study, folder, run_of("c", seconds=2.0))
     assert results.read_run(folder).verified == ""

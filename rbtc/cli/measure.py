@@ -48,7 +48,8 @@ def measure(
     from rbtc.files import check_writable
     from rbtc.lab import Lab
     from rbtc.lab.provenance import measured
-    from rbtc.results import folder_of, save
+    from rbtc.results import folder_of
+    from rbtc.saving import save
     from rbtc.studies.chapters import CHAPTERS
 
     names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
@@ -98,7 +99,7 @@ def chosen(
     """
     from rbtc.book.pages import fit_parameters
     from rbtc.files import data_root
-    from rbtc.studies.chapters import defaults
+    from rbtc.studies.measuring import defaults
 
     usual = defaults(chapter)
     counts: dict[str, Any] = {}
@@ -112,13 +113,12 @@ def chosen(
 def rehearsed(lab: Lab, chapter: str, parameters: Mapping[str, Any]) -> tuple[int, int]:
     """How many pictures a measurement judges, and how many different ones it draws."""
     from rbtc.lab.rehearsal import Rehearsal
-    from rbtc.results import named
-    from rbtc.studies.chapters import CHAPTERS
+    from rbtc.studies.measuring import measuring
 
     own = lab.measure
     try:
         rehearsal = Rehearsal(lab)
-        named(CHAPTERS[chapter])(lab, **parameters)
+        measuring(chapter)(lab, **parameters)
     finally:
         lab.measure = own
     return rehearsal.judged, len(rehearsal.asked)
@@ -137,8 +137,8 @@ def fitted(
     """
     from rbtc.models.rate import measure as seconds_per_picture
     from rbtc.stats import smallest_change
-    from rbtc.studies.chapters import FEWEST as FEWEST_CONCEPTS
-    from rbtc.studies.chapters import defaults
+    from rbtc.studies.measuring import FEWEST as FEWEST_CONCEPTS
+    from rbtc.studies.measuring import defaults
 
     usual = {**defaults(chapter), **parameters}
     if not {"concepts", "images"} <= set(usual):

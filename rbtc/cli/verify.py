@@ -80,7 +80,8 @@ def verify(
 
     from rbtc.lab import Lab
     from rbtc.lab.provenance import describe_device, versions
-    from rbtc.results import folder_of, note_verified, results_root, today
+    from rbtc.results import folder_of, results_root
+    from rbtc.saving import note_verified, today
 
     if rows < 1:
         raise ValueError(f"--rows must be at least 1, not {rows}")
@@ -132,12 +133,13 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
     from rbtc.lab.provenance import model_digests, settings, weight_check
     from rbtc.lab.rehearsal import Rehearsal
     from rbtc.results import load, named, read_run
-    from rbtc.studies.chapters import CHAPTERS, OF_PICTURES, study_kind
+    from rbtc.studies.chapters import CHAPTERS
+    from rbtc.studies.measuring import OF_PICTURES, measuring
 
     replay = Replay(folder.name)
     try:
         run = read_run(folder)
-        study = load(study_kind(folder.name), folder)
+        study = load(named(CHAPTERS[folder.name]), folder)
     except (ValueError, KeyError, TypeError) as error:
         replay.numbers, replay.wrong = 1, [str(error)]
         return replay
@@ -159,7 +161,7 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
             replay.wrong.append(f"{name} of {now['concept']}: {run.weights.get(name)} is {value}")
     generator = random.Random(f"{seed} {folder.name}")
     parameters = alone(folder.name, run.parameters, generator)
-    measure, own = named(CHAPTERS[folder.name]), lab.measure
+    measure, own = measuring(folder.name), lab.measure
     try:
         total = Rehearsal(lab)
         again = measure(lab, **parameters)
@@ -179,7 +181,7 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
 
 def alone(chapter: str, parameters: Mapping[str, Any], generator: random.Random) -> dict[str, Any]:
     """The parameters for as few random concepts as a chapter can be measured for."""
-    from rbtc.studies.chapters import FEWEST
+    from rbtc.studies.measuring import FEWEST
 
     concepts, fewest = parameters.get("concepts"), FEWEST.get(chapter, 1)
     if not fewest or not concepts:

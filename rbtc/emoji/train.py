@@ -47,7 +47,7 @@ from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import load_tokenizer, write_tokenizer
 from rbtc.emoji.vae import train_vae, vae_scores
 from rbtc.files import check_writable
-from rbtc.studies.common import at_least_one
+from rbtc.studies.measuring.common import at_least_one
 
 DEFAULTS = {
     "vae": LoopConfig(

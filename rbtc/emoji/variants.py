@@ -32,7 +32,7 @@ from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
 from rbtc.report.tables import save_csv
-from rbtc.studies.common import at_least_one
+from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.operating_point import held_out_concepts, kept
 
 RATIOS = (0.05, 0.1, 0.2, 0.3)

@@ -17,7 +17,8 @@ from typing import Any
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
 from rbtc.lab.lab import Lab
-from rbtc.results import Run, named, today
+from rbtc.results import Run
+from rbtc.saving import today
 
 MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/_generated")
 """What measuring and executing write; a change there is no change of the code."""
@@ -41,7 +42,7 @@ def measured(
         ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
             results are those of nothing.
     """
-    from rbtc.studies.chapters import CHAPTERS, defaults
+    from rbtc.studies.measuring import defaults, measuring
 
     usual = defaults(chapter)
     if unknown := sorted(set(parameters) - set(usual)):
@@ -56,7 +57,7 @@ def measured(
             "those of nothing: nothing is measured"
         )
     began = time.monotonic()
-    study = named(CHAPTERS[chapter])(lab, **chosen)
+    study = measuring(chapter)(lab, **chosen)
     name = lab.profile.name
     run = Run(
         chapter=chapter,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.report.tables import Row, cell, comparison
+from rbtc.report.comparisons import Row, cell, comparison
 
 OTHER, OWN = "sd15", "emoji-sd"
 """Headings of the two models' columns."""
@@ -22,7 +22,7 @@ def beside(rows: Sequence[Row], other: Sequence[Row] | None, **options: Any) -> 
     Args:
         rows: of the page's own profile.
         other: of Stable Diffusion v1.5; None without it. A line that it lacks stays empty.
-        options: of `rbtc.report.tables.comparison`.
+        options: of `rbtc.report.comparisons.comparison`.
     """
     table = comparison(rows, **options)
     if other is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from rbtc.report.panels import WIDTH
-from rbtc.report.style import MARKS, house_style, new_figure
+from rbtc.report.style import MARKS, WIDTH, around, house_style, panel_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,35 +35,26 @@ def calibration(
     Raises:
         ValueError: no panel, or one without a point.
     """
-    import seaborn as sns
+    import matplotlib as mpl
 
     if not panels or any(frame.empty for frame in panels.values()):
         raise ValueError("a calibration plot needs one or more panels with points")
     whole = pd.concat(panels.values())
     series = list(dict.fromkeys(whole["series"]))
     low = min(0.5, float(whole[["estimated", "true"]].min().min())) - 0.02
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
     with house_style():
-        colours = sns.color_palette("viridis", len(series) + 1)[: len(series)]
-        size = (WIDTH, down * (WIDTH / across + 0.2) + 0.5)
-        figure, axes = new_figure(down, across, size, squeeze=False, sharex=True, sharey=True)
-        for ax, (title, frame) in zip(axes.flat, panels.items(), strict=False):
+        colours = mpl.colormaps["viridis"](np.linspace(0, 0.8, len(series)))
+        height = WIDTH / min(across, len(panels)) + 0.2
+        figure, axes = panel_axes(len(panels), across, height, sharex=True, sharey=True)
+        for ax, (title, frame) in zip(axes, panels.items(), strict=True):
             ax.plot([low, 1.01], [low, 1.01], "--", color="#1b1b1b", linewidth=1)
             for number, name in enumerate(series):
                 own = frame[frame["series"] == name]
                 ax.scatter(
-                    own["estimated"], own["true"], s=14, color=colours[number], alpha=0.75,
+                    own["estimated"], own["true"], s=14, color=[colours[number]], alpha=0.75,
                     marker=MARKS[number % len(MARKS)], linewidths=0, label=str(name),
                 )  # fmt: skip
             ax.set_title(title, fontsize=9)
             ax.set(xlim=(low, 1.01), ylim=(low, 1.01), aspect="equal")
-        for ax in axes.flat[len(panels) :]:
-            ax.set_visible(False)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, title=legend, loc="outside upper center", ncols=len(labels)
-        )  # fmt: skip
-        figure.supxlabel(xlabel, fontsize="medium")
-        figure.supylabel(ylabel, fontsize="medium")
+        around(figure, axes[0], xlabel, ylabel, len(series), title=legend)
     return figure

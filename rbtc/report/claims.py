@@ -136,7 +136,7 @@ def change(
         raise LookupError(f"no picture that {before} and {after} share")
 
     def of(own: pd.DataFrame, label: str) -> Value:
-        found = paired(own["hit_before"], own["hit_after"], trials(own))
+        found = paired(own["hit_before"], own["hit_after"], trials(own).tolist())
         return estimated(found, label, paper=paper, start=float(own["hit_before"].mean()))
 
     return replace(of(pairs, label), by_class={str(n): of(x, str(n)) for n, x in _by_class(pairs)})

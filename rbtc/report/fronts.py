@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import inf
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.report.panels import WIDTH
-from rbtc.report.style import MARKS, apart, house_style, new_figure, palette
+from rbtc.report.style import MARKS, WIDTH, house_style, new_figure, palette
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,16 +58,15 @@ def front(
             1, len(panels), (WIDTH, 3.6), squeeze=False, sharey=True
         )  # inches: the page's column
         colours = palette(names)
-        heights = apart(
-            {one: {at: 0.0} for one, at in zip(names, frame[y], strict=True)}, step=ABOVE
-        )
+        heights = apart(frame[y].tolist(), step=ABOVE)
         for ax, (x, xlabel) in zip(axes[0], panels.items(), strict=True):
             ends = frame[[c for c in (x, f"{x}_low", f"{x}_high") if c in frame]]
             step = SIDE_BY_SIDE * ((ends.max().max() - ends.min().min()) or 1.0)
-            points = {line[name]: {line[x]: line[y]} for line in records}
-            places = apart(points, step=step, reach=SIDE_BY_SIDE)
+            places = apart(
+                frame[x].tolist(), step=step, heights=frame[y].tolist(), reach=SIDE_BY_SIDE
+            )
             for number, line in enumerate(records):
-                at, height = places[line[name]][line[x]], heights[line[name]][line[y]]
+                at, height = places[number], heights[number]
                 ax.errorbar(
                     at, height, xerr=_errors(line, x), yerr=_errors(line, y),
                     fmt=MARKS[number % len(MARKS)], color=colours[line[name]], markersize=6,
@@ -89,3 +90,38 @@ def _errors(line: Mapping[str, float], column: str) -> list[list[float]] | None:
     if low is None or high is None:
         return None
     return [[max(line[column] - low, 0.0)], [max(high - line[column], 0.0)]]
+
+
+def apart(
+    true: Sequence[float], *, step: float, heights: Sequence[float] = (), reach: float = inf
+) -> list[float]:
+    """Where to draw points so that none hides another.
+
+    Points that would touch stand side by side about their mean, in their order along the axis. All
+    others stay where they are.
+
+    Args:
+        true: n places on an axis.
+        step: least distance of neighbours.
+        heights: their n places on the other axis; () takes them as equal.
+        reach: points whose heights differ by less can touch.
+    """
+    at = list(true)
+    heights = heights or [0.0] * len(at)
+    groups = [[number] for number in range(len(at))]
+
+    def touch(first: list[int], second: list[int]) -> bool:
+        return any(
+            abs(at[i] - at[j]) < step * (1 - 1e-6) and abs(heights[i] - heights[j]) < reach
+            for i in first
+            for j in second
+        )
+
+    # A group that grew can touch the next one.
+    while pair := next((two for two in combinations(groups, 2) if touch(*two)), None):
+        merged = sorted(pair[0] + pair[1], key=lambda number: (true[number], number))
+        groups = [group for group in groups if group not in pair] + [merged]
+        left = fmean(true[number] for number in merged) - (len(merged) - 1) / 2 * step
+        for rank, number in enumerate(merged):
+            at[number] = left + rank * step
+    return at

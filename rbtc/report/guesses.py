@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.report.panels import WIDTH
-from rbtc.report.style import COLOURS, house_style, new_figure
+from rbtc.report.style import COLOURS, WIDTH, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +41,8 @@ def guess_map(
     if lost := [cell for cell in truth if cell[0] not in values.index or cell[1] not in values]:
         raise ValueError(f"the map has no cell for {lost[0]}")
     lines, columns = values.shape
+    from matplotlib.patches import Rectangle
+
     with house_style():
         figure, ax = new_figure(1, 1, (WIDTH, 0.3 * lines + 1.9))
         image = ax.imshow(values.to_numpy(float), cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -49,19 +50,13 @@ def guess_map(
             ax.plot(word, place, "o", color="white", markersize=5, markeredgecolor="#1b1b1b")
         for case, word in truth:
             x, y = list(values.columns).index(word), list(values.index).index(case)
-            ax.add_patch(_frame(x, y))
+            ax.add_patch(
+                Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=COLOURS["pruned"],
+                          linewidth=2.5, clip_on=False)
+            )  # fmt: skip
         ax.grid(False)
         ax.set_xticks(np.arange(columns), list(values.columns), rotation=90, fontsize=8)
         ax.set_yticks(np.arange(lines), list(values.index), fontsize=8)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         figure.colorbar(image, ax=ax, label=scale, fraction=0.04, pad=0.02)
     return figure
-
-
-def _frame(x: int, y: int):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(
-        (x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=COLOURS["pruned"], linewidth=2.5,
-        clip_on=False,
-    )  # fmt: skip

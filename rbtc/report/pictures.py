@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbtc.files import write_whole
-from rbtc.report.labels import fit_headings
+from rbtc.paths import write_whole
 from rbtc.report.outputs import output_path
 from rbtc.report.style import COLOURS, house_style, new_figure
 
@@ -46,45 +45,40 @@ def picture_grid(
         for column in images[row]
     }
     # Height over width of the tallest cell of each row, so that no row wastes paper.
-    shapes = [
-        max(t.shape[0] / t.shape[1] for (r, _), t in tiles.items() if r == row)
-        if images[row]
-        else 1.0
-        for row in rows
-    ]
+    tall = [[t.shape[0] / t.shape[1] for (r, _), t in tiles.items() if r == row] for row in rows]
+    shapes = [max(found, default=1.0) for found in tall]
     if cell_width is None:
         across = max(min(len(cell), 4) for row in images.values() for cell in row.values())
         cell_width = max(1.4, 0.8 * across)
-    size = (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + (0.8 if title else 0.4))
+    # A letter of a heading takes about a tenth of an inch.
+    room = max(8, int(cell_width * 9))
+    headings = [
+        "\n".join(fill(line, room, break_long_words=False) for line in column.split("\n"))
+        for column in columns
+    ]
+    longest = max(len(line) for text in headings for line in text.split("\n"))
+    size = min(10.0, 90 * cell_width / longest)  # points
+    top = max(text.count("\n") for text in headings) * 1.2 * size / 72 + (0.8 if title else 0.4)
     with house_style():
         figure, axes = new_figure(
-            len(rows), len(columns), size, squeeze=False, height_ratios=shapes,
-            subplot_kw={"xticks": [], "yticks": []},
+            len(rows), len(columns),
+            (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + top),
+            squeeze=False, height_ratios=shapes, subplot_kw={"xticks": [], "yticks": []},
         )  # fmt: skip
-        for number, row in enumerate(rows):
-            for place, column in enumerate(columns):
-                ax = axes[number, place]
-                ax.grid(False)
-                for spine in ax.spines.values():
-                    spine.set(visible=(row, column) in framed, linewidth=3)
-                    spine.set_edgecolor(COLOURS["pruned"])
-                if (row, column) in tiles:
-                    ax.imshow(tiles[row, column])
-                if number == 0:
-                    ax.set_title(_heading(column, cell_width))
-                if place == 0:
-                    ax.set_ylabel(row, rotation=0, ha="right", va="center")
+        for (number, place), ax in np.ndenumerate(axes):
+            cell = rows[number], columns[place]
+            ax.spines[:].set(visible=cell in framed, linewidth=3, edgecolor=COLOURS["pruned"])
+            if cell in tiles:
+                ax.imshow(tiles[cell])
+            if number == 0:
+                ax.set_title(headings[place], fontsize=size)
+            if place == 0:
+                ax.set_ylabel(cell[0], rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
-        if fit_headings(figure, axes[0]):
-            figure.draw_without_rendering()
+        figure.draw_without_rendering()
         figure.set_layout_engine("none")  # found; looking for it at every drawing takes seconds
     return figure
-
-
-def _heading(text: str, inches: float) -> str:
-    """A column's heading in lines that its cell has room for; one that has lines keeps them."""
-    return text if "\n" in text else fill(text, max(8, int(10 * inches)), break_long_words=False)
 
 
 def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.ndarray:

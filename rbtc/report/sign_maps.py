@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.report.panels import WIDTH
-from rbtc.report.style import house_style, new_figure
+from rbtc.report.style import WIDTH, house_style, panel_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,11 +52,10 @@ def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str =
     if any(not np.array_equal(~np.isnan(panel), cut) for panel in panels.values()):
         raise ValueError("the panels of a sign map must have the same cut places")
     colours = ListedColormap([MINUS, "white", PLUS])
-    down = -(-len(panels) // across)
-    height = WIDTH / across * shape[0] / shape[1] + 0.35
     with house_style():
-        figure, axes = new_figure(down, across, (WIDTH, down * height + 0.6), squeeze=False)
-        for ax, (name, panel) in zip(axes.flat, panels.items(), strict=False):
+        height = WIDTH / min(across, len(panels)) * shape[0] / shape[1] + 0.35
+        figure, axes = panel_axes(len(panels), across, height)
+        for ax, (name, panel) in zip(axes, panels.items(), strict=True):
             ax.set_facecolor(LEFT)  # seen through NaN
             ax.imshow(panel, cmap=colours, vmin=-1, vmax=1, aspect="equal")
             rows, columns = np.nonzero(cut & (panel != truth))
@@ -67,8 +65,6 @@ def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str =
             ax.set_title(f"{name}{told}", fontsize=9)
             ax.grid(False)
             ax.set(xticks=[], yticks=[])
-        for ax in axes.flat[len(panels) :]:
-            ax.set_visible(False)
         handles = [
             Patch(facecolor=PLUS, label="+"), Patch(facecolor=MINUS, label="−"),
             Patch(facecolor=LEFT, label="not cut"),

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
 
-from rbtc.report.tables import Row, Verdict, accuracies, cell, effect, effects
+from rbtc.report.comparisons import Row, Verdict, cell
+from rbtc.report.tables import accuracies, effect, effects
 from rbtc.stats import Difference, paired_means
 
 VERDICTS: tuple[Verdict, ...] = (
@@ -25,60 +25,26 @@ VERDICTS: tuple[Verdict, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Spread:
-    """What several classes have in common, and what not.
+def mean_and_spread(values: Mapping[str, float]) -> str:
+    """Mean of a value per class, plus and minus their standard deviation (n - 1).
 
-    Attributes:
-        mean: Mean over the classes.
-        deviation: Standard deviation over the classes (n - 1); None for one class.
-        lowest: Value of the lowest class, and its name; all names where several share it.
-        highest: The same of the highest.
+    >>> mean_and_spread({"a": 0.1, "b": 0.5, "c": 0.9}), mean_and_spread({"a": 0.3})
+    ('0.50 ± 0.40', '0.30')
     """
-
-    mean: float
-    deviation: float | None
-    lowest: tuple[float, tuple[str, ...]]
-    highest: tuple[float, tuple[str, ...]]
-
-    @classmethod
-    def of(cls, values: Mapping[str, float]) -> Spread:
-        """From a value per class.
-
-        Raises:
-            ValueError: no class.
-        """
-        if not values:
-            raise ValueError("a spread needs at least one class, got none")
-        ends = [
-            (end, tuple(name for name, value in values.items() if value == end))
-            for end in (min(values.values()), max(values.values()))
-        ]
-        deviation = stdev(values.values()) if len(values) > 1 else None
-        return cls(fmean(values.values()), deviation, *ends)
-
-    def __str__(self) -> str:
-        """Mean plus and minus the standard deviation over classes."""
-        end = "" if self.deviation is None else f" ± {self.deviation:.2f}"
-        return f"{self.mean:.2f}{end}"
+    end = f" ± {stdev(values.values()):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values.values()):.2f}{end}"
 
 
 def class_values(hits: pd.DataFrame, by: str) -> dict[Any, dict[str, float]]:
     """`{value of the column: {concept: accuracy}}`, in order of appearance."""
-    found: dict[Any, dict[str, float]] = {}
-    means = hits.groupby([by, "concept"], sort=False, as_index=False).agg(hit=("hit", "mean"))
-    for key, concept, share in means[[by, "concept", "hit"]].itertuples(index=False, name=None):
-        found.setdefault(key, {})[concept] = float(share)
-    return found
+    means = pd.Series(hits.groupby([by, "concept"], sort=False)["hit"].mean())
+    return {key: own.droplevel(0).to_dict() for key, own in means.groupby(level=0, sort=False)}
 
 
 def spread_table(
-    hits: pd.DataFrame,
-    by: str,
-    *,
-    paper: Mapping[Any, Mapping[str, float]] | None = None,
+    hits: pd.DataFrame, by: str, *, paper: Mapping[Any, Mapping[str, float]] | None = None,
     intervals: bool = True,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """One line per value of a column: the mean with its interval, and the spread over classes.
 
     Args:
@@ -90,16 +56,15 @@ def spread_table(
     means = accuracies(hits, [by])
     lines = {}
     for key, values in class_values(hits, by).items():
-        found = Spread.of(values)
         line = {}
         if intervals:
             line["mean, interval over pictures"] = cell(means[key], counts=False)
         if paper is not None:
             printed = paper.get(key)
-            line["paper, mean ± spread"] = f"{Spread.of(printed)}" if printed else ""
-        line["ours, mean ± spread"] = f"{found}"
-        line["lowest class"] = _end(*found.lowest)
-        line["highest class"] = _end(*found.highest)
+            line["paper, mean ± spread"] = mean_and_spread(printed) if printed else ""
+        line["ours, mean ± spread"] = mean_and_spread(values)
+        line["lowest class"] = _end(values, min(values.values()))
+        line["highest class"] = _end(values, max(values.values()))
         lines[key] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -159,24 +124,11 @@ def verdict_counts(rows: Iterable[Row], down: Sequence[str] | None = None) -> pd
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(VERDICTS))
 
 
-def trials_told(hits: pd.DataFrame, by: str) -> str:
-    """How many pictures a class stands behind a value of a column, and how many over all classes.
-
-    `"10 of each class, 120 over all"`, or `"4 to 10 of each class, 60 to 90 over all"`.
-    """
-    each = hits.groupby([by, "concept"], sort=False).size()
-    total = hits.groupby(by, sort=False).size()
-    told = [
-        f"{low}" if low == high else f"{low} to {high}"
-        for low, high in ((of.min(), of.max()) for of in (each, total))
-    ]
-    return "{} of each class, {} over all".format(*told)
-
-
 def _ends(change: Difference) -> str:
     # A t interval of few classes can reach beyond what a share can change by.
     return f"[{max(change.low, -1):+.2f}, {min(change.high, 1):+.2f}]"
 
 
-def _end(value: float, names: tuple[str, ...]) -> str:
-    return f"{value:.2f} {names[0] if len(names) == 1 else f'{len(names)} classes'}"
+def _end(values: Mapping[str, float], end: float) -> str:
+    names = [name for name, value in values.items() if value == end]
+    return f"{end:.2f} {names[0] if len(names) == 1 else f'{len(names)} classes'}"

@@ -1,4 +1,4 @@
-"""The look of the book's figures: colours, marks, and how what would coincide is kept apart.
+"""The look of the book's figures: colours, marks, new figures and what stands around their axes.
 
 Importing this module changes nothing; the style holds only inside `house_style()`. Figures are
 white, so they read the same on a light and on a dark page.
@@ -6,54 +6,36 @@ white, so they read the same on a light and on a dark page.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
-from math import inf, log10
-from statistics import fmean
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
-
-import numpy as np
 
 # One colour per role in the whole book, told apart also without colour vision.
 COLOURS = {
-    "pretrained": "#949494",
-    "pruned": "#d55e00",
-    "revived": "#0173b2",
-    "defended": "#029e73",
+    "pretrained": "#949494", "pruned": "#d55e00", "revived": "#0173b2", "defended": "#029e73",
     "paper": "#1b1b1b",
-}
+}  # fmt: skip
 
 OTHERS = ("#de8f05", "#cc78bc", "#56b4e9", "#882255", "#ca9161", "#999933", "#332288")
 """For everything without a role; none of them is the colour of one."""
 
 MARKS = "osD^vPX*"
-DASHES = ("-", "--", "-.", ":")
 
-Lines = Mapping[Any, Mapping[Any, float]]
+WIDTH = 6.8
+"""Inches; at the book's resolution the width of its text column."""
 
 
-@contextlib.contextmanager
-def house_style() -> Iterator[None]:
+def house_style() -> AbstractContextManager[None]:
     """The book's look for everything drawn inside; the settings before are put back after."""
-    import matplotlib as mpl
-    import seaborn as sns
+    import matplotlib.style
     from cycler import cycler
 
-    style: dict[Any, Any] = {
-        **sns.axes_style("whitegrid"),
-        **sns.plotting_context("notebook", font_scale=0.9),
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-        "figure.dpi": 110,
-        "axes.titleweight": "bold",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "axes.prop_cycle": cycler(color=OTHERS),
-    }
-    with mpl.rc_context(style):
-        yield
+    own: dict[Any, Any] = {
+        "figure.dpi": 110, "savefig.facecolor": "white", "axes.titlesize": "medium",
+        "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
+        "image.cmap": "viridis", "axes.prop_cycle": cycler(color=OTHERS),
+    }  # fmt: skip
+    return matplotlib.style.context(["seaborn-v0_8-whitegrid", own])
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple:
@@ -63,6 +45,27 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], **options: An
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
     plt.close(figure)
     return figure, axes
+
+
+def panel_axes(count: int, across: int, height: float, **options: Any) -> tuple[Any, list]:
+    """A figure as wide as the page with `count` panels of `height` inches, and their axes."""
+    across = min(across, count)
+    down = -(-count // across)
+    size = (WIDTH, down * height + 0.6)
+    figure, axes = new_figure(down, across, size, squeeze=False, **options)
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def around(
+    figure: Any, ax: Any, xlabel: str, ylabel: str, columns: int = 3, **options: Any
+) -> None:
+    """Labels of a figure's axes, and above them the legend of one of its panels."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, **options)
+    figure.supxlabel(xlabel, fontsize="medium")
+    figure.supylabel(ylabel, fontsize="medium")
 
 
 def palette(series: Sequence[Any], colours: Mapping[Any, str] | None = None) -> dict[Any, str]:
@@ -75,67 +78,3 @@ def palette(series: Sequence[Any], colours: Mapping[Any, str] | None = None) -> 
     others = [colour for colour in OTHERS if colour not in taken]
     spare = iter(others * (1 + len(series) // len(others)))
     return {name: known[name] if name in known else next(spare) for name in series}
-
-
-def apart(
-    lines: Lines, *, step: float, reach: float = inf, log: bool = False
-) -> dict[Any, dict[Any, float]]:
-    """Where to draw points so that none hides another: `{series: {x: place beside x}}`.
-
-    Points that would touch stand side by side about their mean, in the order of x and then of
-    the series. All others stay where they are.
-
-    Args:
-        lines: series -> x -> height.
-        step: least distance of neighbours, in the unit of x; in decades where it is logarithmic.
-        reach: points whose heights differ by less can touch, in the unit of the heights.
-        log: the horizontal axis is logarithmic.
-    """
-    points = [(name, x) for name, own in lines.items() for x in own]
-    true = [log10(x) if log else float(x) for _, x in points]
-    heights = [lines[name][x] for name, x in points]
-    at = list(true)
-    groups = [[number] for number in range(len(points))]
-
-    def touch(first: list[int], second: list[int]) -> bool:
-        return any(
-            abs(at[i] - at[j]) < step * (1 - 1e-6) and abs(heights[i] - heights[j]) < reach
-            for i in first
-            for j in second
-        )
-
-    # A group that grew can touch the next one.
-    while pair := next((two for two in combinations(groups, 2) if touch(*two)), None):
-        merged = sorted(pair[0] + pair[1], key=lambda number: (true[number], number))
-        groups = [group for group in groups if group not in pair] + [merged]
-        left = fmean(true[number] for number in merged) - (len(merged) - 1) / 2 * step
-        for rank, number in enumerate(merged):
-            at[number] = left + rank * step
-    placed: dict[Any, dict[Any, float]] = {name: {} for name in lines}
-    for (name, x), place in zip(points, at, strict=True):
-        placed[name][x] = 10**place if log else place
-    return placed
-
-
-def run_together(first: Mapping[Any, float], second: Mapping[Any, float], reach: float) -> bool:
-    """Whether two lines, x -> height, are closer than `reach` over a stretch, not at a crossing."""
-    ends = [(min(line), max(line)) for line in (first, second) if line]
-    if len(ends) < 2:
-        return False
-    left, right = max(low for low, _ in ends), min(high for _, high in ends)
-    x = np.array(sorted(at for at in {*first, *second} if left <= at <= right), dtype=float)
-    heights = [
-        np.interp(x, xs, [line[at] for at in xs])
-        for line, xs in ((first, sorted(first)), (second, sorted(second)))
-    ]
-    near = np.abs(heights[0] - heights[1]) < reach
-    return bool((near[:-1] & near[1:]).any())
-
-
-def dashes(lines: Lines, *, reach: float, styles: Sequence[str] = DASHES) -> dict[Any, str]:
-    """Line style per series: the first of `styles` that no earlier line on its way has."""
-    chosen: dict[Any, str] = {}
-    for name, own in lines.items():
-        met = [chosen[other] for other in chosen if run_together(lines[other], own, reach)]
-        chosen[name] = min(styles, key=met.count)
-    return chosen

@@ -1,32 +1,25 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""From pictures to tables: accuracies, effects, and the paper's numbers beside ours.
+"""From pictures to tables: accuracies and effects.
 
 A study hands over one tidy frame with a line per picture (`rbtc.lab.measure.Measure.hits`, plus
-whose picture it is). Here it becomes accuracies with intervals, effects (the paired change from one
-model to another), and the comparison with the paper. A verdict is about an effect: its direction,
-and whether the interval of the change holds zero. Two models' heights are never judged.
+whose picture it is). Here it becomes accuracies with intervals, and effects: the paired change from
+one model to another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from rbtc.files import write_whole
+from rbtc.paths import write_whole
 from rbtc.report.outputs import output_path
-from rbtc.stats import Difference, Estimate, Share, clustered, interval, paired
-
-Verdict = Literal["same direction", "opposite direction", "undecided", "no effect printed", ""]
-
-PAPER_IMAGES = 500
-"""Pictures behind a printed accuracy (paper Sec. 5.2)."""
+from rbtc.stats import Difference, Share, clustered, paired
 
 TRIAL = ["asked", "seed"]
 """A picture of these is the same trial for all models.
@@ -34,9 +27,6 @@ TRIAL = ["asked", "seed"]
 Also of its prompt, where a frame has that column: published lists draw every prompt from one seed.
 A list that holds a prompt twice counts the places in "repeat".
 """
-
-
-# ---- from pictures to numbers -------------------------------------------------------------------
 
 
 def accuracies(hits: pd.DataFrame, by: Sequence[str]) -> dict[Any, Share]:
@@ -50,10 +40,17 @@ def accuracies(hits: pd.DataFrame, by: Sequence[str]) -> dict[Any, Share]:
         Key of the group (a tuple where ``by`` has more than one column) -> share, in order of
         appearance.
     """
+    groups = hits.assign(trial=trials(hits)).groupby(list(by), sort=False, dropna=False)
     return {
-        key if len(by) > 1 else key[0]: clustered(own["hit"], trials(own))
-        for key, own in hits.groupby(list(by), sort=False, dropna=False)
+        key if len(by) > 1 else key[0]: clustered(own["hit"], own["trial"].tolist())
+        for key, own in groups[["hit", "trial"]]
     }
+
+
+def accuracy(hits: pd.DataFrame, model: str) -> Share:
+    """Accuracy of one model, with an interval that counts a trial once."""
+    own = hits[hits["model"] == model]
+    return clustered(own["hit"], trials(own).tolist())
 
 
 def nested(hits: pd.DataFrame, outer: str, inner: str) -> dict[Any, dict[Any, Share]]:
@@ -92,7 +89,7 @@ def effect(hits: pd.DataFrame, before: str, after: str, *, column: str = "model"
     pairs = halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
     if pairs.empty:
         raise ValueError(f"{before!r} and {after!r} share no picture: nothing to compare")
-    return paired(pairs["hit_before"], pairs["hit_after"], trials(pairs))
+    return paired(pairs["hit_before"], pairs["hit_after"], trials(pairs).tolist())
 
 
 def effects(
@@ -121,163 +118,13 @@ def effects_table(found: Mapping[Any, Difference], name: str = "") -> pd.DataFra
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
 
 
-def trials(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """The trial of each picture or pair, equal for those that are one cluster.
+def trials(frame: pd.DataFrame) -> pd.Series:
+    """Number of the trial of each picture or pair, equal for those that are one cluster.
 
     Trials of different erased concepts about the same class and seed share the pretrained picture.
     """
     keys = [*TRIAL, *(["prompt"] if "prompt" in frame else [])]
-    return list(frame[keys].itertuples(index=False, name=None))
-
-
-# ---- the paper beside ours ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One place of a comparison table.
-
-    Attributes:
-        row: Name of the line.
-        column: Name of the column.
-        paper: The printed number, None where the paper has none.
-        ours: Our estimate, or a plain number where there is nothing to be uncertain about.
-        change: Our effect that the number is about, from some other model to this one.
-        paper_from: The paper's number for that other model.
-        paper_images: Pictures behind each of the paper's two numbers.
-        paper_error: How far the printed change may be off, for numbers that are no shares.
-    """
-
-    row: str
-    column: str
-    paper: float | None
-    ours: Estimate | float | None
-    change: Difference | None = None
-    paper_from: float | None = None
-    paper_images: int = PAPER_IMAGES
-    paper_error: float | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        """See `verdict`."""
-        images, error = self.paper_images, self.paper_error
-        return verdict(self.paper_from, self.paper, self.change, images=images, error=error)
-
-
-def verdict(
-    before: float | None,
-    after: float | None,
-    ours: Difference | None,
-    *,
-    images: int = PAPER_IMAGES,
-    error: float | None = None,
-) -> Verdict:
-    """Judge a printed effect by ours; the only such rule in the book.
-
-    In this order:
-
-    - "": the paper prints no effect, or we measured none.
-    - "no effect printed": the printed change is within its own sampling error, that of two shares
-      of ``images`` pictures at 95 %, or within ``error`` for numbers that are no shares.
-    - "undecided": the interval of our change holds zero.
-    - "same direction" or "opposite direction".
-    """
-    if _missing(before) or _missing(after) or ours is None:
-        return ""
-    assert before is not None and after is not None
-    if error is None:
-        error = 1.96 * math.sqrt((before * (1 - before) + after * (1 - after)) / images)
-    # Printed numbers are decimals: their difference may miss the error by a rounding.
-    if abs(after - before) <= error + 1e-9:
-        return "no effect printed"
-    if ours.direction == "undecided":
-        return "undecided"
-    return "same direction" if (ours.value > 0) == (after > before) else "opposite direction"
-
-
-def cell(ours: Estimate | float | None, *, digits: int = 2, counts: bool = True) -> str:
-    """Text of one of our numbers: `0.54 [0.44, 0.63] (n=100)`, `0.54` for a plain one.
-
-    Without ``counts`` the n is left out, for a table whose page states it once.
-    """
-    if _missing(ours):
-        return ""
-    value, low, high = interval(ours)
-    if not isinstance(ours, Estimate):
-        return f"{value:.{digits}f}"
-    text = f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{text} (n={ours.n})" if counts else text
-
-
-def records(rows: Iterable[Row]) -> pd.DataFrame:
-    """The numbers in long form, unrounded, for a CSV.
-
-    Columns: row, column, paper, ours, low, high, n, change, change_low, change_high, p, verdict;
-    `n` is missing for plain numbers.
-
-    Raises:
-        ValueError: no rows, or a place given twice.
-    """
-    lines = []
-    for row in rows:
-        value, low, high = (math.nan,) * 3 if _missing(row.ours) else interval(row.ours)
-        change = row.change
-        lines.append(
-            {
-                "row": row.row,
-                "column": row.column,
-                "paper": math.nan if row.paper is None else float(row.paper),
-                "ours": value,
-                "low": low,
-                "high": high,
-                "n": getattr(row.ours, "n", None),
-                "change": math.nan if change is None else change.value,
-                "change_low": math.nan if change is None else change.low,
-                "change_high": math.nan if change is None else change.high,
-                "p": math.nan if change is None else change.p,
-                "verdict": row.verdict,
-            }
-        )
-    if not lines:
-        raise ValueError("a comparison needs at least one row, got none")
-    frame = pd.DataFrame(lines)
-    frame["n"] = frame["n"].astype("Int64")
-    twice = frame.duplicated(["row", "column"])
-    if twice.any():
-        places = frame.loc[twice, ["row", "column"]].to_numpy().tolist()
-        raise ValueError(f"a comparison holds one number per row and column, twice: {places}")
-    return frame
-
-
-def comparison(
-    rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False, counts: bool = True
-) -> pd.DataFrame:
-    """The table a chapter shows: per column "paper" and "ours" (value, 95 % interval, n) as text.
-
-    Rows and columns keep the order of their first appearance; `verdicts` adds the change that each
-    place is about, and its verdict; without `counts` the n is left out. A column for which the
-    paper prints nothing has no "paper". Empty text where there is no number.
-    """
-    rows = list(rows)
-    frame = records(rows)
-    frame["paper"] = [cell(row.paper, digits=digits) for row in rows]
-    frame["ours"] = [cell(row.ours, digits=digits, counts=counts) for row in rows]
-    frame["change"] = ["" if row.change is None else f"{row.change}" for row in rows]
-    kinds = ["paper", "ours", *(["change", "verdict"] if verdicts else [])]
-    wide = frame.pivot(index="row", columns="column", values=kinds).swaplevel(axis=1)
-    printed = {row.column for row in rows if not _missing(row.paper)}
-    columns = [
-        (name, kind)
-        for name in dict.fromkeys(frame["column"])
-        for kind in kinds
-        if kind != "paper" or name in printed
-    ]
-    wide = wide.reindex(index=list(dict.fromkeys(frame["row"])), columns=columns)
-    wide.columns = pd.MultiIndex.from_tuples(columns)
-    return wide.rename_axis(index=None).fillna("")
-
-
-# ---- files --------------------------------------------------------------------------------------
+    return frame.groupby(keys, sort=False, dropna=False).ngroup()
 
 
 def save_csv(frame: pd.DataFrame, name: str, folder: str | Path | None = None) -> Path:
@@ -296,22 +143,6 @@ def save_csv(frame: pd.DataFrame, name: str, folder: str | Path | None = None) -
     )
 
 
-def save_snippet(text: str, frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write a text and a table as one Markdown file for another page to include; return the path.
-
-    So the opening page shows measured numbers without being a notebook. A relative path is taken
-    as in `rbtc.report.outputs`. The file appears whole or not at all.
-    """
-    table = frame.to_html(border=0, na_rep="").replace("\n", " ")
-    content = f"{text.strip()}\n\n{table}\n"
-    return write_whole(
-        output_path(path), lambda target: target.write_text(content, encoding="utf-8")
-    )
-
-
-# ---- words --------------------------------------------------------------------------------------
-
-
 def percent(share: float, digits: int = 0) -> str:
     """A share as text; what is not all is never called 100 %, what is not nothing never 0 %.
 
@@ -325,18 +156,6 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{text} %"
 
 
-def listing(items: Iterable[Any]) -> str:
-    """Items in a row of words.
-
-    >>> listing(["a", "b", "c"]), listing([])
-    ('a, b and c', 'none')
-    """
-    words = [str(item) for item in items]
-    if not words:
-        return "none"
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
 def power(number: float) -> str:
     """A number as the paper writes its noise levels, or in three digits.
 
@@ -345,8 +164,3 @@ def power(number: float) -> str:
     """
     mantissa, _, exponent = f"{number:.2e}".partition("e")
     return f"1e{int(exponent)}" if float(mantissa) == 1 else f"{number:.3g}"
-
-
-def _missing(number: Any) -> bool:
-    """None, or a NaN of any float type."""
-    return number is None or (not isinstance(number, Estimate) and math.isnan(float(number)))

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rbtc.bootstrap import Mean, mean, mean_change
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect
+from rbtc.report.tables import accuracies, accuracy, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.art import MODELS, ArtStudy
 
@@ -90,7 +91,7 @@ def estimate(study: ArtStudy, measure: str, model: str) -> Share | Mean | float:
     if measure in (ACCURACY, SCORE):
         column = "hit" if measure == ACCURACY else "below"
         own = _model(study.erased, model)
-        return accuracies(own.assign(hit=own[column]), ["model"])[model]
+        return accuracy(own.assign(hit=own[column]), model)
     if measure == NAME:
         return float(_model(study.distances, model)["distance"].mean())
     own = _model(study.erased if measure == SIMILARITY else study.neutral, model)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,11 @@ import pandas as pd
 
 from rbtc.bootstrap import Mean, crossed, mean
 from rbtc.models.subjects import Subject
-from rbtc.studies.common import at_least_one, subjects
 
 if TYPE_CHECKING:
-    from torch import Tensor
 
-    from rbtc.completion import Completion
-    from rbtc.lab import Lab
     from rbtc.recoverability import Choice
 
-CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
 
 CHOICES: dict[str, Choice] = {
     "largest in the row": "largest",
@@ -63,7 +58,7 @@ class AuditStudy:
         series = self.lines.assign(series=[f"{ratio:g}" for ratio in self.lines["ratio"]])
         return {choice: series[series["choice"] == choice] for choice in CHOICES}
 
-    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], float]) -> Mean:
+    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], np.ndarray]) -> Mean:
         """A weighted statistic of the lines of a choice, over layers and classes anew."""
         own = self.own(choice)
         return crossed(lambda weights: what(own, weights), own["concept"], own["layer"])
@@ -81,12 +76,6 @@ class AuditStudy:
                 for choice in CHOICES
             }
         ).T.rename_axis(index="hidden")
-
-    def improvement(self, before: str, after: str) -> Mean:
-        """How much smaller the absolute error is with another choice, on the same layers."""
-        first, second = self.own(before)["error"].abs(), self.own(after)["error"].abs()
-        lines = self.own(before).assign(error=first - second)
-        return crossed(lambda w: mean_error(lines, w), lines["concept"], lines["layer"])
 
     def models(self, choice: str) -> pd.DataFrame:
         """Whole models: per class and ratio estimated and true, layers by how much was cut."""
@@ -139,114 +128,32 @@ class AuditStudy:
         return min(CHOICES, key=lambda choice: self.own(choice)["error"].abs().mean())
 
 
-def correlation(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def correlation(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Pearson's correlation of estimate and truth."""
     return _correlation(lines["estimated"], lines["true"], weights)
 
 
-def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Mean absolute error of the estimate."""
-    return float(np.average(lines["error"].abs(), weights=weights))
+    return _average(lines["error"].abs(), weights)
 
 
-def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> float:
+def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """Mean error of the estimate: above zero it promises the attacker too much."""
-    return float(np.average(lines["error"], weights=weights))
+    return _average(lines["error"], weights)
 
 
-def audit_study(
-    lab: Lab,
-    concepts: Sequence[str] = CLASSES,
-    *,
-    factors: Sequence[float] = (0.5, 1.0, 2.0),
-    share: float = 0.02,
-    repeats: int = 1,
-    seed: int = 0,
-) -> AuditStudy:
-    """Cut classes at several ratios, estimate every layer's sign accuracy, and count the truth.
-
-    The truth is that of the released completion, as everywhere in the book. The estimates see the
-    pruned weights only.
-
-    Args:
-        lab: the models.
-        concepts: two or more, paper classes or words of the model.
-        factors: ratios of pruning, as multiples of the profile's.
-        share: see `rbtc.recoverability.estimate_sign_accuracy`, like repeats and seed.
-        repeats: how often to hide and complete.
-        seed: of the random choices.
-
-    Raises:
-        ValueError: fewer than two concepts, no factors or one twice, or a bad share.
-    """
-    from rbtc.layers import short_name
-
-    at_least_one(repeats=repeats)
-    chosen = subjects(lab, concepts)
-    if len(chosen) < 2:
-        raise ValueError("intervals over classes need at least two concepts, got one")
-    if not factors or len({*factors}) < len(factors) or min(factors) <= 0:
-        raise ValueError(f"expected one or more factors above 0, each once, got {list(factors)}")
-    lines = []
-    for subject in chosen:
-        for factor in factors:
-            ratio = factor * lab.profile.conceptprune.ratio
-            pruned = lab.owner.pruned(subject, ratio=ratio).weights
-            found = lab.completions(subject, ratio=ratio)
-            for name, completion in found.items():
-                place = {"concept": subject.label, "ratio": ratio, "layer": short_name(name)}
-                original = lab.pretrained.weights[name]
-                for choice in CHOICES:
-                    line = _line(
-                        pruned[name], original, completion, choice,
-                        share=share, repeats=repeats, seed=seed,
-                    )  # fmt: skip
-                    lines.append({**place, "choice": choice, **line})
-    return AuditStudy(tuple(chosen), pd.DataFrame(lines))
+def _average(values: pd.Series | np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted means: weights (draws, n), values (n,) or (draws, n) -> (draws,)."""
+    return (np.asarray(values, float) * weights).sum(axis=-1) / weights.sum(axis=-1)
 
 
-def _line(
-    pruned: Tensor, original: Tensor, completion: Completion, choice: str, **options: float
-) -> dict[str, float]:
-    """Estimate, truth and circumstances of one layer."""
-    import torch
-
-    from rbtc.recoverability import estimate_sign_accuracy, fast_complete
-    from rbtc.sign_accuracy import count_signs
-
-    missing = completion.missing
-    seen: list[Tensor] = []
-
-    def watched(weight: Tensor, gone: Tensor) -> Completion:
-        seen.append(gone)
-        return fast_complete(weight, gone)
-
-    estimate = estimate_sign_accuracy(
-        pruned, missing, choose=CHOICES[choice], complete=watched, **options
-    )
-    alive = ~missing.all(dim=1)
-    hidden = torch.zeros_like(missing)
-    hidden[alive] = torch.stack(seen).any(dim=0) & ~missing[alive]
-    truth = count_signs({"": completion}, {"": original})[""]
-    crowded = missing.float().mean(dim=0).expand_as(pruned)  # (rows, columns)
-    crowding = float(crowded[missing].mean())
-    return {
-        "estimated": estimate.value,
-        "true": truth.value,
-        "error": estimate.value - truth.value,
-        "hidden": estimate.n,
-        "cut": truth.n,
-        "density": float(missing.float().mean()),
-        "crowding": crowding,
-        "gap": float(crowded[hidden].mean()) - crowding,
-        "size": float(original[hidden].abs().mean() / original[missing].abs().mean()),
-    }
-
-
-def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> float:
-    x, y = (np.asarray(of, float) - np.average(of, weights=weights) for of in (first, second))
-    spread = np.average(x * x, weights=weights) * np.average(y * y, weights=weights)
-    return float(np.average(x * y, weights=weights) / np.sqrt(spread)) if spread > 0 else np.nan
+def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> np.ndarray:
+    x, y = (np.asarray(of, float) - _average(of, weights)[:, None] for of in (first, second))
+    spread = _average(x * x, weights) * _average(y * y, weights)
+    found = np.full(len(weights), np.nan)
+    np.divide(_average(x * y, weights), np.sqrt(spread), out=found, where=spread > 0)
+    return found
 
 
 def _told(one: Mean, signed: bool = False) -> str:

@@ -159,11 +159,6 @@ class Benchmark:
         }
         return pd.DataFrame(shown).set_index(frame["part"])
 
-    def exponents(self) -> pd.DataFrame:
-        """Fitted exponent of the seconds: by mode, over rows, columns and missing share."""
-        once = self.growth.drop_duplicates(["mode", "axis"])
-        return once.pivot(index="mode", columns="axis", values="exponent").round(2)
-
 
 def read_benchmark(folder: str | Path = "results") -> Benchmark:
     """The tables that the benchmark wrote into ``folder``.

@@ -11,25 +11,21 @@ undefended model.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import load_table
-from rbtc.report.tables import Row, power
+from rbtc.report.tables import power
 from rbtc.stats import Difference
 
 if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
-    from rbtc.layers import Masks
     from rbtc.studies.defense import DefenseStudy
 
 Attacker = Literal["budget", "threshold"]
 ATTACKERS: tuple[Attacker, ...] = ("budget", "threshold")
-
-MOST_NAMED = 0.5
-"""An attacker that names more than this share of all weights has found nothing to revive."""
 
 
 def defended(sigma: float) -> str:
@@ -40,43 +36,6 @@ def defended(sigma: float) -> str:
 def attacked(attacker: str, sigma: float) -> str:
     """Name of a defended model after an attack."""
     return f"{attacker}, {power(sigma)}"
-
-
-def attack(
-    lab: Lab, subject: Subject, variant: Variant, attacker: Attacker, share: float, threshold: float
-) -> tuple[dict[str, Any], Variant | None]:
-    """One attack on a defended model: what it found, and the model it made, if any.
-
-    Args:
-        lab: the attacker; the owner's masks only score the guess.
-        subject: what was erased.
-        variant: the defended model.
-        attacker: who attacks.
-        share: budget of the budget attacker.
-        threshold: magnitude below which the threshold attacker names a weight.
-
-    Returns:
-        named (share of all weights), precision, recall, possible; and None for the model where the
-        attacker named more than `MOST_NAMED`, or nothing but whole rows.
-    """
-    guess = lab.attacker.guess(variant, attacker=attacker, share=share, threshold=threshold)
-    return attack_places(lab, subject, variant, guess)
-
-
-def attack_places(
-    lab: Lab, subject: Subject, variant: Variant, guess: Masks
-) -> tuple[dict[str, Any], Variant | None]:
-    """The attack on guessed places; returns what `attack` does."""
-    from rbtc.detection import detection, spare_whole_rows
-
-    masks = lab.owner.masks(subject)
-    found = detection(guess, masks)
-    named = found.guessed / sum(mask.numel() for mask in masks.values())
-    usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())
-    possible = named <= MOST_NAMED and usable
-    after = lab.attacker.attack_guessed(variant, guess) if possible else None
-    line = {"named": named, "precision": found.precision, "recall": found.recall}
-    return {**line, "possible": possible}, after
 
 
 def attacks(study: DefenseStudy) -> list[tuple[Attacker, float]]:

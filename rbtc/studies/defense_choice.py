@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.report.tables import cell, listing
+from rbtc.report.comparisons import cell
 from rbtc.studies.honest_attacker import HONEST, HonestStudy, attacked
 
 MARGIN = 0.05
@@ -132,7 +132,7 @@ def tried_table(study: HonestStudy, choice: Choice) -> pd.DataFrame:
         return pd.DataFrame()
     after, tried = attacked(choice.name), choice.tried_on
     line = {
-        "tried on": listing(subject.label for subject in tried),
+        "tried on": ", ".join(subject.label for subject in tried),
         "AUC, columns": f"{study.auc(choice.name, HONEST, tried):.3f}",
         "erased, attacked": f"{study.accuracy(after, chosen=tried)}",
         "change from the undefended model": f"{study.change('revived', after, chosen=tried)}",

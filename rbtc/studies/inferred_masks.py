@@ -15,8 +15,9 @@ from rbtc.defense import sigma_by_layer
 from rbtc.inference import Evidence, name_modified
 from rbtc.mixture import Mixture, fit_layers
 from rbtc.roc import roc
-from rbtc.studies.defense_attacks import ATTACKERS, attack, attack_places
+from rbtc.studies.defense_attacks import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, attacked, noise
+from rbtc.studies.measuring.defense_attacks import attack, attack_places
 
 if TYPE_CHECKING:
     from rbtc.hiding import Hiding

@@ -5,42 +5,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row, records, verdict
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
-from rbtc.report.tables import Row, accuracies, effect, records, verdict
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    PAPER_CLASSES,
-    Pictures,
-    at_least_one,
-    average_printed,
-    check_draws,
-    judged,
-    over_draws,
-    subjects,
-)
+from rbtc.studies.common import Pictures, average_printed, model_name
 
 if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
-    from rbtc.magnitudes import Strategy
-
-STRATEGIES: dict[str, Strategy] = {
-    "Neuron Sample": "neuron_sample",
-    "Neuron Average": "neuron_average",
-    "NMS": "neuron_max",
-}
-"""The columns of the paper's tables, and our names for them."""
-
-DRAWN = "Neuron Sample"
-"""The strategy whose magnitudes are drawn."""
+    pass
 
 TABLES = {"golf ball": 3, "parachute": 8, "church": 9, "gas pump": 10}
 KEEP_RATIOS = (1.0, 0.8, 0.6, 0.4, 0.2)
@@ -55,8 +34,9 @@ class AblationStudy:
         swept: The concepts of the sweep, with Neuron-Max Scaling for every K.
         keep_ratios: The K of Top-K Sign Retention.
         strategies: Names out of `STRATEGIES`.
-        hits: One line per trial; besides `rbtc.studies.common.over_draws`, strategy and keep_ratio
-            (empty for the pretrained and the pruned model). A model is named "NMS, K = 0.6".
+        hits: One line per trial; besides `measuring.common.over_draws`, strategy
+            and keep_ratio (empty for the pretrained and the pruned model). A model is named
+            "NMS, K = 0.6".
         pictures: Neuron-Max Scaling for every K, between the two models it lies between.
     """
 
@@ -128,7 +108,7 @@ class AblationStudy:
         return {model_name("NMS", k): k for k in self.keep_ratios}
 
     def effects(self) -> pd.DataFrame:
-        """`rbtc.report.tables.records` of every concept, for the CSV."""
+        """`rbtc.report.comparisons.records` of every concept, for the CSV."""
         parts = [records(self.rows(s)).assign(concept=s.label) for s in self.subjects]
         frame = pd.concat(parts, ignore_index=True)
         return frame[["concept", *frame.columns.drop("concept")]]
@@ -185,90 +165,6 @@ class AblationStudy:
         found = [self.paper(s).get(strategy, {}).get(keep_ratio) for s in self.subjects]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
-
-
-def ablation_study(
-    lab: Lab,
-    concepts: Sequence[str] = tuple(TABLES),
-    images: int = 10,
-    *,
-    sweep: Sequence[str] = PAPER_CLASSES,
-    keep_ratios: Sequence[float] = KEEP_RATIOS,
-    strategies: Sequence[str] = tuple(STRATEGIES),
-    pictures: int = 2,
-    seed: int = 0,
-    draw_seeds: Sequence[int] = (2021,),
-) -> AblationStudy:
-    """Attack the pruned model of each concept with every K and strategy, and count.
-
-    Args:
-        lab: the models.
-        concepts: paper classes or words of the model; they get every strategy.
-        images: pictures per model.
-        sweep: concepts for which only Neuron-Max Scaling is tried; empty takes ``concepts``. One
-            that is in both is drawn once.
-        keep_ratios: the K of Top-K Sign Retention, each in (0, 1].
-        strategies: names out of `STRATEGIES`, "NMS" among them.
-        pictures: how many of each model to show; they are the first ones counted.
-        seed: the pictures have this seed and the following ones.
-        draw_seeds: one model with drawn magnitudes is made and judged for each.
-
-    Raises:
-        ValueError: an unknown strategy, a K outside (0, 1], no K or strategy at all, or no or equal
-            draw seeds.
-    """
-    if unknown := [name for name in strategies if name not in STRATEGIES]:
-        raise ValueError(f"unknown strategies {unknown}, expected some of {list(STRATEGIES)}")
-    if not keep_ratios or "NMS" not in strategies:
-        raise ValueError("an ablation needs at least one K, and NMS among its strategies")
-    if wrong := [k for k in keep_ratios if not 0 < k <= 1]:
-        raise ValueError(f"K must lie in (0, 1], not {wrong}")
-    at_least_one(images=images, pictures=pictures)
-    check_draws(draw_seeds)
-    chosen = subjects(lab, concepts)
-    lab.jury.require("object")
-    swept = subjects(lab, sweep) if sweep else chosen
-    frames, shown = [], {}
-    for subject in dict.fromkeys([*chosen, *swept]):
-        tabled = subject in chosen
-
-        def models(
-            subject: Subject = subject, tabled: bool = tabled
-        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            plain = {"draw": -1, "strategy": "", "keep_ratio": float("nan")}
-            if tabled:
-                yield {"model": "pretrained", **plain}, lab.pretrained
-            yield {"model": "pruned", **plain}, lab.owner.pruned(subject)
-            for strategy in strategies if tabled else ["NMS"]:
-                draws = draw_seeds if strategy == DRAWN else draw_seeds[:1]
-                for k, draw in itertools.product(keep_ratios, draws):
-                    columns = {"draw": draw, "strategy": strategy, "keep_ratio": k}
-                    options = {"strategy": STRATEGIES[strategy], "seed": draw}
-                    revived = lab.revived(subject, keep_ratio=k, **options)
-                    yield {"model": model_name(strategy, k), **columns}, revived
-
-        frames.append(over_draws(judged(lab, subject, models(), images, first_seed=seed)))
-        if not tabled:
-            continue
-        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
-        variants |= {f"K = {k:g}": lab.revived(subject, keep_ratio=k) for k in keep_ratios}
-        shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
-    return AblationStudy(
-        tuple(chosen),
-        tuple(swept),
-        tuple(map(float, keep_ratios)),
-        tuple(strategies),
-        pd.concat(frames, ignore_index=True),
-        shown,
-    )
-
-
-def model_name(strategy: str, keep_ratio: float) -> str:
-    """`"NMS", 0.6` -> `"NMS, K = 0.6"`."""
-    return f"{strategy}, K = {keep_ratio:g}"
 
 
 def top(keep_ratio: float) -> str:

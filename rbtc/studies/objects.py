@@ -5,30 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
-from rbtc.report.tables import Row, accuracies, effect, effects
+from rbtc.report.tables import accuracies, accuracy, effect, effects
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    PAPER_CLASSES,
-    Pictures,
-    at_least_one,
-    average_printed,
-    check_draws,
-    judged,
-    subjects,
-)
-from rbtc.studies.nms_ablations import STRATEGIES
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
+from rbtc.studies.common import STRATEGIES, Pictures, average_printed
 
 Half = Literal["erased", "preserved"]
 HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
@@ -41,9 +29,6 @@ MODELS = {
 }
 """The six models in the paper's order, and what the columns of its Table 1 call them."""
 
-DRAWN = "Neuron Sample"
-"""The one model whose magnitudes are drawn, so that there is one for every draw."""
-
 
 @dataclass(frozen=True, eq=False)
 class ObjectStudy:
@@ -51,7 +36,7 @@ class ObjectStudy:
 
     Attributes:
         subjects: The classes.
-        hits: One line per picture; besides `rbtc.studies.common.judged`, draw (seed of the drawn
+        hits: One line per picture; besides `measuring.common.judged`, draw (seed of the drawn
             magnitudes, empty for models that draw nothing).
         pictures: The first ones that were counted.
     """
@@ -72,7 +57,7 @@ class ObjectStudy:
 
     def accuracy(self, half: Half, model: str) -> Share:
         """Accuracy of a model over all classes."""
-        return accuracies(self.part(half), ["model"])[model]
+        return accuracy(self.part(half), model)
 
     def step(self, half: Half, before: str, after: str) -> Difference:
         """Paired change from one model to another, over all classes."""
@@ -146,80 +131,6 @@ class ObjectStudy:
         """`{model: mean of the printed values}` over the same classes; empty if one is missing."""
         found = {m: average_printed(1, self.subjects, f"{half}: {c}") for m, c in MODELS.items()}
         return {model: value for model, value in found.items() if value is not None}
-
-
-def object_study(
-    lab: Lab,
-    concepts: Sequence[str] = PAPER_CLASSES,
-    images: int = 10,
-    *,
-    other_images: int = 1,
-    other_classes: int = 4,
-    draw_seeds: Sequence[int] = (2021,),
-    pictures: int = 1,
-    seed: int = 0,
-) -> ObjectStudy:
-    """Erase each class, revive it in four ways, and count on it and on others (paper Table 1).
-
-    Args:
-        lab: the models.
-        concepts: paper classes or words of the model.
-        images: pictures of the erased class per model.
-        other_images: pictures per other class and model.
-        other_classes: how many other classes to ask for: those that follow the erased one in the
-            profile's order, so that over all of them each is asked for equally often; 0 takes all.
-        draw_seeds: one model with drawn magnitudes is made and judged for each.
-        pictures: how many of each model to show; they are the first ones counted.
-        seed: the pictures have this seed and the following ones.
-
-    Raises:
-        ValueError: a count below one, a negative number of classes, or no or equal draw seeds.
-    """
-    at_least_one(images=images, other_images=other_images, pictures=pictures)
-    lab.jury.require("object")
-    if not isinstance(other_classes, int) or other_classes < 0:
-        raise ValueError(f"other_classes must be a whole number from 0 on, not {other_classes!r}")
-    check_draws(draw_seeds)
-    chosen = subjects(lab, concepts)
-    frames, shown = [], {}
-    for subject in chosen:
-        row: dict[str, Variant] = {}
-
-        def models(
-            subject: Subject = subject, row: dict[str, Variant] = row
-        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            row["pretrained"] = lab.pretrained
-            row["pruned"] = lab.owner.pruned(subject)
-            row["Quant Recover"] = lab.owner.quantized(subject)
-            for name, strategy in STRATEGIES.items():
-                row[name] = lab.revived(subject, strategy=strategy, seed=draw_seeds[0])
-            for name, variant in row.items():
-                draw = draw_seeds[0] if name == DRAWN else pd.NA
-                yield {"model": name, "draw": draw}, variant
-            for draw in draw_seeds[1:]:
-                again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=draw)
-                yield {"model": DRAWN, "draw": draw}, again
-
-        frames.append(
-            judged(
-                lab, subject, models(), images, other_images=other_images,
-                others=following(lab, subject, other_classes), first_seed=seed,
-            )
-        )  # fmt: skip
-        shown[subject.label] = {
-            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in row.items()
-        }
-    hits = pd.concat(frames, ignore_index=True).astype({"draw": "Int64"})
-    return ObjectStudy(tuple(chosen), hits, shown)
-
-
-def following(lab: Lab, subject: Subject, count: int) -> list[Subject]:
-    """The ``count`` classes after one in the profile's order, round the end; 0 takes them all."""
-    others = lab.others(subject)
-    order = list(dict.fromkeys(lab.profile.classes.values()))
-    start = order.index(subject.word) if subject.word in order else 0
-    return [*others[start:], *others[:start]][: count or len(others)]
 
 
 def _before(model: str) -> str | None:

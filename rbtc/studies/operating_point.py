@@ -33,11 +33,11 @@ import pandas as pd
 
 from rbtc.models.prompts import vocabulary
 from rbtc.models.subjects import Reference, Subject
+from rbtc.paths import results_root
 from rbtc.report.paper import wide_table
 from rbtc.report.tables import effect, save_csv
-from rbtc.results import results_root
 from rbtc.stats import Difference
-from rbtc.studies.common import PAPER_CLASSES, at_least_one, judged, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

@@ -5,24 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row
 from rbtc.report.paper import printed
-from rbtc.report.tables import Row, accuracies, effect, effects
+from rbtc.report.tables import accuracy, effect, effects
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, at_least_one, average_printed, judged, subjects
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab
-
-CONCEPTS = ("church", "golf ball", "gas pump", "parachute", "school bus", "candle")
-"""The classes of the paper's Table 1 that this chapter shows."""
+from rbtc.studies.common import Pictures, average_printed
 
 MODELS = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
 """The three models, and what the columns of the paper's Table 1 call them."""
@@ -37,7 +30,7 @@ class Overview:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `rbtc.studies.common.judged`.
+        hits: One line per picture, see `measuring.common.judged`.
         pictures: The first ones that were counted.
     """
 
@@ -51,7 +44,7 @@ class Overview:
 
     def accuracy(self, classes: str, model: str) -> Share:
         """Accuracy of a model over all concepts."""
-        return accuracies(self.part(classes), ["model"])[model]
+        return accuracy(self.part(classes), model)
 
     def counted(self, subject: Subject) -> dict[str, dict[str, np.ndarray]]:
         """The pictures of one concept; each model's name says how many of all show it."""
@@ -103,73 +96,3 @@ class Overview:
                     )
                 )
         return rows
-
-
-def overview(
-    lab: Lab,
-    concepts: Sequence[str] = CONCEPTS,
-    images: int = 25,
-    *,
-    other_images: int = 3,
-    pictures: int = 4,
-    seed: int = 0,
-) -> Overview:
-    """Prune and revive each concept, and count on it and on the other classes (paper Table 1).
-
-    Args:
-        lab: the models.
-        concepts: paper classes or words of the model.
-        images: pictures of the erased concept per model.
-        other_images: pictures per other class and model.
-        pictures: how many to show; they are the first ones counted.
-        seed: the pictures have this seed and the following ones.
-
-    Raises:
-        ValueError: a count below one, or an unknown concept.
-    """
-    at_least_one(images=images, other_images=other_images, pictures=pictures)
-    return _three_models(lab, subjects(lab, concepts), images, other_images, pictures, seed)
-
-
-def watch(profile: str, concept: str, images: int = 4) -> Overview:
-    """Prune, attack and draw one concept now, reading nothing that was computed before.
-
-    Args:
-        profile: name of the profile; the miniature takes less than a minute on two cores.
-        concept: paper class or word of the model.
-        images: pictures per model, all of them shown.
-
-    Returns:
-        The three models of the concept, judged on the erased class only.
-    """
-    from tempfile import TemporaryDirectory
-
-    from rbtc.lab import Lab
-
-    at_least_one(images=images)
-    with TemporaryDirectory(prefix="rbtc-watch-") as empty:
-        lab = Lab(profile, store=empty)
-        return _three_models(lab, subjects(lab, [concept]), images, 0, images, 0)
-
-
-def _three_models(
-    lab: Lab, chosen: Sequence[Subject], images: int, other_images: int, pictures: int, seed: int
-) -> Overview:
-    """`overview`; without ``other_images`` nothing is asked of the other classes."""
-    lab.jury.require("object")
-    frames, shown = [], {}
-    for subject in chosen:
-        variants = {
-            "pretrained": lab.pretrained,
-            "pruned": lab.owner.pruned(subject),
-            "revived": lab.revived(subject),
-        }
-        models = [({"model": name}, variant) for name, variant in variants.items()]
-        frames.append(
-            judged(lab, subject, models, images, other_images=other_images, first_seed=seed)
-        )
-        shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
-    return Overview(tuple(chosen), pd.concat(frames, ignore_index=True), shown)

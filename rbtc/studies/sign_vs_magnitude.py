@@ -9,30 +9,21 @@ magnitude, and the other half drawn or borrowed from the row's survivors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import Row, cell
 from rbtc.report.paper import printed
-from rbtc.report.spread import Spread, changes_table, class_values
-from rbtc.report.tables import Row, accuracies, cell, effect
+from rbtc.report.spread import changes_table, class_values, mean_and_spread
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
-from rbtc.studies.common import (
-    PAPER_CLASSES,
-    Pictures,
-    at_least_one,
-    check_draws,
-    judged,
-    over_draws,
-    subjects,
-)
+from rbtc.studies.common import Pictures
 
 if TYPE_CHECKING:
     from rbtc.idealised import IdealMode
-    from rbtc.lab import Lab
 
 MAGNITUDE = "true magnitude, drawn sign"
 SIGN = "true sign, drawn magnitude"
@@ -45,8 +36,6 @@ REFILLS: dict[str, IdealMode] = {
     SIGN_AVERAGE: "pretrained_sign_neuron_average",
 }
 
-DRAWN = (MAGNITUDE, SIGN)
-"""The refills of which one half is drawn, so that there is one for every draw."""
 
 PRINTED = {"pretrained": "erased: pretrained", "pruned": "erased: ConceptPrune"}
 """The models of this study whose accuracies the paper prints, and their columns of its Table 1."""
@@ -58,7 +47,7 @@ class SignStudy:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per trial, see `rbtc.studies.common.judged` and `over_draws`.
+        hits: One line per trial, see `measuring.common.judged` and `over_draws`.
         cosines: concept, model, draw, cosine between the refilled and the true values of the cut
             weights.
         pictures: The first ones that were counted.
@@ -79,7 +68,7 @@ class SignStudy:
         lines = {
             model: {
                 "accuracy on the erased class": cell(share),
-                "mean ± spread over classes": f"{Spread.of(values[model])}",
+                "mean ± spread over classes": mean_and_spread(values[model]),
                 "cosine with the cut weights": cell(cosines.get(model)),
             }
             for model, share in self.means().items()
@@ -127,51 +116,3 @@ class SignStudy:
         pairs = [(MAGNITUDE, SIGN), ("pruned", SIGN), ("pruned", MAGNITUDE), (SIGN, SIGN_MAX),
                  (SIGN_AVERAGE, SIGN_MAX)]  # fmt: skip
         return {f"{one} to {other}": effect(self.hits, one, other) for one, other in pairs}
-
-
-def sign_study(
-    lab: Lab,
-    concepts: Sequence[str] = PAPER_CLASSES,
-    images: int = 8,
-    *,
-    pictures: int = 1,
-    seed: int = 0,
-    draw_seeds: Sequence[int] = (2021,),
-) -> SignStudy:
-    """Refill the cut weights with true signs or true magnitudes, and count.
-
-    One model of each refill that draws is made and judged for each of the ``draw_seeds``; drawn
-    signs and magnitudes share their draws. The other arguments are those of
-    `rbtc.studies.overview.overview`.
-
-    Raises:
-        ValueError: a count below one, an unknown concept, or no or equal draw seeds.
-    """
-    from rbtc.sign_accuracy import cosine
-
-    at_least_one(images=images, pictures=pictures)
-    check_draws(draw_seeds)
-    chosen = subjects(lab, concepts)
-    lab.jury.require("object")
-    frames, cosines, shown = [], [], {}
-    for subject in chosen:
-        masks = lab.owner.masks(subject)
-        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
-        models = [({"model": name, "draw": -1}, variant) for name, variant in variants.items()]
-        for name, mode in REFILLS.items():
-            for draw in draw_seeds if name in DRAWN else draw_seeds[:1]:
-                variant = lab.owner.idealised(subject, mode, draw)
-                variants.setdefault(name, variant)
-                models.append(({"model": name, "draw": draw}, variant))
-                angle = cosine(variant.weights, lab.pretrained.weights, masks)
-                line = {"concept": subject.label, "model": name, "draw": draw, "cosine": angle}
-                cosines.append(line)
-        hits = judged(lab, subject, models, images, first_seed=seed)
-        frames.append(over_draws(hits))
-        shown[subject.label] = {
-            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
-    return SignStudy(
-        tuple(chosen), pd.concat(frames, ignore_index=True), pd.DataFrame(cosines), shown
-    )

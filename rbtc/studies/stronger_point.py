@@ -28,11 +28,12 @@ from rbtc import command
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
+from rbtc.paths import results_root
 from rbtc.report.tables import save_csv
-from rbtc.results import results_root
-from rbtc.studies.common import at_least_one
+from rbtc.studies.measuring.common import at_least_one
+from rbtc.studies.measuring.stronger_attack import attack_signs, given
 from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
-from rbtc.studies.stronger_attack import BEST, PAPER, Way, attack_signs, given, ways_table
+from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
 from rbtc.topk import check_keep
 
 WAYS = tuple(

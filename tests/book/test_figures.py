@@ -37,7 +37,7 @@ def page(*cells):
 
 SOURCES = (
     "from rbtc.lab import Lab\nfrom rbtc.report import pictures as plates\n"
-    "from rbtc.report import tables\nfrom rbtc.studies.objects import object_study\n"
+    "from rbtc.report import tables\nfrom rbtc.studies.measuring.objects import object_study\n"
     "lab = Lab(profile)\nstudy = object_study(lab, concepts, images)",
     'tables.save_csv(study.hits, "08_objects")\nplates.picture_grid(study.pictures)',
 )
@@ -89,7 +89,7 @@ def test_the_code_of_a_figure_is_what_draws_it_and_what_made_its_values():
     assert (drawing.name, drawing.file) == ("picture_grid", "rbtc/report/pictures.py")
     lines = (REPOSITORY / drawing.file).read_text().splitlines()
     assert lines[drawing.line - 1].startswith("def picture_grid(")
-    assert (study.name, study.file) == ("object_study", "rbtc/studies/objects.py")
+    assert (study.name, study.file) == ("object_study", "rbtc/studies/measuring/objects.py")
 
 
 def test_every_figure_of_the_book_is_described_and_leads_to_code():

@@ -3,7 +3,7 @@
 import pytest
 from round_trip import run_of
 
-from rbtc import results
+from rbtc import saving
 from rbtc.book import status
 from rbtc.report.claims import Claim, Finding, Part, Verdict
 
@@ -12,7 +12,7 @@ from rbtc.report.claims import Claim, Finding, Part, Verdict
 def root(tmp_path):
     def measured(chapter, **facts):
         run = run_of(chapter, device="a small GPU", commit="abc1234", date="2030-01-02", **facts)
-        results.save(run_of("study"), tmp_path / "results" / "mini" / chapter, run)
+        saving.save(run_of("study"), tmp_path / "results" / "mini" / chapter, run)
 
     counts = {"images": 7, "other_images": 2}
     measured("05_defense", seconds=75.2, pictures=1200, drawn=900, parameters=counts)
@@ -33,7 +33,7 @@ def test_a_line_per_measurement_with_all_it_recorded(root):
 
 
 def test_a_verification_is_told(root):
-    results.note_verified(root / "results" / "mini" / "13_audit", "Replayed, all equal")
+    saving.note_verified(root / "results" / "mini" / "13_audit", "Replayed, all equal")
     assert list(status.status_table(root)["verified"]) == ["not yet", "Replayed, all equal"]
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rbtc import results
+from rbtc import results, saving
 from rbtc.cli import measure
 from rbtc.cli.app import run
 from rbtc.files import file_digest
-from rbtc.studies.chapters import CHAPTERS, beside, defaults, study
+from rbtc.studies.chapters import CHAPTERS, beside, study
+from rbtc.studies.measuring import defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "00_overview"
@@ -220,7 +221,7 @@ def test_another_solver_is_found(verify, capsys, monkeypatch):
 def test_compressed_rows_read_like_plain_ones(tmp_path, measured):
     found, record = study(CHAPTER, "mini", results=measured)
     longer = type(found)(found.subjects, pd.concat([found.hits] * 9, ignore_index=True), {})
-    place = results.save(longer, tmp_path / CHAPTER, record)
+    place = saving.save(longer, tmp_path / CHAPTER, record)
     assert gzip.decompress((place / "hits.csv.gz").read_bytes()).startswith(b"concept,")
     pd.testing.assert_frame_equal(results.load(type(found), place).hits, longer.hits)
 

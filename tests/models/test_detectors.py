@@ -75,7 +75,7 @@ def test_without_nudenet_the_message_says_what_to_install():
 
 @pytest.mark.skipif(not nudenet_installed(), reason="NudeNet is not installed")
 def test_nudenet_itself_counts_offline_on_a_portrait():
-    from rbtc.studies.nsfw import nudenet_check
+    from rbtc.studies.measuring.nsfw import nudenet_check
 
     check = nudenet_check()
     assert check is not None

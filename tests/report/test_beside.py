@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from rbtc.report import tables
+from rbtc.report import comparisons
 from rbtc.report.beside import beside
 from rbtc.stats import Proportion
 
 
 def rows(label, hits, n=10):
     return [
-        tables.Row(label, "pruned", 0.08, Proportion(hits, n)),
-        tables.Row(label, "NMS", 0.82, Proportion(hits + 1, n)),
+        comparisons.Row(label, "pruned", 0.08, Proportion(hits, n)),
+        comparisons.Row(label, "NMS", 0.82, Proportion(hits + 1, n)),
     ]
 
 
 def test_a_column_appears_when_results_exist():
     own = rows("golf ball (golf flag)", 3)
-    mini = tables.comparison(own)
+    mini = comparisons.comparison(own)
     assert beside(own, None).equals(mini)
     joined = beside(own, rows("golf ball", 250, 500))
     assert [kind for _, kind in joined.columns] == ["paper", "sd15", "emoji-sd"] * 2

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from rbtc.report.spread import Spread, changes_table, over_classes, spread_table, trials_told
+from rbtc.report.spread import changes_table, over_classes, spread_table
 
 RIGHT = {"pruned": {"a": 2, "b": 10, "c": 3}, "NMS": {"a": 18, "b": 10, "c": 17}}
 HITS = pd.DataFrame(
@@ -14,15 +14,6 @@ HITS = pd.DataFrame(
 )
 
 
-def test_spread_is_over_classes():
-    found = Spread.of({"a": 0.1, "b": 0.5, "c": 0.9})
-    assert (found.mean, found.deviation) == pytest.approx((0.5, 0.4))
-    assert found.lowest == (0.1, ("a",)) and found.highest == (0.9, ("c",))
-    assert f"{found}" == "0.50 ± 0.40" and f"{Spread.of({'a': 0.3})}" == "0.30"
-    with pytest.raises(ValueError, match="at least one class"):
-        Spread.of({})
-
-
 def test_tables():
     table = spread_table(HITS, "model", paper={"NMS": {"a": 0.5, "b": 0.7}})
     assert table.loc["pruned", "lowest class"] == "0.10 a"
@@ -32,7 +23,6 @@ def test_tables():
     changes = changes_table(HITS, {"attack": ("pruned", "NMS")})
     assert changes.loc["attack", ["classes that rise", "fall", "undecided"]].tolist() == [2, 0, 1]
     assert changes.loc["attack", "outcome"] == "rises"
-    assert trials_told(HITS, "model") == "20 of each class, 60 over all"
     shared = HITS.assign(hit=HITS["seed"] < 5)
     table = spread_table(shared, "model", intervals=False)
     assert set(table["lowest class"]) == {"0.25 3 classes"}

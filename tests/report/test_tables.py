@@ -4,23 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rbtc.report.comparisons import Row, cell, comparison, records, verdict
 from rbtc.report.tables import (
-    Row,
     accuracies,
     accuracy_table,
-    cell,
-    comparison,
     effect,
     effects,
     effects_table,
-    listing,
     nested,
     percent,
     power,
-    records,
     save_csv,
-    save_snippet,
-    verdict,
 )
 from rbtc.stats import Difference, Proportion, interval, paired
 
@@ -169,17 +163,7 @@ def test_save_csv(tmp_path):
             save_csv(again, name, tmp_path)
 
 
-def test_a_snippet_holds_the_text_and_the_table(tmp_path):
-    frame = pd.DataFrame({"ours": [0.5]}, index=["pruned"])
-    path = save_snippet("A sentence.", frame, tmp_path / "new" / "snippet.md")
-    text = path.read_text(encoding="utf-8")
-    assert text.startswith("A sentence.\n\n<table")
-    assert "<td>0.5</td>" in text and text.count("\n") == 3
-    assert [f.name for f in path.parent.iterdir()] == ["snippet.md"]
-
-
 def test_words():
-    assert listing(["a"]) == "a" and listing(["a", "b"]) == "a and b"
     assert [power(x) for x in (1e-6, 0.1, 1, 0.02)] == ["1e-6", "1e-1", "1e0", "0.02"]
     assert percent(0.9989) == "99.9 %" and percent(0.00001) == "0.001 %"
     assert percent(1) == "100 %" and percent(0) == "0 %"

@@ -11,9 +11,10 @@ from rbtc.bootstrap import change_of
 from rbtc.lab import Lab
 from rbtc.models import distances
 from rbtc.models.distances import frechet
-from rbtc.report.tables import comparison, records
+from rbtc.report.comparisons import comparison, records
 from rbtc.studies import art_effects as effects
-from rbtc.studies.art import CHANGES, DRAWS, MODELS, art_study, neutral_pairs, read_prompts
+from rbtc.studies.art import CHANGES, MODELS
+from rbtc.studies.measuring.art import DRAWS, art_study, neutral_pairs, read_prompts
 
 STYLES = ["openmoji", "twemoji"]
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from stubs import parameter_defaults
 
-from rbtc.studies.chapters import CHAPTERS, FEWEST, OF_PICTURES, defaults, study, study_kind
+from rbtc.results import named
+from rbtc.studies.chapters import CHAPTERS, page_defaults, study
+from rbtc.studies.measuring import FEWEST, MEASURES, OF_PICTURES, defaults, measuring
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -20,15 +22,18 @@ SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_page_has_the_parameters_of_its_study(chapter):
     cell = parameter_defaults(ROOT / "notebooks" / f"{chapter}.py")
+    assert cell == page_defaults(chapter)
     assert cell.pop("profile") == "mini"
     assert cell.pop("live") is False and cell.pop("results") == ""
     assert cell == defaults(chapter)
-    assert typing.get_type_hints(study_kind(chapter))  # what `load` goes by
+    kind = named(CHAPTERS[chapter])
+    assert typing.get_type_hints(kind)  # what `load` goes by
+    assert measuring(chapter).__annotations__["return"] == kind.__name__
 
 
 def test_the_registry_names_chapters_of_the_book():
     names = {path.stem for path in SOURCES}
-    assert set(CHAPTERS) <= names
+    assert set(CHAPTERS) == set(MEASURES) <= names
     assert {*FEWEST, *OF_PICTURES} <= set(CHAPTERS)
     with pytest.raises(ValueError, match="no chapter '10_claims' measures anything"):
         study("10_claims", "mini", live=True)

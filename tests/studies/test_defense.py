@@ -8,11 +8,11 @@ from round_trip import assert_reads_back
 
 from rbtc.defense import pooled_sigma, standard_deviation
 from rbtc.detection import spare_whole_rows
-from rbtc.report.charts import lines_with_intervals, surface
+from rbtc.report.charts import lines_with_intervals
+from rbtc.report.comparisons import comparison, records
+from rbtc.report.curves import surface
 from rbtc.report.paper import wide_table
 from rbtc.report.pictures import picture_grid
-from rbtc.report.tables import comparison, records
-from rbtc.studies.defense import defense_study, measure
 from rbtc.studies.defense_attacks import (
     attack_rows,
     attacked,
@@ -22,7 +22,8 @@ from rbtc.studies.defense_attacks import (
     table_12_column,
 )
 from rbtc.studies.defense_classes import spread, summary
-from rbtc.studies.detection import _shape, detection_study
+from rbtc.studies.measuring.defense import defense_study, measure
+from rbtc.studies.measuring.detection import _shape, detection_study
 
 SIGMAS = (1e-6, 1e-2, 1e-1)
 

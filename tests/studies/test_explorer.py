@@ -8,7 +8,7 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.studies import explorer
+from rbtc.studies.measuring import explorer
 
 CONCEPTS = ["church", "golf ball"]
 

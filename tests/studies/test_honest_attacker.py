@@ -7,13 +7,15 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.hiding import Hiding
-from rbtc.report.charts import curves
+from rbtc.report.comparisons import comparison, records
+from rbtc.report.curves import curves
 from rbtc.report.fronts import front as front_figure
 from rbtc.report.pictures import picture_grid
-from rbtc.report.tables import comparison, effects_table, records
+from rbtc.report.tables import effects_table
 from rbtc.studies.defense_choice import choose, front, front_table, tried_table
-from rbtc.studies.honest_attacker import HIDINGS as ALL
-from rbtc.studies.honest_attacker import TOLD, attacked, honest_study, noise
+from rbtc.studies.honest_attacker import TOLD, attacked, noise
+from rbtc.studies.measuring.honest_attacker import HIDINGS as ALL
+from rbtc.studies.measuring.honest_attacker import honest_study
 
 HIDINGS = ("layer", "correlated")
 

@@ -4,14 +4,15 @@ import torch
 from round_trip import assert_reads_back
 
 from rbtc.completion import column_means, complete_all
-from rbtc.report.charts import curves
+from rbtc.report.comparisons import records
+from rbtc.report.curves import curves
 from rbtc.report.pictures import picture_grid
-from rbtc.report.tables import records
 from rbtc.sign_accuracy import count_signs
 from rbtc.spectrum import effective_rank, spectrum
-from rbtc.studies.descent import descent
-from rbtc.studies.matrix_completion import MatrixStudy, completion_study, paper_sign_accuracy
-from rbtc.studies.solver_race import SOLVERS
+from rbtc.studies.matrix_completion import MatrixStudy, paper_sign_accuracy
+from rbtc.studies.measuring.descent import descent
+from rbtc.studies.measuring.matrix_completion import completion_study
+from rbtc.studies.measuring.solver_race import SOLVERS
 
 
 @pytest.fixture(scope="module")

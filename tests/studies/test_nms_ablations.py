@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from round_trip import assert_reads_back
 
+from rbtc.report.comparisons import comparison
 from rbtc.report.paper import paper_value
 from rbtc.report.spread import changes_table
-from rbtc.report.tables import comparison
-from rbtc.studies.nms_ablations import ablation_study
+from rbtc.studies.measuring.nms_ablations import ablation_study
 
 GOLF, BUS = "golf ball (golf flag)", "school bus (bus)"
 

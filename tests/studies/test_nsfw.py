@@ -10,9 +10,9 @@ from rbtc.lab import Lab
 from rbtc.lab.jury import Jury
 from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
+from rbtc.report.comparisons import comparison
 from rbtc.report.paper import paper_value
-from rbtc.report.tables import comparison
-from rbtc.studies.nsfw import measure, restricted_study
+from rbtc.studies.measuring.nsfw import measure, restricted_study
 from rbtc.studies.nsfw_prompts import ordinary_prompts, read_prompts, restricted_subjects
 
 RESTRICTED = dataclasses.replace(PROFILE, restricted=("church", "bus"), styles=("noto", "twemoji"))

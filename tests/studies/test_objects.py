@@ -8,10 +8,11 @@ from round_trip import assert_reads_back
 from stubs import parameter_defaults
 
 from rbtc.models.profiles import load_profile
+from rbtc.report.comparisons import comparison, records
 from rbtc.report.paper import paper_value
 from rbtc.report.spread import verdict_counts
-from rbtc.report.tables import comparison, records
-from rbtc.studies.objects import MODELS, following, object_study
+from rbtc.studies.measuring.objects import following, object_study
+from rbtc.studies.objects import MODELS
 
 GOLF = "golf ball (golf flag)"
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"

@@ -6,11 +6,12 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.models.subjects import Subject
+from rbtc.report.comparisons import comparison
 from rbtc.report.paper import paper_value, printed
 from rbtc.report.pictures import picture_grid, save_picture
-from rbtc.report.tables import comparison
-from rbtc.studies.common import counts, judged, subjects
-from rbtc.studies.overview import overview, watch
+from rbtc.studies.common import counts
+from rbtc.studies.measuring.common import judged, subjects
+from rbtc.studies.measuring.overview import overview, watch
 
 GOLF = "golf ball (golf flag)"
 

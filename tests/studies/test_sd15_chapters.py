@@ -39,27 +39,20 @@ from rbtc.models.profiles import PruneSettings, load_profile
 from rbtc.models.prompt_files import rows_of
 from rbtc.models.sd15 import mark_random
 from rbtc.models.subjects import Subject
-from rbtc.report import tables
-from rbtc.studies import (
-    contradictions,
-    defense,
-    explorer,
-    nsfw,
-    operating_point,
-    several_concepts,
-    stronger_attack,
-)
-from rbtc.studies.art import art_study
-from rbtc.studies.audit import audit_study
-from rbtc.studies.honest_attacker import honest_study
-from rbtc.studies.matrix_completion import completion_study
-from rbtc.studies.nms_ablations import ablation_study
-from rbtc.studies.objects import object_study
-from rbtc.studies.overview import overview
-from rbtc.studies.saliency import saliency_study
-from rbtc.studies.sign_vs_magnitude import sign_study
-from rbtc.studies.signed_zeros import signed_zero_study
-from rbtc.studies.topk_alignment import alignment_study
+from rbtc.report import comparisons
+from rbtc.studies import contradictions, operating_point
+from rbtc.studies.measuring import defense, explorer, nsfw, several_concepts, stronger_attack
+from rbtc.studies.measuring.art import art_study
+from rbtc.studies.measuring.audit import audit_study
+from rbtc.studies.measuring.honest_attacker import honest_study
+from rbtc.studies.measuring.matrix_completion import completion_study
+from rbtc.studies.measuring.nms_ablations import ablation_study
+from rbtc.studies.measuring.objects import object_study
+from rbtc.studies.measuring.overview import overview
+from rbtc.studies.measuring.saliency import saliency_study
+from rbtc.studies.measuring.sign_vs_magnitude import sign_study
+from rbtc.studies.measuring.signed_zeros import signed_zero_study
+from rbtc.studies.measuring.topk_alignment import alignment_study
 
 
 class Detector:
@@ -187,7 +180,7 @@ def test_08_objects(lab):
     assert set(own["prompt"]) == {"an image of a golf ball in a room"}
     assert list(own["seed"].unique()) == [row.seed for row in rows]
     assert set(study.hits["seen"]) <= set(lab.jury.get("object").names)
-    frame = tables.records(study.rows())
+    frame = comparisons.records(study.rows())
     assert set(frame["column"]) == {"erased class", "preserved classes"}
     assert frame["n"].min() >= 1
 

@@ -4,18 +4,8 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.studies.stronger_attack import (
-    BEST,
-    CHOSEN,
-    LADDER,
-    MAXIMUM,
-    PAPER,
-    StrongerChapter,
-    Way,
-    drawn_models,
-    settings_of,
-    stronger_study,
-)
+from rbtc.studies.measuring.stronger_attack import drawn_models, settings_of, stronger_study
+from rbtc.studies.stronger_attack import BEST, CHOSEN, LADDER, MAXIMUM, PAPER, StrongerChapter, Way
 from rbtc.studies.stronger_point import read_ways
 
 WAY = Way("neuron_average", 0.8)

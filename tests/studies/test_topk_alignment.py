@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from round_trip import assert_reads_back
 
-from rbtc.report.charts import heat_maps
+from rbtc.report.comparisons import comparison, records
+from rbtc.report.heat import heat_maps
 from rbtc.report.pictures import picture_grid
-from rbtc.report.tables import comparison, records
-from rbtc.studies.topk_alignment import alignment_study, diagonal
+from rbtc.studies.measuring.topk_alignment import alignment_study
+from rbtc.studies.topk_alignment import diagonal
 
 GOLF = "golf ball (golf flag)"
 

@@ -1,0 +1,219 @@
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
+# (pandas cannot say whether a selection is a frame or a series)
+"""How `rbtc.studies.art` is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from rbtc.bootstrap import change_of
+from rbtc.models.subjects import Subject
+from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL, ArtStudy
+from rbtc.studies.measuring.common import at_least_one, judged
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab, Variant
+
+STYLES = ("openmoji", "fluent", "fxemoji", "notov1", "twemoji")
+"""The miniature's styles in the place of the paper's five painters."""
+
+REFERENCE_SEEDS = 10_000
+"""Added to a neutral picture's seed for the reference picture of the same prompt."""
+
+DRAWS = 200
+"""Resamples of such an interval."""
+
+JUDGES = {"style": "style judge", "clip": "CLIP", "object": "concept judge (its features)"}
+
+
+def art_study(
+    lab: Lab,
+    concepts: Sequence[str] = STYLES,
+    images: int = 16,
+    *,
+    other_images: int = 1,
+    neutral_images: int = 30,
+    neutral_prompts: str | Path = NEUTRAL,
+    pictures: int = 2,
+    seed: int = 0,
+) -> ArtStudy:
+    """Cut each style, attack, and judge the pictures with and without the style's name.
+
+    Args:
+        lab: the models; its profile must have a style judge, a CLIP and a concept judge.
+        concepts: styles of the profile.
+        images: pictures per model in the erased style, the profile's things in turn.
+        other_images: pictures per model in each other style; 0 leaves them out.
+        neutral_images: pictures per model of the neutral prompts, the first ones of the file.
+        neutral_prompts: file with a prompt a line, relative to the data folder; or "coco" for the
+            published captions (`rbtc.models.prompt_sets.coco_captions`), all from ``seed``.
+        pictures: how many of each model to show; they are the first ones counted.
+        seed: the pictures have this seed and the following ones.
+
+    Raises:
+        FileNotFoundError: a judge or the prompts are missing; nothing has been drawn then.
+        ValueError: an unknown style, one given twice, or too small a count.
+        ImportError: torchmetrics is not installed.
+    """
+    from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
+
+    if isinstance(concepts, str):
+        raise ValueError(f"concepts must be a list of styles, not the one name {concepts!r}")
+    chosen = [lab.subject(name, "style") for name in concepts]
+    if not chosen or len({style.word for style in chosen}) < len(chosen):
+        raise ValueError(f"expected one or more styles, each once, got {list(concepts)}")
+    at_least_one(images=images, neutral_images=neutral_images, pictures=pictures)
+    if not isinstance(other_images, int) or other_images < 0:
+        raise ValueError(f"other_images must be a whole number from 0, not {other_images!r}")
+    prompts, seeds = neutral_pairs(neutral_prompts, neutral_images, seed)
+    need_torchmetrics()
+    need_judges(lab)
+
+    later = [one + REFERENCE_SEEDS for one in seeds]
+    judge = lab.jury.get("object")
+    reference = lab.measure.images(lab.pretrained, prompts, later)
+    features: dict[str, list[np.ndarray]] = {model: [] for model in MODELS}
+    frames, neutral, distances, shown, plain = [], [], [], {}, {}
+    for style in chosen:
+        shown[style.word], plain[style.word] = {}, {}
+        for model, variant in _models(lab, style):
+            columns = {"model": model}
+            hits = judged(
+                lab, style, [(columns, variant)], images, other_images=other_images, first_seed=seed
+            )
+            own = hits["classes"] == "erased"
+            asked = hits.loc[own, ["prompt", "seed"]]
+            hits.loc[own, "similarity"] = lab.measure.similarity(
+                variant, list(asked["prompt"]), list(asked["seed"])
+            )
+            frames.append(hits)
+            drawn = lab.measure.images(variant, prompts, seeds)
+            same = {"concept": style.word, **columns}
+            likeness = lab.measure.similarity(variant, prompts, seeds)
+            neutral.append(
+                pd.DataFrame(
+                    {**same, "asked": "", "prompt": prompts, "seed": seeds, "similarity": likeness}
+                )
+            )
+            distance = frechet_of_pictures(drawn, reference, judge)
+            distances.append({**same, "distance": distance, "n": len(drawn)})
+            features[model].append(np.asarray(judge.features(drawn)))
+            # Not Measure.shown: these are already drawn, under the prompts that were counted.
+            first = asked.head(pictures)
+            shown[style.word][model] = lab.measure.images(
+                variant, list(first["prompt"]), list(first["seed"])
+            )
+            plain[style.word][model] = drawn[:pictures]
+    found = pd.DataFrame(distances)
+    return ArtStudy(
+        tuple(chosen),
+        pd.concat(frames, ignore_index=True),
+        pd.concat(neutral, ignore_index=True),
+        found,
+        _distance_changes(found, np.asarray(judge.features(reference)), features),
+        shown,
+        plain,
+    )
+
+
+def _distance_changes(
+    distances: pd.DataFrame, reference: np.ndarray, features: dict[str, list[np.ndarray]]
+) -> pd.DataFrame:
+    """The changes of `CHANGES`; neutral prompts are drawn anew, for all styles alike.
+
+    Args:
+        distances: see `ArtStudy`.
+        reference: judge features of the reference pictures, (n, d).
+        features: model -> those of its neutral pictures, (n, d) for each style.
+    """
+    from rbtc.models.distances import frechet
+
+    means = {str(name): rows["distance"].mean() for name, rows in distances.groupby("model")}
+    lines = []
+    for before, after in CHANGES:
+        sets = list(zip(features[before], features[after], strict=True))
+
+        def change(places: np.ndarray, sets: list[tuple[np.ndarray, np.ndarray]] = sets) -> float:
+            # The reference picture of a prompt goes with it.
+            own = reference[places]
+            pairs = [frechet(b[places], own) - frechet(a[places], own) for a, b in sets]
+            return float(np.mean(pairs))
+
+        value = float(means[after] - means[before])
+        found = change_of(change, value, len(reference), resamples=DRAWS)
+        lines.append((before, after, found.value, found.low, found.high, found.n))
+    return pd.DataFrame(lines, columns=["before", "after", "change", "low", "high", "n"])
+
+
+def _models(lab: Lab, style: Subject) -> Iterator[tuple[str, Variant]]:
+    """One at a time: on the paper's model each holds 100 MB of weights."""
+    yield "pretrained", lab.pretrained
+    yield "pruned", lab.owner.pruned(style)
+    yield "Quant Recover", lab.owner.quantized(style)
+    yield "NMS", lab.revived(style)
+
+
+def need_judges(lab: Lab) -> None:
+    """Load the three judges of the chapter, or say at once which are missing.
+
+    Raises:
+        FileNotFoundError: naming every judge that cannot be had, and why.
+    """
+    missing = []
+    for kind, name in JUDGES.items():
+        try:
+            lab.jury.get(kind)
+        except (FileNotFoundError, ValueError) as error:
+            missing.append(f"{name}: {error}")
+    if missing:
+        raise FileNotFoundError(
+            f"the art chapter needs {len(JUDGES)} judges, and of profile {lab.profile.name!r} it "
+            f"cannot have {len(missing)}; nothing was drawn.\n- " + "\n- ".join(missing)
+        )
+
+
+def neutral_pairs(
+    source: str | Path, count: int, first_seed: int = 0
+) -> tuple[list[str], list[int]]:
+    """The neutral prompts and a seed for each; arguments as those of `art_study`.
+
+    Raises:
+        FileNotFoundError: no such file, or the captions cannot be had.
+        ValueError: fewer prompts than ``count``.
+    """
+    if str(source) == COCO:
+        from rbtc.models.prompt_sets import coco_captions
+
+        return coco_captions(count), [first_seed] * count  # METHOD 7.3
+    prompts = read_prompts(source, count)
+    return prompts, list(range(first_seed, first_seed + count))
+
+
+def read_prompts(path: str | Path, count: int) -> list[str]:
+    """The first prompts of a file with one a line; lines that begin with # are remarks.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: fewer prompts than ``count``, one twice, or fewer than two asked for.
+    """
+    from rbtc.files import data_root
+
+    file = Path(path) if Path(path).is_absolute() else data_root() / path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist: expected a text file, one prompt a line")
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if len(set(prompts)) < len(prompts):
+        raise ValueError(f"{file} holds a prompt twice: every picture must have its own")
+    if not 2 <= count <= len(prompts):
+        raise ValueError(
+            f"{file} has {len(prompts)} prompts, so the neutral pictures can be from 2 to "
+            f"{len(prompts)}, not {count}"
+        )
+    return prompts[:count]
