@@ -26,16 +26,10 @@ MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/
 def measured(
     chapter: str, lab: Lab, parameters: Mapping[str, Any], *, command: str = ""
 ) -> tuple[Any, Run]:
-    """Measure a chapter now.
+    """Measure a chapter now; returns the study, and how it was measured.
 
-    Args:
-        chapter: name of the chapter.
-        lab: the models.
-        parameters: of the chapter's study; a missing one takes its default.
-        command: what repeats it; "" writes it out.
-
-    Returns:
-        The study, and how it was measured.
+    ``parameters`` of the chapter's study that are missing take their default; ``command`` is what
+    repeats it, "" writes it out.
 
     Raises:
         ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
@@ -97,12 +91,10 @@ def _word(value: Any) -> str:
 def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a replay can compare without a picture: one concept pruned, completed and attacked.
 
-    Args:
-        lab: the models.
-        parameters: of the chapter; the first of its concepts is taken, or of the profile's classes.
+    The concept is the first of the chapter's, or of the profile's classes.
 
     Returns:
-        concept; pruned, how many weights are cut; right, how many of their signs completion finds;
+        concept; pruned, how many weights are; right, how many of their signs completion finds;
         revived, the mean magnitude of the weights that the attack writes.
     """
     concepts = parameters.get("concepts") or list(lab.profile.classes)

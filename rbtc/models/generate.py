@@ -1,8 +1,7 @@
 """Pictures from prompts and seeds, one seed per picture.
 
-A picture is a function of its own prompt and its own seed. Neither the batch it was made in nor
-the device it was made on changes the noise it starts from, so two models are compared on equal
-terms and a run that was cut off can go on anywhere.
+A picture is a function of its own prompt and its own seed: neither its batch nor the device changes
+the noise it starts from.
 """
 
 from __future__ import annotations
