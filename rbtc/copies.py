@@ -62,9 +62,6 @@ def write_copy(checkpoint: Checkpoint, target: str | Path, weights: Weights) -> 
         weights: diffusers' name -> (rows, columns), of the source's shapes. They are stored in the
             source's dtypes. Matrices that are not named stay as they are.
 
-    Returns:
-        `target`.
-
     Raises:
         ValueError: see `check_target`; a name the source lacks, another shape, or values that the
             stored dtype cannot hold.
@@ -108,13 +105,9 @@ def left_out(checkpoint: Checkpoint) -> list[Path]:
 
 
 def patch(file: Path, values: Mapping[str, Tensor]) -> None:
-    """Overwrite tensors of a safetensors file in place, in their stored dtype.
+    """Overwrite tensors (key -> tensor of the stored shape) of a safetensors file in place.
 
-    For a copy that nobody else reads yet: it is not atomic.
-
-    Args:
-        file: the file.
-        values: key in the file -> tensor of the stored shape.
+    They are stored in the file's own dtypes. Not atomic: for a copy that nobody else reads yet.
 
     Raises:
         ValueError: a shape other than the stored one, or values that the stored dtype cannot hold.

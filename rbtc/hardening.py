@@ -35,10 +35,8 @@ CLOSE = 0.01
 class Knowledge:
     """What an attacker is told about the defence.
 
-    Attributes:
-        sigma: Standard deviation of the noise.
-        share: Share of weights that hold noise, over all layers.
-        shares: The same by layer.
+    sigma: standard deviation of the noise. share: share of weights that hold noise, over all
+    layers; shares: the same by layer.
     """
 
     sigma: float

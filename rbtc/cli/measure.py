@@ -87,7 +87,7 @@ def chosen(
 ) -> dict[str, Any]:
     """The parameters of a measurement: full counts if asked, and the command line's over them.
 
-    Full counts are those of ``data/counts.toml``; ``lenient`` leaves out what the chapter does not take.
+    Full counts are those of ``data/counts.toml``; ``lenient`` leaves out unknown parameters.
 
     Raises:
         ValueError: no such chapter or parameter, or a value of the wrong type.

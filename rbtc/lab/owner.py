@@ -120,15 +120,13 @@ class Owner:
         per: Ranking = "layer",
         **options: Any,
     ) -> Variant:
-        """The model without the weights of highest gradient saliency (paper App. E).
-
-        Like ConceptPrune's, the cut weights are +0.0.
+        """The model whose weights of highest gradient saliency (paper App. E) are +0.0.
 
         Args:
             concept: what to erase.
             score: "snip" (Scissorhands) or "salun", see `rbtc.pruning.saliency`.
             share: of all weights in the chosen layers; None takes the share of the feed-forward
-                weights that ConceptPrune cuts for this concept, so that the two can be compared.
+                weights that ConceptPrune prunes for this concept, so that the two can be compared.
             kinds: in which layers, see `rbtc.matrices.find_matrices`.
             per: "layer" takes the share in every matrix, "all" over all of them together.
             **options: fields of `rbtc.pruning.saliency.SaliencyConfig`.
