@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
 from rbtc.lab.lab import Lab
@@ -162,14 +164,9 @@ def is_dirty() -> bool:
 def describe_device(device: Any = None) -> str:
     """The device in words: the accelerator's name, or the CPU and its cores."""
     kind = str(getattr(device, "type", device) or "cpu").partition(":")[0]
-    if kind == "cuda":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(device)
-    if kind != "cpu":
-        return kind
-    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    if kind == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return kind if kind != "cpu" else f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
 def versions() -> dict[str, str]:
