@@ -108,8 +108,6 @@ class Lab:
             engine=engine,
         )
 
-    # ---- the model ----------------------------------------------------------------------------
-
     @cached_property
     def bench(self) -> Bench:
         """The model, loaded when it is first needed."""
@@ -157,8 +155,6 @@ class Lab:
         """The profile's other classes, or other styles."""
         return other_subjects(self.profile, subject)
 
-    # ---- owner and attacker in turn -----------------------------------------------------------
-
     def revived(self, concept: str | Subject, **options: Any) -> Variant:
         """Attack the pruned model of a concept; options of `Owner.pruned`, `Attacker.attack`."""
         pruning, rest = _split(options)
@@ -170,8 +166,6 @@ class Lab:
         pruning, rest = _split(options)
         return self.attacker.complete(self.owner.pruned(concept, **pruning), **rest)
 
-    # ---- what both sides together can know ------------------------------------------------------
-
     def density(self, concept: str | Subject, **pruning: Any) -> float:
         """Share of the candidate weights that ConceptPrune cuts."""
         return layers.density(self.owner.masks(concept, **pruning))
@@ -182,8 +176,6 @@ class Lab:
         counts = count_signs(found, self.pretrained.weights).values()
         pooled = sum(counts, SignAccuracy(0, 0))
         return Proportion(pooled.correct, pooled.n)
-
-    # ---- what happened ------------------------------------------------------------------------
 
     def report(self) -> str:
         """How much was read from the store instead of computed."""

@@ -55,8 +55,6 @@ class Measure:
         self.judged = 0
         self.on_judged: Callable[[int], Any] | None = None
 
-    # ---- pictures ---------------------------------------------------------------------------
-
     def images(
         self, variant: Variant, prompts: str | Sequence[str], seeds: Sequence[int]
     ) -> np.ndarray:
@@ -114,8 +112,6 @@ class Measure:
         bench = self._bench()
         sampler = bench.sampler(self.profile)
         return {"model": bench.digest, "variant": variant.config, "sampler": sampler}
-
-    # ---- judgements -------------------------------------------------------------------------
 
     def predictions(
         self,
@@ -298,7 +294,7 @@ def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[
     """One prompt per seed; a single prompt serves all seeds."""
     seeds = whole_seeds(seeds)
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
-    if len(prompts) != len(seeds):
+    if not 0 < len(prompts) == len(seeds):
         raise ValueError(
             f"{len(prompts)} prompts but {len(seeds)} seeds were given: give one prompt for all "
             "seeds, or one per seed"
