@@ -56,12 +56,8 @@ _PICKLED = {".bin", *SINGLE} - {".safetensors"}
 class Entry:
     """One feed-forward output matrix of a checkpoint.
 
-    Attributes:
-        name: Its name in diffusers.
-        file: The safetensors file that holds it.
-        key: Its name there.
-        shape: (out_features, in_features).
-        dtype: How it is stored, one of `DTYPES`.
+    name: its name in diffusers. file, key: the safetensors file that holds it, and its name there.
+    shape: (out_features, in_features). dtype: how it is stored, one of `DTYPES`.
     """
 
     name: str

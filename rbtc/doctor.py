@@ -71,13 +71,10 @@ def check(
     seconds_per_picture: float | None = None,
     device: str | None = None,
 ) -> list[Finding]:
-    """Look for everything that a profile, or one chapter of it, needs.
+    """Look for everything that a profile, or one chapter of it ("08_objects"), needs.
 
-    Args:
-        profile: the profile or its name.
-        chapter: a notebook's name, such as "08_objects"; None looks for what any of them needs.
-        seconds_per_picture: measured on the device, for the hours; see `rbtc.models.rate.measure`.
-        device: where it will run; None takes the GPU where there is one.
+    ``seconds_per_picture`` on the device gives the hours, see `rbtc.models.rate.measure`;
+    ``device`` is where it will run, None takes the GPU where there is one.
 
     Raises:
         ValueError: an unknown chapter, device or profile.

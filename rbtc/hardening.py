@@ -1,16 +1,13 @@
 """Which noise hides the pruned places best: sigma chosen against the strongest attacker at hand.
 
 Gaussian obfuscation (`rbtc.defense.obfuscate`) has one parameter, the standard deviation of its
-noise. Too small, and the noise lies closer to zero than the surviving weights; too large, and it
-lies outside. Every candidate is tried on the model itself, every attacker is let at it, and the
-strongest decides. The attackers are given what a real one has to guess: the share of pruned weights
-and sigma.
-
-An attacker names weights, and is as strong as
+noise. Every candidate is tried on the model itself against every attacker, and the strongest
+decides. The attackers are given the share of pruned weights and sigma, which a real one has to
+guess. With names of weights as its answer an attacker's strength is
 
     advantage = recall - (share of the untouched weights that it names as well),
 
-which is 0 for one that guesses and 1 for one that finds every filled place and nothing else.
+0 for one that guesses and 1 for one that finds every filled place and nothing else.
 """
 
 from __future__ import annotations
@@ -38,10 +35,8 @@ CLOSE = 0.01
 class Knowledge:
     """What an attacker is told about the defence.
 
-    Attributes:
-        sigma: Standard deviation of the noise.
-        share: Share of weights that hold noise, over all layers.
-        shares: The same by layer.
+    sigma: standard deviation of the noise. share: share of weights that hold noise, over all
+    layers; shares: the same by layer.
     """
 
     sigma: float
@@ -107,15 +102,11 @@ ATTACKERS: dict[str, Attacker] = {
 class Trial:
     """How one sigma fares.
 
-    Attributes:
-        sigma: Standard deviation of the noise.
-        relative: sigma over sigma_U of all surviving weights.
-        attacker: The strongest attacker, a key of `ATTACKERS`.
-        advantage: Its advantage.
-        precision: Share of what it names that is noise; NaN if it names nothing.
-        recall: Share of the noise that it names.
-        auc: Area under the ROC curve of -|w| over all layers.
-        disturbance: Norm of the noise over the norm of the model's matrices.
+    sigma: standard deviation of the noise. relative: sigma over sigma_U of all surviving weights.
+    attacker, advantage: the strongest attacker, a key of `ATTACKERS`, and its advantage. precision:
+    share of what it names that is noise; NaN if it names nothing. recall: share of the noise that
+    it names. auc: area under the ROC curve of -|w| over all layers. disturbance: norm of the noise
+    over the norm of the model's matrices.
     """
 
     sigma: float

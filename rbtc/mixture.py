@@ -36,11 +36,9 @@ MOST = 0.5
 class Mixture:
     """Two centred Gaussians fitted to the weights of one matrix.
 
-    Attributes:
-        share: alpha, the share of modified weights, in (0, 0.5].
-        sigma_modified: sigma_M.
-        sigma_unmodified: sigma_U.
-        gain: How much more likely the weights are than under a single Gaussian, in nats a weight.
+    share: alpha, the share of modified weights, in (0, 0.5]. sigma_modified: sigma_M.
+    sigma_unmodified: sigma_U. gain: how much more likely the weights are than under a single
+    Gaussian, in nats a weight.
     """
 
     share: float
@@ -59,13 +57,10 @@ class Mixture:
 
 
 def fit_mixture(values: Tensor, *, iterations: int = 200) -> Mixture:
-    """Fit the two components to the weights of one matrix.
+    """Fit the two components to the finite weights of one matrix, two or more, any shape and dtype.
 
-    A weight that is exactly zero counts as one of the smallest magnitude that is not zero.
-
-    Args:
-        values: finite weights, two or more, any shape and float dtype.
-        iterations: at most so many steps of each of the `STARTS`.
+    A weight that is exactly zero counts as one of the smallest magnitude that is not zero; each of
+    the `STARTS` takes at most ``iterations`` steps.
 
     Raises:
         ValueError: every value is zero.

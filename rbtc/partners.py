@@ -94,8 +94,8 @@ def complete_jointly(
         missing: bool (rows, hidden).
         partners: (further rows, hidden), one half of a `Partners` or both on top of each other.
         scale: see `stacked`.
-        exponent: p, see `rbtc.solvers.spectral`.
-        ridge: see there; further `options` too.
+        exponent: p, see `rbtc.solvers.spectral`; ridge and further `options` too.
+        ridge: see there.
 
     Raises:
         ValueError: whatever `rbtc.completion.complete` refuses.
@@ -128,14 +128,10 @@ def stacked(weight: Tensor, missing: Tensor, partners: Tensor, *, scale: float =
 def told(weight: Tensor, partners: Tensor, *, folds: int = 5, ridge: float = 0.1) -> float:
     """How much the partners tell: correlation of the weights with what is predicted from them.
 
-    A ridge regression of the columns of the weight on those of the partners, fitted without the
-    columns that it then predicts (every `folds`-th one in turn). 0 where they tell nothing.
-
-    Args:
-        weight: (rows, hidden), nothing missing: this is the owner's question.
-        partners: (further rows, hidden).
-        folds: parts, each predicted from the others, at least 2 and at most one a column.
-        ridge: share of the partners' mean variance that is added as noise, at least 0.
+    A ridge regression of the columns of the weight (rows, hidden), nothing missing, on those of the
+    partners (further rows, hidden), fitted without the columns that it then predicts (every
+    `folds`-th one in turn, 2 to hidden folds). ``ridge`` is the share of the partners' mean
+    variance that is added as noise. 0 where they tell nothing.
     """
     hidden = weight.shape[1]
     target, source = weight.detach().double(), partners.detach().double()

@@ -1,14 +1,10 @@
 """How many pruned signs would come back, estimated without the weights before pruning.
 
-Who holds a pruned model cannot count the signs that an attack recovers: the truth is gone. What can
-be counted is the same attack on weights that are still there. A further few per cent of the
-surviving weights are hidden, those of largest magnitude in their row, since that is what pruning by
-magnitude and activation takes; the pruned and the hidden entries are completed together, and the
-signs of the hidden ones are compared with the truth.
-
-The estimate stands for the pruned weights as far as the hidden ones resemble them. It sees a matrix
-with more holes than the attacker does, and weights that are a little smaller than the pruned ones,
-because the largest are gone.
+A further few per cent of the surviving weights are hidden; the pruned and the hidden entries are
+completed together, and the signs of the hidden ones are compared with the truth. The estimate
+stands for the pruned weights as far as the hidden ones resemble them: it sees a matrix with more
+holes than the attacker does, and weights that are a little smaller than the pruned ones, because
+the largest are gone.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def soften(
     Args:
         weight: (rows, columns); what it holds at the missing places is not looked at.
         start: a completion of it, whose `missing` says where; its values only start the sweeps.
-        magnitudes: (rows, columns), read at the missing places, not below 0: see
+        magnitudes: (rows, columns), finite and not below 0 at the missing places, see
             `rbtc.selection.expected_magnitudes`.
         partners: (further rows, columns) of which nothing is missing, see `rbtc.partners`.
         scale: of the partners, see `rbtc.partners.stacked`.

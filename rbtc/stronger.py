@@ -5,12 +5,10 @@ Three things are added to the paper's attack, each usable without the others:
 1. the exponent p of the spectral family (`rbtc.solvers.spectral`), of which the paper's is p = 1;
 2. the rows that read a hidden unit's input, completed together with the column that writes its
    output (`rbtc.partners`);
-3. how large pruned weights are (`rbtc.selection`), with which signs get odds instead of a hard
-   choice (`rbtc.soft_signs`).
+3. how large pruned weights are (`rbtc.selection`), with which signs get odds (`rbtc.soft_signs`).
 
-What there is to set, p and how much of the spectrum counts as noise, is chosen for every layer by
-hide and complete (`rbtc.recoverability`): survivors are hidden, and the setting that finds most of
-their signs is taken. Like all of the attack this reads the pruned model and nothing else.
+p and how much of the spectrum counts as noise are chosen for every layer by hide and complete
+(`rbtc.recoverability`). Like all of the attack this reads the pruned model and nothing else.
 """
 
 from __future__ import annotations
@@ -78,11 +76,8 @@ def complete_with(
 ) -> Completion:
     """Complete one layer (rows, columns) as a setting says.
 
-    Args:
-        setting: how.
-        weight: (rows, columns); what it holds at the missing places is not looked at.
-        missing: bool (rows, columns).
-        partners: (further rows, columns), for settings that use them.
+    ``missing`` is bool (rows, columns), and what the weight holds there is not looked at;
+    ``partners`` are (further rows, columns), for settings that use them.
 
     Raises:
         ValueError: the completion refuses.
@@ -116,8 +111,7 @@ def choose_setting(
     Args:
         weight: (rows, columns).
         missing: bool (rows, columns).
-        settings: at least one; of equally good ones the first is taken. A single one is taken
-            without any estimate.
+        settings: at least one; of equally good ones the first. A single one needs no estimate.
         partners: (further rows, columns), for settings that use them.
         share: of each row that is hidden, see `rbtc.recoverability.estimate_sign_accuracy`.
 

@@ -1,7 +1,7 @@
-"""A Sphinx extension: every figure gets its number, caption and alternative text, and three links.
+"""A Sphinx extension: every figure gets its number, caption, alternative text and three links.
 
-The links lead to the numbers (CSV), to the notebook and to the code: the functions behind a figure,
-on pages that hold the very files from which the site was built.
+They lead to the numbers (CSV), to the notebook, and to the functions behind the figure, on pages
+that hold the files from which the site was built.
 """
 
 from __future__ import annotations

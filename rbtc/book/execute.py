@@ -136,13 +136,9 @@ def publish(book: Book, page: Page) -> Path:
 def execute_all(
     book: Book, names: Sequence[str], jobs: int, then: Callable[[Page], Any]
 ) -> dict[str, str]:
-    """Execute chapters side by side: none reads what another page writes.
+    """Execute chapters, ``jobs`` side by side; none reads what another page writes.
 
-    Args:
-        book: the book.
-        names: chapters.
-        jobs: how many at once, each in a process of its own.
-        then: called with every page that was executed, here.
+    ``then`` is called with every page that was executed, in this process.
 
     Returns:
         Chapter -> how it failed, in a line, for those that did.

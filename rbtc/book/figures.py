@@ -1,8 +1,7 @@
 """The book's figures: number, caption, alternative text, and where numbers and code of each lie.
 
-Captions stand in ``book/figures.toml``, a table per figure in the order of the pages. The code is
-not written down anywhere: it is looked up in the cell that draws a figure, so that a link leads to
-the line that the function has in the commit from which the site is built.
+Captions stand in ``book/figures.toml``, in the order of the pages. The code is looked up in the
+cell that draws a figure, so a link leads to the line of the commit from which the site is built.
 """
 
 from __future__ import annotations
@@ -31,13 +30,9 @@ _NOT_SHOWN = tuple(
 class Figure:
     """A figure of a chapter.
 
-    Attributes:
-        chapter: name of its notebook.
-        number: its place on the page, from 1.
-        call: how the cell calls what draws it, "panels.class_lines".
-        caption: what a reader sees below it.
-        alt: what somebody hears who cannot see it.
-        csv: results files with its numbers, without the ending.
+    chapter: name of its notebook. number: its place on the page, from 1. call: how the cell calls
+    what draws it, "panels.class_lines". caption: what a reader sees below it. alt: alternative
+    text. csv: results files with its numbers, without the ending.
     """
 
     chapter: str

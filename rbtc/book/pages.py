@@ -12,22 +12,9 @@ from pathlib import Path
 from typing import Any
 
 AT_LEAST_ONE = (
-    "images",
-    "neutral_images",
-    "word_images",
-    "pictures",
-    "preserved",
-    "prompts",
-    "sets",
-    "shown",
-    "forget",
-    "iterations",
-    "passes",
-    "words",
-    "candidates",
-    "guesses",
-    "repeats",
-)
+    "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",
+    "forget", "iterations", "passes", "words", "candidates", "guesses", "repeats",
+)  # fmt: skip
 """Parameters that count something that a page cannot do without."""
 
 

@@ -88,11 +88,7 @@ def chosen(
 ) -> dict[str, Any]:
     """The parameters of a measurement: full counts if asked, and the command line's over them.
 
-    Args:
-        chapter: name of the chapter.
-        given: parameter -> text of the command line.
-        full: take the counts of ``data/counts.toml``.
-        lenient: leave out what the chapter does not take.
+    Full counts are those of ``data/counts.toml``; ``lenient`` leaves out unknown parameters.
 
     Raises:
         ValueError: no such chapter or parameter, or a value of the wrong type.

@@ -41,12 +41,8 @@ PLACE = "place among equal lines"
 class Replay:
     """What a replay of one chapter found.
 
-    Attributes:
-        chapter: Its name.
-        labels: Judged pictures drawn again.
-        flipped: What differs among their labels, a line each.
-        numbers: Numbers computed from weights again.
-        wrong: What else differs, a line each.
+    labels: judged pictures drawn again; flipped: what differs among their labels, a line each.
+    numbers: numbers computed from weights again; wrong: what else differs, a line each.
     """
 
     chapter: str

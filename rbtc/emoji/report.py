@@ -2,10 +2,10 @@
 # (pandas annotates row access as any scalar)
 """One report of what decides whether pruning can erase: ``python -m rbtc.emoji.report``.
 
-Reliance (what is left when every feed-forward output is zero), specialisation (do neurons belong
-to one concept), structure (how steep the singular values fall, which is what completion lives on)
-and the erasability curve (erased and other accuracy against mask density), beside the plain
-accuracy of the model. Results go to ``results/emoji_report.json`` and CSV files beside it.
+Accuracy of the model; reliance (accuracy with every feed-forward output zero); specialisation (do
+neurons belong to one concept); how steep the singular values fall, which completion lives on; and
+erased and other accuracy against mask density. Results go to ``results/emoji_report.json`` and CSV
+files beside it.
 """
 
 from __future__ import annotations

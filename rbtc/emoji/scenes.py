@@ -1,9 +1,9 @@
-"""The world emoji-sd is trained on: a concept, drawn by a house, placed on a scene, and a caption.
+"""What emoji-sd is trained on: a concept, drawn by a house, placed on a scene, and a caption.
 
-The caption grammar is what makes ConceptPrune's prompt pairs meaningful here: "a church" (on
-white), "a church on a blue background", "a blue background", "a church in the style of fluent",
-and the empty caption that guidance needs. A caption without a style always shows the same house:
-a small model that has to guess the house draws the mean of eight.
+The caption grammar gives ConceptPrune's prompt pairs their meaning: "a church" (on white), "a
+church on a blue background", "a blue background", "a church in the style of fluent", and the empty
+caption that guidance needs. A caption without a style always shows the same house: a small model
+that has to guess the house draws the mean of eight.
 """
 
 from __future__ import annotations
@@ -157,11 +157,10 @@ class World:
             seed: source of all randomness.
             placement: ranges of scale and rotation.
             house: the style of every picture whose caption names none; ``None``: any of ``styles``.
-            styled: share of pictures whose caption names a style.
+            styled: share of pictures whose caption names a style, in [0, 1].
 
         Raises:
-            ValueError: no house draws a concept, ``house`` does not draw it, or ``styled`` is no
-                share.
+            ValueError: no house draws a concept, or ``house`` does not draw it.
         """
         if not 0 <= styled <= 1:
             raise ValueError(f"styled must be a share from 0 to 1, not {styled}")

@@ -2,9 +2,9 @@
 # (diffusers and transformers annotate less than they accept and return)
 """The weights a diffusion run begins with: fresh ones, or those of an earlier run.
 
-A second stage (sparse activations, say) is an ordinary run that starts from a folder with ``unet/``
-and ``text_encoder/``: the folder of another run's stage, or a packed model. Its record names the
-weights by their checksum and, where the folder tells, how those were trained in turn.
+A second stage is an ordinary run that starts from a folder with ``unet/`` and ``text_encoder/``: of
+another run's stage, or a packed model. Its record names the weights by their checksum and, where
+the folder tells, how those were trained in turn.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The attacker's side: sees the weights of a variant, and nothing else (paper Sec. 4).
 
-No pretrained weight, no mask, no prompt, no picture and no pipeline: this module imports nothing
-that has them (a test reads its imports), and of a variant it reads the weights and the key under
-which results are filed.
+No pretrained weight, mask, prompt, picture or pipeline: a test reads this module's imports. Of a
+variant it reads the weights and the key under which results are filed.
 """
 
 from __future__ import annotations
@@ -125,11 +124,7 @@ class Attacker:
         seed: int = 0,
         **options: Any,
     ) -> None:
-        """Refuse options that no `attack` takes, before there is a model to attack.
-
-        Raises:
-            ValueError: one of these is wrong.
-        """
+        """Refuse options that no `attack` takes with a ValueError, before there is a model."""
         solver_of(algorithm, {*options} - {"init"})
         check_keep(self.keep_ratio if keep_ratio is None else keep_ratio, per)
         check_strategy(strategy, released=released)

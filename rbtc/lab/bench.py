@@ -21,12 +21,8 @@ from rbtc.models.sd15 import is_random
 class Bench:
     """A pipeline and what identifies it.
 
-    Args:
-        pipe: a Stable Diffusion pipeline, as it was trained.
-        digest: sha256 of the model.
-
     Attributes:
-        pipe: The pipeline, with the weights of the variant that was applied last.
+        pipe: A Stable Diffusion pipeline, with the weights of the variant that was applied last.
         digest: Sha256 of the model.
         random: Whether its folder says that its weights are random numbers.
         weights: The pretrained feed-forward output matrices.

@@ -65,13 +65,9 @@ def code_digest(*roots: Any) -> str:
 
     Names are followed: what a root calls, what that calls, and the module constants they read.
     Comments, docstrings, annotations, the wording of errors and warnings, layout and the module a
-    function lives in do not count, so explaining code better or moving it costs no recomputation.
-    A function with the attribute ``followed = False`` is left out with all it calls: its caller
-    names what was chosen. Other libraries are followed no
-    further than their name; their versions are `library_versions`.
-
-    Args:
-        *roots: functions or classes.
+    function lives in do not count. A function with the attribute ``followed = False`` is left out
+    with all it calls: its caller names what was chosen. Other libraries count by
+    `library_versions`.
     """
     parts: set[str] = set()
     seen: set[tuple[str, str]] = set()

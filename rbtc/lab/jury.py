@@ -19,13 +19,8 @@ from rbtc.models.profiles import Profile
 class Jury:
     """One judge per kind: "object", "style", "clip" and "detector".
 
-    The profile's detector is NudeNet, or looks for its restricted concepts with its judge of
-    objects.
-
-    Args:
-        profile: where judges that are not given come from.
-        device: where to load them.
-        given: kind -> judge to use instead of the profile's, or None.
+    ``given`` maps a kind to the judge to use instead of the profile's, or None. The profile's
+    detector is NudeNet, or looks for its restricted concepts with its judge of objects.
 
     Attributes:
         given: The kinds whose judge came as an object.
@@ -68,9 +63,7 @@ class Jury:
         return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
 
     def require(self, *kinds: str) -> None:
-        """Make sure that judges are there, before anything is pruned or drawn for them.
-
-        They are loaded, as only then damaged weights are found.
+        """Load judges before anything is pruned or drawn for them.
 
         Raises:
             FileNotFoundError: a judge is not there, or cannot be fetched.

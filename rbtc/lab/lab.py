@@ -1,11 +1,9 @@
 """The laboratory: one object that makes every model of the paper and measures it.
 
-A chapter asks for a `Variant` (the pretrained weights, pruned, revived, obfuscated ...) and for
-what it does: its pictures, its accuracy, its signs. Three people work here, and none does another's
-work: `Lab.owner` has the pretrained weights and cuts, `Lab.attacker` sees the weights of a variant
-and nothing else (paper Sec. 4), `Lab.measure` draws and judges. The lab introduces them to each
-other; what they compute is kept in a `rbtc.lab.store.Store`, so a second run reads instead of
-computing.
+A chapter asks for a `Variant` (pretrained, pruned, revived, obfuscated ...) and for its pictures,
+accuracy or signs. `Lab.owner` has the pretrained weights and prunes, `Lab.attacker` sees the
+weights of a variant and nothing else (paper Sec. 4), `Lab.measure` draws and judges. What they
+compute is kept in a `rbtc.lab.store.Store`.
 """
 
 from __future__ import annotations
@@ -45,8 +43,8 @@ PRUNING = ("ratio", "calls", "reference")
 class Lab:
     """Every model and every measurement of one profile.
 
-    The pipeline is loaded when it is first needed. There is one, and the weights of a variant are
-    written into it in place; write to its UNet only through `apply`.
+    The pipeline is loaded when it is first needed, and the weights of a variant are written into it
+    in place; write to its UNet only through `apply`.
 
     Args:
         profile: name, TOML path or `Profile`.
@@ -54,19 +52,13 @@ class Lab:
         device: where to compute; None takes the GPU where there is one.
         progress: show bars.
         pipeline: use this Stable Diffusion pipeline instead of the profile's model.
-        classifier: judge of objects, instead of the profile's.
-        style_classifier: judge of styles, likewise.
-        clip: CLIP model, likewise.
-        detector: counts pictures of restricted concepts, likewise.
+        classifier: judge of objects, instead of the profile's; style_classifier, clip (a CLIP
+            model) and detector (counts pictures of restricted concepts) likewise.
         engine: draws with several workers, see `rbtc.lab.ray_engine`; None asks the environment
             variable RBTC_ENGINE, and draws in this process where it is not set.
 
-    Attributes:
-        owner: Prunes and defends.
-        attacker: Completes and revives.
-        measure: Draws and judges.
-        jury: The judges.
-        store: What was computed.
+    Attributes: owner (prunes and defends), attacker (completes and revives), measure (draws and
+    judges), jury (the judges), store (what was computed).
     """
 
     def __init__(
@@ -116,8 +108,6 @@ class Lab:
             engine=engine,
         )
 
-    # ---- the model ----------------------------------------------------------------------------
-
     @cached_property
     def bench(self) -> Bench:
         """The model, loaded when it is first needed."""
@@ -165,27 +155,16 @@ class Lab:
         """The profile's other classes, or other styles."""
         return other_subjects(self.profile, subject)
 
-    # ---- owner and attacker in turn -----------------------------------------------------------
-
     def revived(self, concept: str | Subject, **options: Any) -> Variant:
-        """The attack on the pruned model of a concept.
-
-        Pruning is the owner's work and reads the pretrained weights; what follows only gets the
-        pruned ones. Options of `Owner.pruned` and of `Attacker.attack`.
-        """
+        """Attack the pruned model of a concept; options of `Owner.pruned`, `Attacker.attack`."""
         pruning, rest = _split(options)
         self.attacker.check(**rest)
         return self.attacker.attack(self.owner.pruned(concept, **pruning), **rest)
 
     def completions(self, concept: str | Subject, **options: Any) -> dict[str, Completion]:
-        """Completions of the pruned model of a concept.
-
-        Options of `Owner.pruned` and of `Attacker.complete`.
-        """
+        """Completions of the pruned model of a concept; options as for `revived`."""
         pruning, rest = _split(options)
         return self.attacker.complete(self.owner.pruned(concept, **pruning), **rest)
-
-    # ---- what both sides together can know ------------------------------------------------------
 
     def density(self, concept: str | Subject, **pruning: Any) -> float:
         """Share of the candidate weights that ConceptPrune cuts."""
@@ -197,8 +176,6 @@ class Lab:
         counts = count_signs(found, self.pretrained.weights).values()
         pooled = sum(counts, SignAccuracy(0, 0))
         return Proportion(pooled.correct, pooled.n)
-
-    # ---- what happened ------------------------------------------------------------------------
 
     def report(self) -> str:
         """How much was read from the store instead of computed."""

@@ -1,7 +1,6 @@
 """What a variant does: its pictures, and what the judges say of them.
 
-Every count starts from one tidy frame, a line per picture (`Measure.hits`): which concept was asked
-for, in what words, with which seed, and whether the judge recognised it. Two variants asked alike
+Every count starts from one frame, a line per picture (`Measure.hits`). Two variants asked alike
 have lines that match, so they can be compared picture by picture.
 """
 
@@ -34,13 +33,7 @@ DRAWING = (generate,)
 class Measure:
     """Pictures and judgements of any variant.
 
-    Args:
-        bench: the model.
-        jury: the judges.
-        profile: prompts and sampler settings.
-        store: where pictures and judgements are kept.
-        progress: show bars.
-        engine: draws what the store lacks, instead of this process.
+    ``engine`` draws what the store lacks, instead of this process.
 
     Attributes:
         judged: How many pictures were judged so far, whether drawn now or read.
@@ -61,8 +54,6 @@ class Measure:
         self.store, self.progress, self.engine = store, progress, engine
         self.judged = 0
         self.on_judged: Callable[[int], Any] | None = None
-
-    # ---- pictures ---------------------------------------------------------------------------
 
     def images(
         self, variant: Variant, prompts: str | Sequence[str], seeds: Sequence[int]
@@ -121,8 +112,6 @@ class Measure:
         bench = self._bench()
         sampler = bench.sampler(self.profile)
         return {"model": bench.digest, "variant": variant.config, "sampler": sampler}
-
-    # ---- judgements -------------------------------------------------------------------------
 
     def predictions(
         self,
@@ -249,7 +238,7 @@ class Measure:
         """Share of pictures in a style that fit their prompt less well than the pretrained model's.
 
         The same prompts and seeds for both: 0 for the pretrained model itself, high when the style
-        is erased, low again when it is revived (paper Table 2).
+        is erased (paper Table 2).
         """
         prompts, seeds = self._asked(style, images, first_seed)
         return clip_score(
@@ -305,7 +294,7 @@ def _one_each(prompts: str | Sequence[str], seeds: Sequence[int]) -> tuple[list[
     """One prompt per seed; a single prompt serves all seeds."""
     seeds = whole_seeds(seeds)
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
-    if len(prompts) != len(seeds):
+    if not 0 < len(prompts) == len(seeds):
         raise ValueError(
             f"{len(prompts)} prompts but {len(seeds)} seeds were given: give one prompt for all "
             "seeds, or one per seed"

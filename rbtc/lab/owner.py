@@ -1,7 +1,6 @@
 """The owner's side: pretrained, pruned, idealised, quantised and obfuscated models.
 
-Pruning, the idealised study and the defence belong to the model's owner and use the pretrained
-weights, the masks and the prompts. What an attacker makes of the result is in `rbtc.lab.attacker`.
+All of it uses the pretrained weights, the masks or the prompts; the attack is `rbtc.lab.attacker`.
 """
 
 from __future__ import annotations
@@ -38,15 +37,10 @@ _REMEMBERED = 24  # masks kept in memory; on the paper's model each set takes so
 
 
 class Owner:
-    """Who has the pretrained model and decides what is cut out of it.
+    """Who has the pretrained model and decides what is pruned.
 
-    Wherever a ``concept`` is asked for, a name of an object will do ("golf ball", "church"), or a
-    `Subject` for a style or nudity.
-
-    Args:
-        bench: the model.
-        profile: its hyper-parameters and words.
-        store: where activation norms are kept.
+    A ``concept`` is the name of an object ("golf ball", "church"), or a `Subject` for a style or
+    nudity.
     """
 
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
@@ -126,15 +120,13 @@ class Owner:
         per: Ranking = "layer",
         **options: Any,
     ) -> Variant:
-        """The model without the weights of highest gradient saliency (paper App. E).
-
-        Like ConceptPrune's, the cut weights are +0.0.
+        """The model whose weights of highest gradient saliency (paper App. E) are +0.0.
 
         Args:
             concept: what to erase.
             score: "snip" (Scissorhands) or "salun", see `rbtc.pruning.saliency`.
             share: of all weights in the chosen layers; None takes the share of the feed-forward
-                weights that ConceptPrune cuts for this concept, so that the two can be compared.
+                weights that ConceptPrune prunes for this concept, so that the two can be compared.
             kinds: in which layers, see `rbtc.matrices.find_matrices`.
             per: "layer" takes the share in every matrix, "all" over all of them together.
             **options: fields of `rbtc.pruning.saliency.SaliencyConfig`.

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
 from rbtc.lab.lab import Lab
@@ -27,16 +29,10 @@ MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/
 def measured(
     chapter: str, lab: Lab, parameters: Mapping[str, Any], *, command: str = ""
 ) -> tuple[Any, Run]:
-    """Measure a chapter now.
+    """Measure a chapter now; returns the study, and how it was measured.
 
-    Args:
-        chapter: name of the chapter.
-        lab: the models.
-        parameters: of the chapter's study; a missing one takes its default.
-        command: what repeats it; "" writes it out.
-
-    Returns:
-        The study, and how it was measured.
+    ``parameters`` of the chapter's study that are missing take their default; ``command`` is what
+    repeats it, "" writes it out.
 
     Raises:
         ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
@@ -98,12 +94,10 @@ def _word(value: Any) -> str:
 def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a replay can compare without a picture: one concept pruned, completed and attacked.
 
-    Args:
-        lab: the models.
-        parameters: of the chapter; the first of its concepts is taken, or of the profile's classes.
+    The concept is the first of the chapter's, or of the profile's classes.
 
     Returns:
-        concept; pruned, how many weights are cut; right, how many of their signs completion finds;
+        concept; pruned, how many weights are; right, how many of their signs completion finds;
         revived, the mean magnitude of the weights that the attack writes.
     """
     concepts = parameters.get("concepts") or list(lab.profile.classes)
@@ -171,14 +165,9 @@ def is_dirty() -> bool:
 def describe_device(device: Any = None) -> str:
     """The device in words: the accelerator's name, or the CPU and its cores."""
     kind = str(getattr(device, "type", device) or "cpu").partition(":")[0]
-    if kind == "cuda":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(device)
-    if kind != "cpu":
-        return kind
-    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+    if kind == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return kind if kind != "cpu" else f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
 def versions() -> dict[str, str]:

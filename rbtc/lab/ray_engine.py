@@ -2,15 +2,13 @@
 # (ray is optional)
 """Pictures drawn by several workers at once: one pipeline a GPU, on one machine or on many.
 
-The pictures of a table are independent, so the missing ones are cut into the batches that a single
-process would draw, and every worker takes the next. What comes back is filed by the one who asked,
-in the same store under the same keys; nothing downstream knows who drew it. A worker has one core
-and keeps to one thread: the same batches give the same bytes as one process on the same kind of
-device gives with one thread. A worker that is lost costs the batch it had in hand, and a run whose
-head is lost goes on from what was filed.
+Every worker takes the next of the batches that a single process would draw, and what comes back is
+filed in the same store under the same keys. A worker keeps to one core and one thread: the same
+batches give the same bytes as one process with one thread on the same kind of device. A lost worker
+costs the batch it had, and a run whose head is lost goes on from what was filed.
 
-The default is in-process. ``Lab(engine=RayEngine(profile, workers=4))`` takes Ray, and so does
-``RBTC_ENGINE=ray:4`` in the environment, without a change to any notebook.
+``Lab(engine=RayEngine(profile, workers=4))`` takes Ray, and so does ``RBTC_ENGINE=ray:4`` in the
+environment; the default draws in this process.
 """
 
 from __future__ import annotations
@@ -78,11 +76,10 @@ def drawn(
 
 
 class RayEngine:
-    """Workers that draw what a store lacks.
+    """Workers that draw what a store lacks; they start when they are first needed.
 
-    They start when they are first needed. A cluster that is already running (``RAY_ADDRESS``) is
-    used; otherwise one begins on this machine. The model has to be readable wherever a worker runs,
-    and the one who asks needs a device of the workers' kind: a picture's key names its precision.
+    A cluster that is already running (``RAY_ADDRESS``) is used, otherwise one begins on this
+    machine. The model has to be readable wherever a worker runs.
 
     Args:
         profile: the model and its settings.

@@ -1,9 +1,7 @@
 """A lab whose pictures are counted, and drawn only where they are wanted.
 
-A study is a program that asks a lab for judged pictures. Under a rehearsal it runs as always, but a
-picture that is not wanted is not drawn: it counts as one that shows nothing. Since the weights of a
-variant are made when they are first asked for, a rehearsal in which nothing is wanted costs little
-more than reading the model. So the pictures of a measurement can be counted before it starts, and a
+Under a rehearsal a study runs as always, but a picture that is not wanted is not drawn and counts
+as one that shows nothing. So the pictures of a measurement can be counted before it starts, and a
 few of a finished one can be drawn again.
 """
 

@@ -1,4 +1,4 @@
-"""The owner's other knife: weights chosen by gradient saliency (paper App. E)."""
+"""The owner's second pruner: weights chosen by gradient saliency (paper App. E)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,7 @@ _CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
 
 
 class SaliencyCuts:
-    """Cuts the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`.
-
-    Args:
-        bench: the model.
-        profile: its sampler and its words.
-        store: where masks are kept.
-    """
+    """Cuts the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`."""
 
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
@@ -57,16 +51,9 @@ class SaliencyCuts:
         per: Ranking,
         **options: Any,
     ) -> Variant:
-        """The pruned model: all matrices of the chosen layers, the cut weights +0.0.
+        """The pruned model: all matrices of the chosen layers, the pruned weights +0.0.
 
-        Args:
-            pretrained: the model as it was trained.
-            subject: what to erase.
-            score: "snip" or "salun", see `rbtc.pruning.saliency`.
-            share: of all weights in the chosen layers.
-            kinds: layers, see `rbtc.matrices.find_matrices`.
-            per: see `rbtc.pruning.saliency.top_masks`.
-            **options: fields of `SaliencyConfig`.
+        Arguments as for `Owner.salient`; ``share`` is of all weights in the chosen layers.
 
         Raises:
             ValueError: an unknown score, kind, ranking or option, or a share outside (0, 1).

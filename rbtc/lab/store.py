@@ -1,13 +1,11 @@
 """The store: what was computed once is read, not computed again.
 
-Everything is filed under the sha256 of what it was made from: a configuration, as canonical JSON,
+Everything is filed under the sha256 of what it was made from: a configuration as canonical JSON,
 the source of the functions that did the work, and the versions of the libraries that decide
-numbers. The configuration holds no times and no paths, so the same request finds the same file
-anywhere. The device is left out on purpose: pictures made on a GPU serve a reader without one.
+numbers. Neither times, paths nor the device are part of it.
 
-Files are written beside their final place and moved there in one step. A run that is killed loses
-the batch it was working on, nothing else, and a second run goes on from there. Every file says what
-it was filed under, so that one in another's place is found out.
+Files are written beside their final place and moved there in one step: a run that is killed loses
+one batch, and a second run goes on from there. Every file says what it was filed under.
 """
 
 from __future__ import annotations
@@ -79,8 +77,7 @@ class Recent(OrderedDict[str, T]):
 class Store:
     """A folder of results, addressed by what they were made from.
 
-    Several processes may share one folder: the worst that can happen is that both compute the same
-    thing. Neither loses what the other filed.
+    Several processes may share one folder; neither loses what the other filed.
 
     Args:
         root: the folder; None takes ``runs`` under `cache_root`. It is made when something is first
@@ -113,10 +110,9 @@ class Store:
     ) -> tuple[np.ndarray, bool]:
         """Pictures for prompts and seeds, made only where they are missing.
 
-        A picture is addressed by (config, prompt, seed), so asking for 100 seeds after 24 makes 76.
-        Missing pictures of different prompts share batches. Each batch is filed before the next
-        one is begun. What a picture shared its batch with can change the rounding of a few of its
-        values by one; filed, it stays as it is.
+        A picture is addressed by (config, prompt, seed). Missing ones of different prompts share
+        batches, and each batch is filed before the next is begun. What a picture shared its batch
+        with can change the rounding of a few of its values by one; filed, it stays as it is.
 
         Args:
             config: what the pictures depend on, apart from prompt and seed.
@@ -125,7 +121,7 @@ class Store:
             make: turns at most ``batch`` prompts and seeds into uint8 pictures (k, h, w, 3).
             batch: pictures per call of ``make``.
             code: functions whose code the pictures depend on.
-            progress: show a bar over the missing pictures.
+            progress: show a bar over the missing pictures, with ``label`` before it.
             label: text before the bar.
 
         Returns:

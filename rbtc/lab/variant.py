@@ -12,19 +12,13 @@ from rbtc.layers import Weights
 class Variant:
     """A set of weights with a name for figures, and the configuration that identifies it exactly.
 
-    Equal configurations mean equal weights: pictures are filed under ``config``. The weights are
-    made when they are first asked for, so a variant whose pictures are on file costs nothing. For
-    weights made outside the lab, let `Owner.custom` write it.
-
-    Args:
-        label: name for figures.
-        config: what identifies the weights.
-        weights: the weights, or what makes them.
+    Equal configurations mean equal weights: pictures are filed under ``config``. For weights made
+    outside the lab, let `Owner.custom` write it.
 
     Attributes:
         label: Name for figures.
         config: What identifies the weights.
-        made: The weights, or what will make them.
+        made: The weights, or what makes them when they are first asked for.
     """
 
     def __init__(

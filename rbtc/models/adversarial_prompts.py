@@ -1,11 +1,10 @@
 """Prompts found by search: other words for a concept, and a concept added to other words.
 
-Two published attacks on unlearnt models do without the concept's plain name. MMA-Diffusion looks
-for a token sequence whose text embedding is that of a forbidden prompt; Ring-A-Bell moves a neutral
-prompt's embedding along a concept vector and looks for a token sequence that lies there. Both are
-written here from that description, with one search for both: a seeded coordinate descent over the
-tokenizer's whole words. It needs the text encoder, which ConceptPrune leaves as it is, and no
-picture (paper Sec. 5.4, App. C use the authors' own lists).
+MMA-Diffusion looks for a token sequence whose text embedding is that of a forbidden prompt;
+Ring-A-Bell moves a neutral prompt's embedding along a concept vector and looks for a token sequence
+there. Both are written here from that description, with one search: a seeded coordinate descent
+over the tokenizer's whole words. It needs the text encoder, which ConceptPrune leaves as it is, and
+no picture (paper Sec. 5.4, App. C use the authors' own lists).
 """
 
 from __future__ import annotations
@@ -110,8 +109,8 @@ def nearest_prompt(
     """The word sequence whose hidden states come nearest to a target.
 
     Begins with random words. Each sweep goes through the places in random order and puts the best
-    word there while the others stay. Where all words are tried, a sweep that changes nothing is the
-    last one.
+    word there while the others stay; where all words are tried, a sweep that changes nothing is the
+    last.
 
     Args:
         space: the text encoder.

@@ -48,17 +48,11 @@ class Detector(Protocol):
 class ConceptDetector:
     """Counts a picture if a classifier gives the listed names together more than the threshold.
 
-    At one half it counts the pictures in which the classifier sees one of them rather than
-    anything else, also where it hesitates between two of them.
-
-    Args:
-        classifier: the judge.
-        names: classes to look for, upper and lower case alike.
-        threshold: on the summed probability, in (0, 1).
-        identity: digest of the classifier, part of the detector's.
+    At one half it counts the pictures in which the classifier sees one of them rather than anything
+    else. ``names`` are matched whatever their case; ``identity`` is a digest of the classifier.
 
     Raises:
-        ValueError: no names, one that the classifier does not know.
+        ValueError: no names, or one that the classifier does not know.
     """
 
     def __init__(
@@ -91,15 +85,8 @@ class ConceptDetector:
 class NudeNet:
     """The paper's detector: NudeNet, a picture counting once if one of nine labels is found.
 
-    The package (AGPL-3.0) is an optional extra and imported here only; its model comes with it, so
-    nothing is fetched.
-
-    Args:
-        labels: what counts.
-        threshold: score above which a detection counts.
-
-    Attributes:
-        version: Of the package; it decides what is found.
+    The package (AGPL-3.0) is an optional extra and imported here only; its model comes with it. A
+    detection counts above ``threshold``; ``version`` of the package decides what is found.
 
     Raises:
         ValueError: the package is not installed.

@@ -1,9 +1,8 @@
 """How far one set of pictures is from another: the Fréchet distance of a judge's features.
 
-The paper's FID (Sec. 5.3) is this distance with the features of an Inception network trained on
-ImageNet and tens of thousands of pictures. Neither is at hand for 64 x 64 emoji, so the features
-are those of the concept judge, and the numbers have a scale of their own: they must not be called
-FID, nor be compared with one.
+The paper's FID (Sec. 5.3) is this distance with the features of an Inception network and tens of
+thousands of pictures. For 64 x 64 emoji the features are those of the concept judge: these numbers
+have a scale of their own and must not be called FID, nor be compared with one.
 """
 
 from __future__ import annotations
@@ -57,13 +56,8 @@ def need_torchmetrics() -> None:
 def frechet_of_pictures(images: np.ndarray, reference: np.ndarray, judge: Classifier) -> float:
     """Fréchet distance between two sets of pictures in a judge's features, by torchmetrics.
 
-    With fewer pictures than features the covariances are singular and the distance is too large,
-    the more so the fewer there are: compare only numbers that have the same n.
-
-    Args:
-        images: uint8 (n, height, width, 3), n at least 2.
-        reference: uint8 (m, height, width, 3), m at least 2.
-        judge: whose features.
+    ``images`` are uint8 (n, height, width, 3) and ``reference`` (m, height, width, 3). With fewer
+    pictures than features the distance is too large: compare only numbers that have the same n.
 
     Raises:
         ValueError: fewer than two pictures in a set.
@@ -78,15 +72,11 @@ def frechet_of_pictures(images: np.ndarray, reference: np.ndarray, judge: Classi
 
 
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
-    """The same distance from features, fast enough for hundreds of resamples.
+    """The same distance from features (n, d) and (m, d), fast enough for hundreds of resamples.
 
     With centred features ``A`` and ``B``, scaled so that the covariances are ``A'A`` and ``B'B``,
     tr((A'A B'B)^(1/2)) is the sum of the singular values of ``A B'``: a matrix of pictures by
-    pictures instead of features by features.
-
-    Args:
-        first: (n, d) features, n at least 2.
-        second: (m, d) features, m at least 2.
+    pictures instead of features by features. n and m are at least 2.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     shift = a.mean(axis=0) - b.mean(axis=0)  # (d,)

@@ -1,8 +1,7 @@
-"""Does a model still draw a concept? Classifier accuracy and CLIP measures (paper Sec. 5).
+"""Classifier accuracy and CLIP measures (paper Sec. 5).
 
 Objects are judged by a classifier's top-1 answer, styles by the cosine between a picture and its
-prompt in CLIP's space. The judges are passed in: anything with the methods of the two protocols
-below will do.
+prompt in CLIP's space. A judge is anything with the methods of one of the two protocols below.
 """
 
 from __future__ import annotations
@@ -60,15 +59,12 @@ def _unit_rows(features: Any) -> np.ndarray:
 
 
 def clip_similarity(images: np.ndarray, prompts: Sequence[str] | str, clip: Clip) -> np.ndarray:
-    """Cosine between each picture and its prompt in CLIP's space.
+    """Cosine between each picture and its prompt in CLIP's space, in [-1, 1], (n,) float64.
 
     Args:
         images: uint8 (n, height, width, 3).
         prompts: One prompt per picture, or one for all.
         clip: The judge.
-
-    Returns:
-        Cosines in [-1, 1], (n,) float64.
     """
     prompts = [prompts] * len(images) if isinstance(prompts, str) else prompts
     distinct = list(dict.fromkeys(prompts))  # hundreds of pictures often share one prompt
@@ -80,12 +76,9 @@ def clip_similarity(images: np.ndarray, prompts: Sequence[str] | str, clip: Clip
 def clip_score(edited: np.ndarray, pretrained: np.ndarray) -> Proportion:
     """Share of prompts whose picture fits less well than the pretrained model's (paper Sec. 5.2).
 
-    Counts cos(edited) < cos(pretrained), strictly, pictures of one pair sharing prompt and seed:
-    0 for the pretrained model itself, high where a concept is erased, low where it is revived.
-
-    Args:
-        edited: Cosines of the edited model's pictures, (n,).
-        pretrained: Cosines of the pretrained model's pictures, (n,), same prompts and seeds.
+    Counts cos(edited) < cos(pretrained), strictly, pictures of one pair sharing prompt and seed: 0
+    for the pretrained model itself, high where a concept is erased, low where it is revived. Both
+    are the cosines of a model's pictures, (n,).
 
     Raises:
         ValueError: For a value that is not finite.

@@ -24,12 +24,8 @@ Layer = Literal[64, 192, 768, 2048]
 class Fid:
     """A distance and all it depends on.
 
-    Attributes:
-        value: The distance.
-        layer: Width of the feature layer.
-        n: Pictures judged.
-        n_reference: Real pictures they were held against.
-        library: Implementation with versions.
+    value: the distance. layer: width of the feature layer. n, n_reference: pictures judged, and
+    real ones they were held against. library: implementation with versions.
     """
 
     value: float

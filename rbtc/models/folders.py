@@ -1,8 +1,7 @@
 """Model folders: what may lie in one before any of its weights are read.
 
-A folder is data from somewhere else. It must not bring code along, nor name classes other than
-those of Stable Diffusion 1.x, and what is missing or damaged is said in one sentence, with what to
-do about it. Only safetensors are read, never a pickle.
+A folder is data from somewhere else: it must not bring code along, nor name classes other than
+those of Stable Diffusion 1.x. Only safetensors are read, never a pickle.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Pictures from prompts and seeds, one seed per picture.
 
-A picture is a function of its own prompt and its own seed. Neither the batch it was made in nor
-the device it was made on changes the noise it starts from, so two models are compared on equal
-terms and a run that was cut off can go on anywhere.
+A picture is a function of its own prompt and its own seed: neither its batch nor the device changes
+the noise it starts from.
 """
 
 from __future__ import annotations
@@ -35,16 +34,10 @@ def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 
 
 def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> torch.Tensor:
-    """Standard normal start noise, one independent stream per generator.
+    """Standard normal start noise, (n, channels, height, width) float32, one stream per generator.
 
-    One draw per picture, in float32 on the CPU: batch, dtype and device have no say in the numbers.
-
-    Args:
-        generators: n generators, see `seeded_generators`; they are read on from where they are.
-        shape: shape of one latent, (channels, height, width).
-
-    Returns:
-        (n, channels, height, width) float32.
+    Drawn on the CPU: batch, dtype and device do not change the numbers. ``shape`` is that of one
+    latent, (channels, height, width).
     """
     return torch.stack([torch.randn(tuple(shape), generator=each) for each in generators])
 
@@ -88,15 +81,15 @@ def call_pipeline(
 ) -> Any:
     """Run the pipeline on one batch, each picture from the noise of its own seed.
 
-    Schedulers that add noise at every step get one generator per picture. It is the generator that
-    drew the start noise, read further on: a fresh one of the same seed would repeat that noise.
+    Schedulers that add noise at every step get one generator per picture: the one that drew the
+    start noise, read further on, since a fresh one of the same seed would repeat that noise.
 
     Args:
         pipe: A Stable Diffusion pipeline.
         prompts: n prompts.
         seeds: n seeds.
-        steps: Denoising steps; None keeps the pipeline's default.
-        guidance: Guidance scale; None keeps the pipeline's default.
+        steps: Denoising steps; None keeps the pipeline's default, as of the guidance scale.
+        guidance: Guidance scale.
         output_type: "np" for floats in [0, 1], "latent" to skip decoding.
         **options: Further arguments of the pipeline call.
 
@@ -180,9 +173,7 @@ def iter_batches(
     guidance: float | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Generate batch by batch: yields where in the list a batch belongs, and its pictures.
-
-    Arguments are those of `generate`, and are checked before the first batch is asked for.
+    """Generate batch by batch, with the arguments of `generate`, checked before the first batch.
 
     Yields:
         (slice into prompts, uint8 pictures of shape (batch, height, width, 3)).
@@ -227,15 +218,11 @@ def _batches(
 
 
 def smaller_batch(size: int, error: RuntimeError) -> int:
-    """Half a batch that did not fit into memory, with a warning that says so.
-
-    Args:
-        size: pictures in the batch that failed.
-        error: what it failed with; anything but a lack of memory is raised again.
+    """Half a batch of ``size`` pictures that did not fit into memory, with a warning.
 
     Raises:
         MemoryError: not even one picture fits.
-        RuntimeError: ``error`` itself.
+        RuntimeError: ``error`` itself, where it is anything but a lack of memory.
     """
     # A CPU's allocator raises a plain RuntimeError.
     lacking = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -266,11 +253,10 @@ def generate(
     guidance: float | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Generate one picture per prompt and seed.
+    """Generate one picture per prompt and seed, uint8 (n, height, width, 3).
 
-    The pictures are the same for every batch size, up to rounding: each starts from the noise of
-    its own seed and, where the scheduler adds noise, follows its own stream. The safety checker is
-    off during the call and back in place afterwards.
+    The pictures are the same for every batch size, up to rounding. The safety checker is off during
+    the call and back in place afterwards.
 
     Args:
         pipe: A Stable Diffusion pipeline.
@@ -280,9 +266,6 @@ def generate(
         steps: Denoising steps; None keeps the pipeline's default.
         guidance: Guidance scale; None keeps the pipeline's default.
         progress: Show one bar over the pictures.
-
-    Returns:
-        Pictures of shape (n, height, width, 3), uint8.
 
     Raises:
         ValueError: For a bare string, no prompts, unequal lengths, seeds that are not whole

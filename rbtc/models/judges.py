@@ -39,9 +39,7 @@ def build_clip(config: dict[str, Any]) -> nn.Module:
 def read_card(folder: str | Path, kind: str) -> dict[str, Any]:
     """The content of a judge's ``judge.json``, checked; the weights are not read.
 
-    Args:
-        folder: the judge.
-        kind: "resnet" or "clip".
+    ``kind`` is "resnet" or "clip".
 
     Raises:
         FileNotFoundError: no folder, or one without judge.json and model.safetensors.

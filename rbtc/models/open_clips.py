@@ -1,7 +1,6 @@
 """The paper's CLIP, ViT-B/32 with OpenAI's weights, through open_clip; and painters by its word.
 
-The weights are fetched and cached by open_clip. Its own preprocessing and its own tokenizer are
-used: a picture is resized and cropped to 224 x 224 as the model was taught.
+open_clip fetches and caches the weights; its own preprocessing and tokenizer are used.
 """
 
 from __future__ import annotations
@@ -28,12 +27,10 @@ SENTENCE = "a painting by {style}"
 
 
 class OpenClipJudge:
-    """Embeds pictures and prompts in one space, both to unit length.
+    """Embeds pictures and prompts in one space, both to unit length, with an open_clip model.
 
-    Args:
-        model: an open_clip model.
-        preprocess: a picture (PIL) to a (3, h, w) float tensor.
-        tokenizer: prompts to (n, length) tokens.
+    ``preprocess`` turns a PIL picture into a (3, h, w) float tensor, ``tokenizer`` prompts into
+    (n, length) tokens.
     """
 
     def __init__(self, model: nn.Module, preprocess: Any, tokenizer: Any) -> None:
@@ -98,14 +95,9 @@ def load_open_clip(
 
 
 class ZeroShotStyles:
-    """Names the painter whose sentence CLIP puts nearest to a picture.
+    """Names the painter, of ``styles``, whose sentence CLIP puts nearest to a picture.
 
-    The paper has no judge of styles; this one needs no training. It answers only with one of the
-    styles it was given.
-
-    Args:
-        clip: embeds pictures and sentences.
-        styles: painters.
+    The paper has no judge of styles; this one needs no training.
 
     Attributes:
         names: The styles, in column order.

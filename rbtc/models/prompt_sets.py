@@ -30,14 +30,10 @@ COCO_CAPTIONS = 480
 class Source:
     """Where a set is.
 
-    Attributes:
-        hub: Id of the data set on the hub, or "" where it is an archive.
-        column: Which holds the prompts.
-        rows: As published, for comparison; None where sources disagree.
-        gated: Whether its owners have to be asked.
-        licence: As its owners put it.
-        archive: Address of a JSON file in an archive, as `datasets` reads it.
-        field: Key of the rows in that JSON.
+    hub: id of the data set on the hub, or "" where it is an archive. column: which holds the
+    prompts. rows: as published; None where sources disagree. gated: whether its owners have to be
+    asked. licence: as its owners put it. archive: address of a JSON file in an archive, as
+    `datasets` reads it. field: key of the rows in that JSON.
     """
 
     hub: str
@@ -83,13 +79,9 @@ SOURCES = {
 class PromptSet:
     """What was loaded.
 
-    Attributes:
-        name: The paper's name.
-        prompts: In their owners' order.
-        source: Data set, archive or file they came from.
-        revision: The hub's commit, "" where there is none.
-        rows: Number of prompts.
-        sha256: Of the prompts, one JSON string a line.
+    name: the paper's. prompts: in their owners' order. source: data set, archive or file. revision:
+    the hub's commit, "" where there is none. rows: number of prompts. sha256: of the prompts, one
+    JSON string a line.
     """
 
     name: str

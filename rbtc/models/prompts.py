@@ -1,9 +1,8 @@
-"""Prompts: the pairs that tell ConceptPrune what to cut, and the sentence a model is judged on.
+"""Prompts: the pairs that tell ConceptPrune what to prune, and the sentence a model is judged on.
 
 A pair is a target prompt, which names the concept, and a reference prompt, which names everything
 else in the target: "a church on a blue background" against "a blue background". Activations are
-summed over prompts, so the two lists are always of the same length. The words come from the
-profile; this module only puts them together.
+summed over prompts, so the two lists are of the same length. The words come from the profile.
 """
 
 from __future__ import annotations
@@ -51,12 +50,8 @@ def other_subjects(profile: Profile, subject: Subject) -> list[Subject]:
 def vocabulary(profile: Profile, part: str = "concepts") -> tuple[str, ...]:
     """Words the model of a profile was made for; empty when nobody wrote them down.
 
-    Args:
-        profile: the profile.
-        part: "concepts", "styles" or "scenes".
-
-    Returns:
-        The list in the model folder's ``concepts.json`` if there is one, else the profile's own.
+    ``part`` is "concepts", "styles" or "scenes". The list is that of the model folder's
+    ``concepts.json`` if there is one, else the profile's own.
 
     Raises:
         ValueError: ``concepts.json`` cannot be read.

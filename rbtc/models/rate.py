@@ -15,17 +15,12 @@ from rbtc.models.profiles import Profile
 def measure(
     pipe: Any, profile: Profile, *, calls: int = 4, clock: Callable[[], float] | None = None
 ) -> float:
-    """Seconds per picture, from a few calls of the UNet on a full batch.
+    """Seconds per picture, from ``calls`` calls of the UNet on a full batch.
 
     A picture costs as many calls as its scheduler makes, each for both halves of classifier-free
     guidance; decoding is left out, which is some per cent. The first call is not counted. A batch
-    that does not fit into memory is halved.
-
-    Args:
-        pipe: the profile's pipeline.
-        profile: steps and batch size.
-        calls: how many to time.
-        clock: seconds now; None takes the machine's.
+    that does not fit into memory is halved. ``clock`` gives the seconds now; None takes the
+    machine's.
     """
     clock = clock or time.perf_counter
     unet, batch = pipe.unet, profile.batch_size

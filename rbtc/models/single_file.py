@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from rbtc.files import cache_root, check_writable, file_digest
-from rbtc.models.folders import ADVICE, WEIGHTED, architecture
+from rbtc.models.folders import ADVICE, WEIGHTED, architecture, single_file
 from rbtc.models.sd15 import mark_random, write_configuration
 
 _UNET = "model.diffusion_model."
@@ -97,11 +97,8 @@ def _look_into(path: Path) -> tuple[torch.dtype, bool]:
         raise ValueError(
             f"the model file {path} is damaged or was cut short ({error}): {ADVICE}"
         ) from error
-    if other := architecture(path):
-        raise ValueError(
-            f"the model {str(path)!r} is a single file of another architecture ({other}), and rbtc "
-            "attacks Stable Diffusion 1.x: point the profile's `model` at one"
-        )
+    if architecture(path):
+        raise ValueError(single_file(path))
     if kind is None:
         raise ValueError(
             f"the model file {path} has no tensor named {_UNET}...: it is no whole checkpoint of "

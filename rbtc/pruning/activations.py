@@ -31,14 +31,11 @@ Norms = dict[int, dict[str, torch.Tensor]]
 class ActivationNorms:
     """Accumulates the norms a_j of every feed-forward output matrix's input while a UNet runs.
 
-    A context manager: hooks exist only inside the `with` block. It counts the UNet's calls itself,
-    because a scheduler may call the UNet more often than the number of steps suggests (PNDM does).
-    Call `restart` before every generation, so that call t of each one is added to call t of the
-    others. With classifier-free guidance the unconditional and the conditional half of the batch
-    both enter, as in ConceptPrune.
-
-    Sums are kept in float64 and added picture by picture, so the batching of prompts leaves no
-    trace in them beyond the rounding of the UNet itself.
+    A context manager: hooks exist only inside the `with` block. It counts the UNet's calls itself
+    (PNDM makes more than its steps). Call `restart` before every generation, so that call t of each
+    one is added to call t of the others. With classifier-free guidance both halves of the batch
+    enter, as in ConceptPrune. Sums are kept in float64 and added picture by picture, so batching
+    changes them by no more than the rounding of the UNet itself.
 
     Args:
         unet: The UNet to watch.
@@ -133,13 +130,8 @@ def collect_norms(pipe: Any, prompts: Sequence[str], config: ConceptPruneConfig)
     """Activation norms of one prompt set over the first `config.calls` UNet calls.
 
     Every prompt is drawn once from the same noise, that of `config.seed`. Each generation stops as
-    soon as the calls in question are made, and nothing is decoded. On a CPU one thread does it, so
-    that the norms, and the masks, are the same whatever number of threads torch has.
-
-    Args:
-        pipe: A Stable Diffusion pipeline.
-        prompts: The prompt set.
-        config: Settings; `ratio` and `select_ratio` do not matter here.
+    soon as the calls are made, and nothing is decoded. On a CPU one thread does it, so that norms
+    and masks are the same whatever number of threads torch has.
 
     Returns:
         Call -> weight name -> (in_features,).

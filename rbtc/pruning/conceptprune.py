@@ -96,8 +96,8 @@ def step_mask(
         Bool (rows, columns) on the weight's device, True = prune.
 
     Raises:
-        ValueError: For shapes that do not fit, norms that are negative or not finite, or a ratio
-            outside (0, 1] or so small that k is 0.
+        ValueError: For shapes that do not fit, norms that are negative or not finite, or a bad
+            ratio.
     """
     _check_ratio(ratio)
     if weight.ndim != 2:
@@ -152,8 +152,8 @@ def concept_masks(
 ) -> Masks:
     """Masks of all layers, united over the first `calls` UNet calls.
 
-    A weight is pruned when more than select_ratio * calls of the per-call masks select it; with 0
-    this is their union, which can only grow with `calls`.
+    A weight is pruned when more than select_ratio * calls of the per-call masks (`step_mask`)
+    select it; with 0 this is their union, which can only grow with `calls`.
 
     Args:
         weights: Weight name -> (rows, columns).
@@ -167,8 +167,7 @@ def concept_masks(
         Weight name -> bool (rows, columns), True = prune.
 
     Raises:
-        ValueError: For values out of range, norms that miss a call or a layer, or shapes that do
-            not fit.
+        ValueError: For values out of range, or norms that miss a call or a layer.
     """
     _check_ratio(ratio)
     _check_union(calls, select_ratio)
@@ -195,11 +194,7 @@ def concept_prune(
 ) -> Masks:
     """Masks that erase what the target prompts have and the reference prompts lack.
 
-    Args:
-        pipe: A Stable Diffusion pipeline.
-        target_prompts: Prompts with the concept.
-        reference_prompts: The same prompts without it.
-        config: Settings; None takes the defaults.
+    The reference prompts are the target prompts without the concept, one for each.
 
     Returns:
         Weight name -> bool (rows, columns), True = prune.

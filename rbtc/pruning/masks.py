@@ -14,10 +14,7 @@ from rbtc.layers import Masks, Weights, check_masks, check_same_layers
 
 
 def union(masks: Sequence[Masks]) -> Masks:
-    """Cut wherever one of several masks cuts.
-
-    Args:
-        masks: one or more sets of the same layers, weight name -> bool (rows, columns).
+    """Prune where one of several masks of the same layers does: name -> bool (rows, columns).
 
     Raises:
         ValueError: no masks, or sets of different layers.
@@ -31,12 +28,9 @@ def union(masks: Sequence[Masks]) -> Masks:
 
 
 def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write masks to a safetensors file (uint8, 1 = pruned), all or nothing.
+    """Write masks to a safetensors file (uint8, 1 = pruned), all or nothing; its folder is made.
 
-    Args:
-        path: File to write; its folder is made when missing.
-        masks: Weight name -> bool (rows, columns).
-        metadata: What to remember with them; values that are not strings are stored as JSON.
+    ``metadata`` is stored with them; values that are not strings as JSON.
 
     Raises:
         ValueError: For no masks, or a mask that is not boolean.
@@ -55,14 +49,9 @@ def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | Non
 
 
 def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:
-    """Read masks written by `save_masks`.
+    """Read masks written by `save_masks`: weight name -> bool (rows, columns) on the CPU, sorted.
 
-    Args:
-        path: The safetensors file.
-        weights: When given, layers and shapes must be those of these weights.
-
-    Returns:
-        Weight name -> bool (rows, columns) on the CPU, sorted by name.
+    With ``weights`` given, layers and shapes must be those of these weights.
 
     Raises:
         FileNotFoundError: When there is no such file.

@@ -129,15 +129,15 @@ def gradients(
     """Gradients of the diffusion loss on a forget set, summed over its batches.
 
     Times are uniform over the scheduler's training times. They and the noise come from a CPU
-    generator of `config.seed`, so that equal settings mean equal gradients. The pipeline is left
-    as it was: no weight moves, and no parameter's own `grad` is touched.
+    generator of `config.seed`. The pipeline is left as it was: no weight moves, and no parameter's
+    own `grad` is touched.
 
     Args:
         pipe: A Stable Diffusion pipeline.
         parameters: Parameters of its UNet by name, see `rbtc.matrices.find_matrices`.
         latents: (n, channels, height, width), see `forget_set`.
         prompts: n prompts.
-        config: Settings; pictures, first_seed, steps and guidance do not matter here.
+        config: Settings of the pass.
 
     Raises:
         ValueError: Unequal lengths, or a gradient that is NaN or infinite.
