@@ -1,5 +1,6 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportReturnType=false
+# pyright: reportReturnType=false, reportOptionalMemberAccess=false, reportOptionalCall=false
+# pyright: reportOptionalSubscript=false
 # (diffusers annotates less than it accepts and returns)
 """The autoencoder of emoji-sd: 64 x 64 pictures to 8 x 8 latents, diffusers' AutoencoderKL.
 
