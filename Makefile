@@ -8,8 +8,8 @@ ARGS ?=
 FLOORS := .venv-floors
 FLOOR_TESTS := tests/solvers tests/pruning tests/lab/test_store.py tests/lab/test_lab.py \
 	tests/models/test_pipelines.py tests/models/test_generate.py tests/models/test_judges.py \
-	tests/report/test_charts.py tests/test_completion.py tests/test_revive.py \
-	tests/test_magnitudes.py tests/test_layers.py tests/test_stats.py tests/test_end_to_end.py
+	tests/report/test_charts.py tests/attack/test_completion.py tests/attack/test_revive.py \
+	tests/attack/test_magnitudes.py tests/test_layers.py tests/test_stats.py tests/test_end_to_end.py
 
 .DEFAULT_GOAL := help
 .PHONY: help env test floors browser book site run check verify gate lint types lock clean

@@ -42,7 +42,7 @@ from measure import peak_megabytes, reset_peak, roofline, seconds
 from tqdm import tqdm
 
 from rbtc import command
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 from rbtc.files import check_writable
 from rbtc.solvers.released import exchanged, largest_set, released_exact
 from rbtc.studies.completion_benchmark import race_figure

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbtc.completion import complete_all
+from rbtc.attack.completion import complete_all
 from rbtc.layers import Masks, Weights
 
 Found = dict[str, tuple[Tensor, int]]
@@ -59,7 +59,7 @@ def lowrank_soft_impute(weight: Tensor, missing: Tensor) -> tuple[Tensor, int]:
 
 
 def ours(**options) -> Contender:
-    """`rbtc.completion.complete_all` with the given options."""
+    """`rbtc.attack.completion.complete_all` with the given options."""
 
     def run(weights: Weights, masks: Masks) -> Found:
         found = complete_all(weights, masks, **options)

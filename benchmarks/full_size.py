@@ -36,6 +36,7 @@ from measure import high_water, peak_megabytes, reset_peak, seconds
 from published import configuration, random_pipeline, save_single_file
 
 from rbtc import command
+from rbtc.attack.revive import revive
 from rbtc.files import check_writable, write_whole
 from rbtc.lab.digests import library_versions, tensors_digest
 from rbtc.layers import density, prune, read_weights, write_weights
@@ -45,7 +46,6 @@ from rbtc.models.prompts import prompt_pairs
 from rbtc.models.sd15 import mark_random
 from rbtc.models.single_file import as_folder
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_prune
-from rbtc.revive import revive
 from rbtc.studies.measuring.common import at_least_one
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from matrices import realistic, row_wise_mask
 from measure import median
 from tqdm import tqdm
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 
 _BASE = {"rows": 320, "columns": 1280, "share": 0.03}
 _RANGES = {

@@ -70,7 +70,8 @@ iterations = 12
 #
 # the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are not
 # needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram matrix,
-# which is what `rbtc.completion` does. And the paper's second advantage, never forming $Z$ densely,
+# which is what `rbtc.attack.completion` does. And the paper's second advantage, never forming $Z$
+# densely,
 # buys nothing here, where nearly all entries are observed.
 
 # %%

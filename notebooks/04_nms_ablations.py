@@ -57,7 +57,7 @@ draw_seeds = [2021]
 # For Neuron Sample the paper speaks of the "empirical distribution of the remaining magnitudes",
 # while the authors' code fits a Gaussian to the signed weights and takes absolute values. The code
 # made the paper's numbers, so it is followed here; the other reading is `neuron_empirical` in
-# `rbtc.magnitudes`.
+# `rbtc.attack.magnitudes`.
 #
 # Both knobs together set how loud the refill is. More signs and larger magnitudes mean a longer
 # vector, in a direction that gets worse as $K$ grows.

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import save_file
 from stubs import PROFILE, Judge
 
+from rbtc.attack.revive import revive
 from rbtc.emoji import card, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
 from rbtc.models import folders
 from rbtc.models.judges import build_resnet, load_judge, save_judge
-from rbtc.revive import revive
 from rbtc.studies import operating_point
 from rbtc.studies.measuring.defense import defense_study
 from rbtc.studies.measuring.descent import descent
@@ -104,7 +104,8 @@ def test_wrong_options_are_refused_at_the_door(closed, ask, message):
 )
 def test_an_attack_is_refused_before_its_completion(closed, options, message, monkeypatch):
     weights = {"a": torch.tensor([[1.0, 0.0], [2.0, 3.0], [1.0, -1.0]])}
-    monkeypatch.setattr("rbtc.revive.complete_all", lambda *_, **__: pytest.fail("completed"))
+    for name in ("complete_all",):
+        monkeypatch.setattr(f"rbtc.attack.revive.{name}", lambda *_, **__: pytest.fail("completed"))
     with pytest.raises(ValueError, match=message):
         revive(weights, **options)
     with pytest.raises(ValueError, match=message):

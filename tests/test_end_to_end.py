@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from rbtc.attack.revive import revive_model
 from rbtc.emoji.report import BARS
 from rbtc.lab import Lab
 from rbtc.layers import find_layers, read_weights
 from rbtc.models.generate import generate
-from rbtc.revive import revive_model
 
 SIXTEEN = 16
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 from rbtc.solvers import released as engines
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

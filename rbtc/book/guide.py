@@ -1,7 +1,7 @@
 """The computed part of the page "Run it on SD v1.5", written by `rbtc.book.generated`.
 
-Its costs follow from the paper's tables and the profile (`rbtc.budget`); minutes and memory at full
-size are those of the committed runs with random weights, if there are any.
+Its costs follow from the paper's tables and the profile (`rbtc.models.budget`); minutes and memory
+at full size are those of the committed runs with random weights, if there are any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from rbtc.book.pages import replaced
-from rbtc.budget import cost_table, costs
+from rbtc.models.budget import cost_table, costs
 from rbtc.models.profiles import load_profile
 from rbtc.models.sd15 import FULL
 from rbtc.report import markdown

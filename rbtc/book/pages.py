@@ -4,18 +4,10 @@ A chapter is three files: `notebooks/NAME.py` (the source), `notebooks/NAME.ipyn
 twin, which papermill reads) and `book/notebooks/NAME.ipynb` (the executed page that is published).
 """
 
-import ast
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-AT_LEAST_ONE = (
-    "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",
-    "forget", "iterations", "passes", "words", "candidates", "guesses", "repeats",
-)  # fmt: skip
-"""Parameters that count something that a page cannot do without."""
 
 
 @dataclass(frozen=True)
@@ -50,53 +42,6 @@ class Book:
 def source_hash(path: Path) -> str:
     """Sha-256 of a source, independent of the platform's line ends."""
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-
-
-def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
-    """The `given` parameters, checked against the defaults' names and types.
-
-    Strings (from the command line) are read as the default's type: a list may be written
-    `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
-    another type, or a count below one.
-    """
-    if unknown := sorted(set(given) - set(defaults)):
-        raise ValueError(
-            f"notebook {name} has no parameter {', '.join(unknown)}; "
-            f"it takes {', '.join(defaults) or 'none'}"
-        )
-    fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
-    for key, value in fitted.items():
-        _check_count(value, key, name)
-    return fitted
-
-
-def _fit(value: Any, default: Any, what: str) -> Any:
-    if isinstance(value, str) and not isinstance(default, str):
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            names = {"true": True, "false": False, "none": None, "null": None}
-            value = names.get(value.lower(), value)
-        if isinstance(default, list) and not isinstance(value, list):
-            value = list(value) if isinstance(value, tuple) else str(value).split(",")
-            value = [item.strip() if isinstance(item, str) else item for item in value]
-    if default is None or value is None:
-        return value
-    wanted = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
-        raise ValueError(
-            f"{what} = {value!r} is a {type(value).__name__}, "
-            f"expected a {type(default).__name__} like {default!r}"
-        )
-    return value
-
-
-def _check_count(value: Any, name: str, chapter: str) -> None:
-    """Refuse a count below one, and a whole number below zero that is no seed."""
-    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("seed"):
-        return
-    if value < (least := int(name in AT_LEAST_ONE)):
-        raise ValueError(f"{chapter}: {name} must be at least {least}, not {value}")
 
 
 def read_page(path: Path) -> Any:

@@ -41,9 +41,9 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 def doctor(context: typer.Context) -> int:
     """Say what a profile's chapters need and lack here, and how long they take.
 
-    Like `python -m rbtc.doctor PROFILE [CHAPTER]`. Status 1 if something is missing.
+    Like `python -m rbtc.cli.doctor PROFILE [CHAPTER]`. Status 1 if something is missing.
     """
-    from rbtc.doctor import main as look
+    from rbtc.cli.doctor import main as look
 
     return look(context.args)
 

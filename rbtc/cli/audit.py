@@ -11,9 +11,9 @@ import typer
 from rbtc.cli.show import Json, Model, print_json, print_table, say, watch
 
 if TYPE_CHECKING:
-    from rbtc.audit import Audit
+    from rbtc.audit.release import Audit
+    from rbtc.audit.zeros import Scatter
     from rbtc.stats import Proportion
-    from rbtc.zeros import Scatter
 
 
 def audit(
@@ -45,12 +45,12 @@ def audit(
     release is looked through as `rbtc scan` does; the original is not needed. Status 1 means that
     something was found.
     """
-    from rbtc.audit import audit as examine
-    from rbtc.checkpoints import open_checkpoint
+    from rbtc.attack.completion import complete
+    from rbtc.audit.checkpoints import open_checkpoint
+    from rbtc.audit.release import audit as examine
+    from rbtc.audit.scan import scan
     from rbtc.cli.scan import show as show_scan
-    from rbtc.completion import complete
     from rbtc.report.audits import verdict
-    from rbtc.scan import scan
 
     checkpoint = open_checkpoint(model)
     release = scan(model, checkpoint)

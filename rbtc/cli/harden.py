@@ -10,7 +10,7 @@ import typer
 from rbtc.cli.show import Json, Model, Out, print_json, print_table, say, say_written, watch, write
 
 if TYPE_CHECKING:
-    from rbtc.hardening import Hardening
+    from rbtc.defense.hardening import Hardening
 
 
 def harden(
@@ -34,9 +34,9 @@ def harden(
     Its standard deviation is the one at which the strongest attacker finds the fewest of the filled
     places; the table shows what the others would give away.
     """
-    from rbtc.checkpoints import open_checkpoint
-    from rbtc.copies import check_target
-    from rbtc.hardening import harden as hide
+    from rbtc.audit.checkpoints import open_checkpoint
+    from rbtc.audit.copies import check_target
+    from rbtc.defense.hardening import harden as hide
 
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,12 @@ FEWEST = 20
 """Pictures a class below which --hours rather leaves out classes."""
 SPARE = 0.8
 """Share of --hours that is planned for drawing; the rest is for pruning and completing."""
+
+AT_LEAST_ONE = (
+    "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",
+    "forget", "iterations", "passes", "words", "candidates", "guesses", "repeats",
+)  # fmt: skip
+"""Parameters that count something that a chapter cannot do without."""
 
 
 def measure(
@@ -47,10 +54,10 @@ def measure(
     """
     from rbtc.files import check_writable
     from rbtc.lab import Lab
-    from rbtc.lab.provenance import measured
     from rbtc.results import folder_of
     from rbtc.saving import save
     from rbtc.studies.chapters import CHAPTERS
+    from rbtc.studies.measuring import measured
 
     names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
     if not names:
@@ -93,7 +100,6 @@ def chosen(
     Raises:
         ValueError: no such chapter or parameter, or a value of the wrong type.
     """
-    from rbtc.book.pages import fit_parameters
     from rbtc.files import data_root
     from rbtc.studies.measuring import defaults
 
@@ -174,7 +180,7 @@ def by_effect(concepts: Sequence[str]) -> list[str]:
 
 
 def _change(concept: str) -> float | None:
-    from rbtc.report.paper import printed
+    from rbtc.paper import printed
 
     before, after = (printed(1, concept, f"erased: {name}") for name in ("ConceptPrune", "NMS"))
     return None if before is None or after is None else after - before
@@ -203,3 +209,50 @@ def _bar(name: str, total: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=total, desc=name, unit="picture", disable=not shown(), file=sys.stderr)
+
+
+def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
+    """The `given` parameters, checked against the defaults' names and types.
+
+    Strings (from the command line) are read as the default's type: a list may be written
+    `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
+    another type, or a count below one.
+    """
+    if unknown := sorted(set(given) - set(defaults)):
+        raise ValueError(
+            f"notebook {name} has no parameter {', '.join(unknown)}; "
+            f"it takes {', '.join(defaults) or 'none'}"
+        )
+    fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
+    for key, value in fitted.items():
+        _check_count(value, key, name)
+    return fitted
+
+
+def _fit(value: Any, default: Any, what: str) -> Any:
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            names = {"true": True, "false": False, "none": None, "null": None}
+            value = names.get(value.lower(), value)
+        if isinstance(default, list) and not isinstance(value, list):
+            value = list(value) if isinstance(value, tuple) else str(value).split(",")
+            value = [item.strip() if isinstance(item, str) else item for item in value]
+    if default is None or value is None:
+        return value
+    wanted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
+        raise ValueError(
+            f"{what} = {value!r} is a {type(value).__name__}, "
+            f"expected a {type(default).__name__} like {default!r}"
+        )
+    return value
+
+
+def _check_count(value: Any, name: str, chapter: str) -> None:
+    """Refuse a count below one, and a whole number below zero that is no seed."""
+    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("seed"):
+        return
+    if value < (least := int(name in AT_LEAST_ONE)):
+        raise ValueError(f"{chapter}: {name} must be at least {least}, not {value}")

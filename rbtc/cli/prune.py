@@ -56,8 +56,8 @@ def prune(
 
     The pruned weights are +0.0: none keeps the sign of what it was.
     """
-    from rbtc.checkpoints import open_checkpoint
-    from rbtc.copies import check_target
+    from rbtc.audit.checkpoints import open_checkpoint
+    from rbtc.audit.copies import check_target
     from rbtc.layers import density
     from rbtc.layers import prune as cut
     from rbtc.models.folders import check_model_folder

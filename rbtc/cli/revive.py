@@ -28,11 +28,11 @@ def revive(
     Needs neither the original weights nor a prompt. Rows that are zero as a whole stay as they are:
     nothing is left to complete them from.
     """
-    from rbtc.checkpoints import open_checkpoint
-    from rbtc.copies import check_target
-    from rbtc.detection import spare_whole_rows
+    from rbtc.attack.revive import revive as attack
+    from rbtc.audit.checkpoints import open_checkpoint
+    from rbtc.audit.copies import check_target
+    from rbtc.defense.detection import spare_whole_rows
     from rbtc.layers import short_name, zero_masks
-    from rbtc.revive import revive as attack
 
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rbtc.cli.show import Json, Model, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from rbtc.scan import Scan
+    from rbtc.audit.scan import Scan
 
 
 def scan(model: Model, as_json: Json = False) -> int:
@@ -16,7 +16,7 @@ def scan(model: Model, as_json: Json = False) -> int:
     Headers are read first, and matrices only where a shape agrees. Status 1 means that something
     was found; values that equal the published ones are shown, and are no finding.
     """
-    from rbtc.scan import scan as look
+    from rbtc.audit.scan import scan as look
 
     found = look(model)
     if as_json:

@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from rbtc.checkpoints import Checkpoint
+    from rbtc.audit.checkpoints import Checkpoint
     from rbtc.layers import Weights
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def silence_libraries() -> None:
 
 def write(checkpoint: Checkpoint, out: Path, weights: Weights) -> list[str]:
     """Write the changed copy; returns what it does not have of the source."""
-    from rbtc.copies import left_out, write_copy
+    from rbtc.audit.copies import left_out, write_copy
 
     write_copy(checkpoint, out, weights)
     return left_out(checkpoint)

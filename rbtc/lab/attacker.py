@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 import torch
 
-from rbtc.completion import Completion, complete_all, solver_of
-from rbtc.detection import budget_attack, spare_whole_rows, threshold_attack
-from rbtc.inference import Evidence, modified_probability
+from rbtc.attack.completion import Completion, complete_all, solver_of
+from rbtc.attack.magnitudes import check_strategy
+from rbtc.attack.revive import revive
+from rbtc.attack.topk import check_keep
+from rbtc.defense.detection import budget_attack, spare_whole_rows, threshold_attack
+from rbtc.defense.mask_inference import Evidence, modified_probability
+from rbtc.defense.mixture import Mixture
 from rbtc.lab.digests import canonical, tensors_digest
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, prune, zero_masks
 from rbtc.layers import density as share_of
-from rbtc.magnitudes import check_strategy
-from rbtc.mixture import Mixture
-from rbtc.revive import revive
-from rbtc.topk import check_keep
 
 FEWEST_ZEROS = 1e-3
 """Below this share of exact zeros a model counts as not pruned: fp16 files hold a few by chance."""
@@ -70,13 +70,13 @@ class Attacker:
         Args:
             variant: the model under attack.
             keep_ratio: K of Top-K Sign Retention; None takes the attacker's own.
-            strategy: how signs get a magnitude, see `rbtc.magnitudes.assign_magnitudes`.
+            strategy: how signs get a magnitude, see `rbtc.attack.magnitudes.assign_magnitudes`.
             per: within what K is counted: "layer", "row" or "global".
             algorithm: of the completion.
             seed: for the strategies that draw magnitudes.
-            released: see `rbtc.magnitudes.assign_magnitudes`.
+            released: see `rbtc.attack.magnitudes.assign_magnitudes`.
             missing: attack these places; None takes those that are exactly zero.
-            **options: further options of `rbtc.completion.complete`.
+            **options: further options of `rbtc.attack.completion.complete`.
 
         Raises:
             ValueError: an option is wrong. That nothing is missing (the model is not pruned) is
@@ -202,7 +202,7 @@ class Attacker:
         evidence: Evidence = "columns",
         fits: Mapping[str, Mixture] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """The probability of each weight that it is a modified one, see `rbtc.inference`."""
+        """Probability of each weight to be a modified one (`rbtc.defense.mask_inference`)."""
         return modified_probability(variant.weights, evidence=evidence, fits=fits)
 
     def attack_guessed(self, variant: Variant, places: Masks, **options: Any) -> Variant:

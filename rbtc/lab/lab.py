@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rbtc import layers
-from rbtc.completion import Completion
+from rbtc.attack.completion import Completion
+from rbtc.attack.sign_accuracy import SignAccuracy, count_signs
 from rbtc.lab.attacker import Attacker
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
@@ -29,7 +30,6 @@ from rbtc.models.pipelines import default_device
 from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.prompts import other_subjects, subject_of
 from rbtc.models.subjects import Kind, Subject
-from rbtc.sign_accuracy import SignAccuracy, count_signs
 from rbtc.stats import Proportion
 
 if TYPE_CHECKING:

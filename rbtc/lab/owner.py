@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from rbtc import idealised as ideal
-from rbtc.defense import noise_deviation, obfuscate
-from rbtc.hiding import Hiding, hide
+from rbtc.attack import idealised as ideal
+from rbtc.defense.fills import Hiding, hide
+from rbtc.defense.gaussian import noise_deviation, obfuscate
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
 from rbtc.lab.salient import SaliencyCuts
@@ -23,12 +23,12 @@ from rbtc.layers import Masks, Weights, density, prune
 from rbtc.matrices import FEED_FORWARD, LayerKind
 from rbtc.models.profiles import Profile
 from rbtc.models.prompts import prompt_pairs, subject_of
+from rbtc.models.quantize import quant_recover
 from rbtc.models.subjects import Reference, Subject
 from rbtc.pruning.activations import Norms, collect_norms
 from rbtc.pruning.conceptprune import ConceptPruneConfig, concept_masks
 from rbtc.pruning.masks import union
 from rbtc.pruning.saliency import Ranking, Score
-from rbtc.quantize import quant_recover
 
 NORMS_BATCH = 12
 """Prompts drawn together for activation norms: a batch's size decides the last bits of its sums."""
@@ -147,7 +147,7 @@ class Owner:
     ) -> Variant:
         """A thought experiment: pretrained signs or magnitudes are known (paper Sec. 3, App. A).
 
-        ``mode`` is one of `rbtc.idealised.idealised`.
+        ``mode`` is one of `rbtc.attack.idealised.idealised`.
         """
         _check_one_of("mode", mode, get_args(ideal.IdealMode))
         base, pretrained = self.pruned(concept, **pruning), self.pretrained
@@ -204,7 +204,7 @@ class Owner:
     def hidden(
         self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
     ) -> Variant:
-        """The model whose cut weights resemble the survivors, see `rbtc.hiding`."""
+        """The model whose cut weights resemble the survivors, see `rbtc.defense.fills`."""
         _check_one_of("how", how, get_args(Hiding))
         base = self.pruned(concept, **pruning)
 

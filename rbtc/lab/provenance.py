@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
-import shlex
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,76 +16,9 @@ import torch
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
 from rbtc.lab.lab import Lab
-from rbtc.results import Run
-from rbtc.saving import today
 
 MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/_generated")
 """What measuring and executing write; a change there is no change of the code."""
-
-
-def measured(
-    chapter: str, lab: Lab, parameters: Mapping[str, Any], *, command: str = ""
-) -> tuple[Any, Run]:
-    """Measure a chapter now; returns the study, and how it was measured.
-
-    ``parameters`` of the chapter's study that are missing take their default; ``command`` is what
-    repeats it, "" writes it out.
-
-    Raises:
-        ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
-            results are those of nothing.
-    """
-    from rbtc.studies.measuring import defaults, measuring
-
-    usual = defaults(chapter)
-    if unknown := sorted(set(parameters) - set(usual)):
-        raise ValueError(
-            f"chapter {chapter} has no parameter {', '.join(unknown)}; it takes {', '.join(usual)}"
-        )
-    chosen = {**usual, **parameters}
-    lab.pipeline  # noqa: B018 - loaded, so that it can say what it is
-    if lab.random_weights:
-        raise ValueError(
-            "the model's folder says that its weights are random numbers, so its results would be "
-            "those of nothing: nothing is measured"
-        )
-    began = time.monotonic()
-    study = measuring(chapter)(lab, **chosen)
-    name = lab.profile.name
-    run = Run(
-        chapter=chapter,
-        profile=name,
-        parameters=json.loads(json.dumps(chosen)),
-        pictures=lab.measure.judged,
-        command=command or command_line(chapter, name, parameters),
-        commit=commit(),
-        dirty=is_dirty(),
-        date=today(),
-        device=describe_device(lab.device),
-        seconds=round(time.monotonic() - began, 1),
-        drawn=lab.store.computed["images"],
-        settings=settings(lab),
-        weights=weight_check(lab, chosen),
-        versions=versions(),
-        models=model_digests(lab),
-    )
-    return study, run
-
-
-def command_line(chapter: str, profile: str, parameters: Mapping[str, Any]) -> str:
-    """The command that measures a chapter with these parameters."""
-    words = ["rbtc", "measure", chapter, *(["--profile", profile] if profile != "mini" else [])]
-    for name, value in parameters.items():
-        words += ["-p", f"{name}={_word(value)}"]
-    return shlex.join(words)
-
-
-def _word(value: Any) -> str:
-    """A parameter as the command line takes it."""
-    if isinstance(value, str):
-        return value
-    plain = isinstance(value, list) and all(isinstance(x, str) and "," not in x for x in value)
-    return ",".join(value) if plain else json.dumps(value)
 
 
 def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rbtc.audit import Audit
-from rbtc.recoverability import Choice
+from rbtc.attack.recoverability import Choice
+from rbtc.audit.release import Audit
 
 _CHOSEN: dict[Choice, str] = {
     "largest": "the largest of their rows",

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
-from rbtc.report.paper import load_table, paper_value
+from rbtc.paper import load_table, paper_value
 from rbtc.report.tables import accuracies, trials
 from rbtc.stats import Difference, Estimate, paired, paired_means
 

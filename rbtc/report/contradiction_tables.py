@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rbtc.paper import averages, paper_value, wide_table
 from rbtc.report import markdown
 from rbtc.report.claim_tables import page_link
 from rbtc.report.misprints import KEEP_TABLES, METHODS, PRINTED
-from rbtc.report.paper import averages, paper_value, wide_table
 from rbtc.report.style import house_style
 
 if TYPE_CHECKING:

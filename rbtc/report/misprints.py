@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from rbtc.report.paper import averages, paper_value, wide_table
+from rbtc.paper import averages, paper_value, wide_table
 from rbtc.stats import Proportion
 
 Support = Literal["supports", "against", "undecided", ""]

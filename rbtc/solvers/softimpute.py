@@ -10,7 +10,7 @@ Mazumder, Hastie and Tibshirani, "Spectral Regularization Algorithms for Learnin
 Matrices", JMLR 2010.
 
 The functions here take a wide matrix (rows <= columns) and the flat indices of its missing
-entries; `rbtc.completion.complete` prepares both and is what callers want.
+entries; `rbtc.attack.completion.complete` prepares both and is what callers want.
 """
 
 import torch

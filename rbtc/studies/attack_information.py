@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from rbtc.attack.input_projection import HALVES, find_partners, told
+from rbtc.attack.selection import expected_magnitudes
 from rbtc.layers import short_name
-from rbtc.partners import HALVES, find_partners, told
-from rbtc.selection import expected_magnitudes
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -50,7 +50,7 @@ def side_information(lab: Lab) -> pd.DataFrame:
 
     Returns:
         One row per layer: the correlation of the pretrained weights with their prediction from
-        the value half, and from the gate half, see `rbtc.partners.told`.
+        the value half, and from the gate half, see `rbtc.attack.input_projection.told`.
     """
     partners = find_partners(lab.pipeline.unet)
     rows = {

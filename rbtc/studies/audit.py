@@ -17,7 +17,7 @@ from rbtc.models.subjects import Subject
 
 if TYPE_CHECKING:
 
-    from rbtc.recoverability import Choice
+    from rbtc.attack.recoverability import Choice
 
 
 CHOICES: dict[str, Choice] = {

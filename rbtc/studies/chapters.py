@@ -61,7 +61,7 @@ def study(
     """
     if live:
         from rbtc.lab import Lab
-        from rbtc.lab.provenance import measured
+        from rbtc.studies.measuring import measured
 
         return measured(chapter, Lab(profile), parameters)
     folder = folder_of(chapter, profile, results)

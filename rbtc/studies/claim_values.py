@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.profiles import load_profile
+from rbtc.paper import printed, wide_table
 from rbtc.report.claims import Rule, Value, change, estimated, exact, peak
-from rbtc.report.paper import printed, wide_table
 from rbtc.report.tables import power
 from rbtc.stats import paired_ratio
 from rbtc.studies import art_effects, saliency

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.report.paper import printed
+from rbtc.paper import printed
 
 Pictures = Mapping[str, Mapping[str, np.ndarray]]
 """Concept -> model -> pictures (n, h, w, 3), for `rbtc.report.pictures.picture_grid`."""

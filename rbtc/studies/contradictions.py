@@ -146,7 +146,7 @@ def our_keep_ratio(studies: Studies) -> Check:
 
 def keep_scope(lab: Lab, concept: Subject) -> Check:
     """Right signs among those kept when K is counted per layer, per row, or over all layers."""
-    from rbtc.sign_accuracy import count_signs
+    from rbtc.attack.sign_accuracy import count_signs
 
     truth = lab.pretrained.weights
     base = lab.owner.pruned(concept)

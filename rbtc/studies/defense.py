@@ -16,8 +16,8 @@ from typing import Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.paper import printed
 from rbtc.report.tables import accuracy, effect, power
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, average_printed

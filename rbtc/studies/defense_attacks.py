@@ -4,7 +4,8 @@
 """The attack on the defended model: two attackers, and what they make of it (Table 12, right half).
 
 The budget attacker zeroes a fixed share of the smallest weights, the threshold attacker all weights
-below a multiple of the noise (`rbtc.detection`); both then complete, keep signs and scale as on an
+below a multiple of the noise (`rbtc.defense.detection`); both then complete, keep signs and scale
+as on an
 undefended model.
 """
 
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import load_table
 from rbtc.report.comparisons import Row
-from rbtc.report.paper import load_table
 from rbtc.report.tables import power
 from rbtc.stats import Difference
 

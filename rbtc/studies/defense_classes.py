@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.report.paper import printed
+from rbtc.paper import printed
 from rbtc.studies.defense_attacks import table_12_column
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ class DetectionStudy:
         alpha: Share of the candidate weights that was pruned.
         sigma_unmodified: Standard deviation sU of all surviving weights together.
         half_width: w of Eq. 7, a weight's magnitude.
-        layers: `rbtc.defense.sigma_by_layer` of the pruned model, alpha, the share cut there, and
+        layers: `rbtc.defense.gaussian.sigma_by_layer` of the pruned model, alpha, the share cut
+        there, and
             the shape of what is left, see `_shape`.
         by_layer: One row per layer and noise level: short, alpha, sigma_unmodified, sigma, eq7 with
             these, near and modified_near (how many weights, and how many modified ones, lie within

@@ -4,8 +4,10 @@
 # (pandas cannot say whether a selection is a frame or a series)
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
-What the attacker infers is in `rbtc.inference`, what the defences copy of the survivors in
-`rbtc.hiding`; the models are made in `rbtc.studies.inferred_masks`. Which defence to recommend is
+What the attacker infers is in `rbtc.defense.mask_inference`, what the defences copy of the
+survivors in
+`rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`. Which defence to
+recommend is
 decided in `rbtc.studies.defense_choice`.
 """
 
@@ -26,7 +28,7 @@ from rbtc.studies.common import Pictures, average_printed
 from rbtc.studies.defense_attacks import ATTACKERS, table_12_column
 
 if TYPE_CHECKING:
-    from rbtc.inference import Evidence
+    from rbtc.defense.mask_inference import Evidence
 
 HONEST: Evidence = "columns"
 """The evidence of the attacker who judges all defences."""
@@ -60,7 +62,7 @@ class HonestStudy:
 
     Attributes:
         subjects: The erased concepts.
-        defences: Their names: the paper's noise by level, then the fills of `rbtc.hiding`.
+        defences: Their names: the paper's noise by level, then the fills of `rbtc.defense.fills`.
         sigmas: Noise levels of the paper's defence, as standard deviations.
         hits: One line per picture; besides `measuring.common.judged`, defence and attacker
             (empty where there is none). Models are "pretrained", "pruned", "revived" (the attack on

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from rbtc.defense import sigma_by_layer
-from rbtc.inference import Evidence, name_modified
-from rbtc.mixture import Mixture, fit_layers
-from rbtc.roc import roc
+from rbtc.defense.gaussian import sigma_by_layer
+from rbtc.defense.mask_inference import Evidence, name_modified
+from rbtc.defense.mixture import Mixture, fit_layers
+from rbtc.defense.roc import roc
 from rbtc.studies.defense_attacks import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, attacked, noise
 from rbtc.studies.measuring.defense_attacks import attack, attack_places
 
 if TYPE_CHECKING:
-    from rbtc.hiding import Hiding
+    from rbtc.defense.fills import Hiding
     from rbtc.lab import Lab, Variant
     from rbtc.models.subjects import Subject
 

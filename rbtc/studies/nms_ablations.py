@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report.comparisons import Row, records, verdict
-from rbtc.report.paper import printed
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share

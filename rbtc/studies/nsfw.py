@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.paper import printed
 from rbtc.report.tables import effect
 from rbtc.stats import Difference, Share, clustered, paired_ratio
 from rbtc.studies.common import Pictures

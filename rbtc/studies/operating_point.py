@@ -33,8 +33,8 @@ import pandas as pd
 
 from rbtc.models.prompts import vocabulary
 from rbtc.models.subjects import Reference, Subject
+from rbtc.paper import wide_table
 from rbtc.paths import results_root
-from rbtc.report.paper import wide_table
 from rbtc.report.tables import effect, save_csv
 from rbtc.stats import Difference
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
@@ -253,7 +253,7 @@ def keep_sweep(
     """
     from tqdm.auto import tqdm
 
-    from rbtc.topk import check_keep
+    from rbtc.attack.topk import check_keep
 
     at_least_one(images=images, other_images=other_images)
     for k in keep_ratios:

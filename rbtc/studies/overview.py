@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.paper import printed
 from rbtc.report.tables import accuracy, effect, effects
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures, average_printed

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from rbtc.paper import averages, wide_table
 from rbtc.report.claims import (
     FALLS,
     RISES,
@@ -22,7 +23,6 @@ from rbtc.report.claims import (
     level,
     within,
 )
-from rbtc.report.paper import averages, wide_table
 from rbtc.studies import art_effects
 from rbtc.studies import claim_values as read
 from rbtc.studies.objects import Half

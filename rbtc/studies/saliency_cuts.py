@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rbtc.completion import Completion
-from rbtc.detection import spare_whole_rows
+from rbtc.attack.completion import Completion
+from rbtc.attack.sign_accuracy import SignAccuracy, count_signs
+from rbtc.defense.detection import spare_whole_rows
 from rbtc.layers import Masks, Weights, density, zero_masks
 from rbtc.matrices import ALL_KINDS, FEED_FORWARD, LayerKind
 from rbtc.models.subjects import Subject
 from rbtc.pruning.saliency import Ranking, Score
-from rbtc.sign_accuracy import SignAccuracy, count_signs
 from rbtc.studies.saliency import FF
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report.comparisons import Row, cell
-from rbtc.report.paper import printed
 from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures
 
 if TYPE_CHECKING:
-    from rbtc.idealised import IdealMode
+    from rbtc.attack.idealised import IdealMode
 
 MAGNITUDE = "true magnitude, drawn sign"
 SIGN = "true sign, drawn magnitude"

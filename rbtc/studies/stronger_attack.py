@@ -44,7 +44,7 @@ REVIVED_TARGET = 0.10
 
 @dataclass(frozen=True)
 class Way:
-    """How signs get magnitudes: one of `rbtc.magnitudes.Strategy`, and the share K that is kept."""
+    """How signs get magnitudes: a `rbtc.attack.magnitudes.Strategy`, and the share K kept."""
 
     strategy: str
     keep_ratio: float

@@ -25,6 +25,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rbtc import command
+from rbtc.attack.topk import check_keep
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
@@ -34,7 +35,6 @@ from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.stronger_attack import attack_signs, given
 from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
-from rbtc.topk import check_keep
 
 WAYS = tuple(
     Way(strategy, keep)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed, wide_table
 from rbtc.report.comparisons import Row
-from rbtc.report.paper import printed, wide_table
 from rbtc.stats import Difference, Proportion, paired_means
 from rbtc.studies.common import Pictures
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from rbtc.attack.concept_identification import found, rank
 from rbtc.stats import Difference, Proportion, Share, clustered, paired
-from rbtc.unknown import found, rank
 
 CHANGE = "change, CLIP features"
 ALONE = "no attack: worst fit of the pruned model (CLIP)"

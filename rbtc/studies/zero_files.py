@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rbtc.completion import Completion
+from rbtc.attack.completion import Completion
+from rbtc.audit.signed_zeros import ZeroSigns, count_zeros, prune_by_multiplying, read_signs
 from rbtc.layers import Masks, Weights, canonicalise_zeros, prune, zero_masks
-from rbtc.signed_zeros import ZeroSigns, count_zeros, prune_by_multiplying, read_signs
 from rbtc.studies.signed_zeros import MULTIPLIED
 from rbtc.studies.zero_operations import FORMATS
 

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from rbtc.audit.signed_zeros import prune_by_multiplying, read_signs
 from rbtc.layers import canonicalise_zeros, prune
-from rbtc.signed_zeros import prune_by_multiplying, read_signs
 from rbtc.studies.signed_zeros import KEEPS, LOSES
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

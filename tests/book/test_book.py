@@ -13,7 +13,8 @@ import pytest
 
 from rbtc.book import execute, generated, runner
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
-from rbtc.book.pages import Book, fit_parameters, read_page
+from rbtc.book.pages import Book, read_page
+from rbtc.cli.measure import fit_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHAPTER = """\

@@ -15,7 +15,7 @@ from round_trip import run_of
 from rbtc import results
 from rbtc.book import opening, site
 from rbtc.models.subjects import Subject
-from rbtc.report.paper import printed
+from rbtc.paper import printed
 from rbtc.studies.objects import MODELS, ObjectStudy
 
 

@@ -297,7 +297,7 @@ def test_an_interrupted_copy_leaves_nothing(call, pruned, tmp_path, monkeypatch,
     def stop(*_, **__):
         raise error
 
-    monkeypatch.setattr("rbtc.copies.rewrite", stop)
+    monkeypatch.setattr("rbtc.audit.copies.rewrite", stop)
     done = call("harden", pruned, "-o", tmp_path / "new" / "h.safetensors")
     assert (
         done.status
@@ -307,7 +307,7 @@ def test_an_interrupted_copy_leaves_nothing(call, pruned, tmp_path, monkeypatch,
 
 
 def test_a_copy_that_came_in_between_is_not_written_over(call, pruned, tmp_path, monkeypatch):
-    from rbtc import copies
+    from rbtc.audit.release import copies
 
     def faster(source, target, values, **_):
         target.touch()
@@ -352,9 +352,9 @@ def test_a_terminated_command_cleans_up(tmp_path):
     """As a process: SIGTERM in the middle of a copy that never ends."""
     source = save(tmp_path / "in" / "a.safetensors", cut(matrices()) | others())
     script = (
-        "import sys, time, rbtc.copies\n"
+        "import sys, time, rbtc.audit.copies\n"
         "def slow(*_, **__):\n    print('copying', flush=True)\n    time.sleep(60)\n"
-        "rbtc.copies.rewrite = slow\n"
+        "rbtc.audit.copies.rewrite = slow\n"
         "from rbtc.cli import main\nmain(sys.argv[1:])\n"
     )
     words = ["harden", str(source), "--out", str(tmp_path / "out.safetensors")]

@@ -517,7 +517,7 @@ WORDS = {
     "prune {emoji} --out {out} -c church --ratio 0": "ratio must lie in (0, 1]",
     "prune {emoji} --out {out} -c church --ratio 2": "ratio must lie in (0, 1]",
     "prune {emoji} --out {out} -c church --calls 0": "calls must be at least 1",
-    "prune {emoji} --out {out} -c church --calls 99": "only 16 steps",
+    "prune {emoji} --out {out} -c church --calls 99": "only 8 steps",
     "prune {emoji} --out {out} -c church --profile maxi": "unknown profile",
     "prune {emoji} --out {out} -c church --masks {pruned}": "exists already",
     "prune {emoji} --out {out} -c church --masks {out}/masks": "would tell what was pruned",

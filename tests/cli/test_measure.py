@@ -30,7 +30,7 @@ MINI = (ROOT / "data" / "profiles" / "mini.toml").read_text(encoding="utf-8")
 
 def write_profile(folder: Path, **changes: str) -> str:
     """The miniature's profile with two steps, and with other changes."""
-    text = MINI.replace("steps = 16", "steps = 2").replace("calls = 16", "calls = 2")
+    text = MINI.replace("steps = 8", "steps = 2")
     assert text.count("= 2 ") + text.count("= 2\n") >= 2
     for old, new in changes.items():
         assert old in text
@@ -206,7 +206,7 @@ def test_another_profile_is_found(verify, tmp_path, capsys, what):
 def test_another_solver_is_found(verify, capsys, monkeypatch):
     import inspect
 
-    from rbtc import completion
+    from rbtc.attack import completion
 
     def stopped(filled, places, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
         return plain(filled, places, max_iterations=1)

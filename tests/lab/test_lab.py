@@ -9,14 +9,14 @@ import stubs
 import torch
 
 import rbtc
-from rbtc.completion import complete_all
+from rbtc.attack.completion import complete_all
+from rbtc.attack.revive import revive
+from rbtc.attack.sign_accuracy import count_signs
 from rbtc.lab import Lab, Variant
 from rbtc.lab.store import Store
 from rbtc.layers import prune, read_weights, zero_masks
 from rbtc.models.generate import generate
 from rbtc.models.profiles import PruneSettings
-from rbtc.revive import revive
-from rbtc.sign_accuracy import count_signs
 from rbtc.stats import Proportion
 
 

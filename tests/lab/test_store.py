@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbtc.completion import complete_all
+from rbtc.attack.completion import complete_all
 from rbtc.lab import store as store_module
 from rbtc.lab.digests import (
     canonical,
@@ -430,7 +430,7 @@ def test_the_place_of_a_checkout_does_not_count(tmp_path):
 
 
 def test_a_completion_rests_on_its_own_solver_and_on_no_other(monkeypatch):
-    from rbtc import completion
+    from rbtc.attack import completion
 
     def key(algorithm):
         return code_digest.__wrapped__(complete_all, completion.solver_of(algorithm))

@@ -69,13 +69,13 @@ def test_sd15_has_the_settings_of_the_paper(sd15):
 
 
 def test_a_profile_can_be_read_from_a_path(tmp_path):
-    path = edited(tmp_path, lambda t: t.replace("steps = 16", "steps = 17"))
-    assert load_profile(path).steps == load_profile(str(path)).steps == 17
+    path = edited(tmp_path, lambda t: t.replace("steps = 8", "steps = 9"))
+    assert load_profile(path).steps == load_profile(str(path)).steps == 9
 
 
 def test_a_scheduler_may_call_once_more_than_it_has_steps(tmp_path):
-    path = edited(tmp_path, lambda t: t.replace("calls = 16", "calls = 17"))
-    assert load_profile(path).conceptprune.calls == 17
+    path = edited(tmp_path, lambda t: t.replace("calls = 2", "calls = 9"))
+    assert load_profile(path).conceptprune.calls == 9
 
 
 def test_unknown_profile_lists_those_that_exist():
@@ -88,17 +88,17 @@ def test_unknown_profile_lists_those_that_exist():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("steps = 16", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
-        ("calls = 16", "xyz = 16", "unknown key 'conceptprune.xyz'; known keys"),
+        ("steps = 8", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
+        ("calls = 2", "xyz = 16", "unknown key 'conceptprune.xyz'; known keys"),
         ("guidance = 3.0", "", "'guidance' is missing"),
-        ("steps = 16", "steps = 16.5", "steps must be int, not 16.5"),
-        ("steps = 16", "steps = true", "steps must be int, not True"),
+        ("steps = 8", "steps = 16.5", "steps must be int, not 16.5"),
+        ("steps = 8", "steps = true", "steps must be int, not True"),
         ("guidance = 3.0", 'guidance = "3"', "guidance must be float"),
-        ("steps = 16", "steps = 0", "steps must be at least 1"),
-        ("ratio = 0.1", "ratio = 2", "conceptprune.ratio must lie in"),
-        ("keep_ratio = 0.4", "keep_ratio = 0", "revive.keep_ratio must lie in"),
+        ("steps = 8", "steps = 0", "steps must be at least 1"),
+        ("ratio = 0.15", "ratio = 2", "conceptprune.ratio must lie in"),
+        ("keep_ratio = 0.6", "keep_ratio = 0", "revive.keep_ratio must lie in"),
         ('"float32"', '"float8"', "dtype must be one of"),
-        ('reference = "objects"', 'reference = "sky"', "conceptprune.reference must be one of"),
+        ('reference = "scene"', 'reference = "sky"', "conceptprune.reference must be one of"),
         ('styles = ["twemoji"', "styles = [1", r"styles\[0\] must be str"),
         ('prompt = "a {concept}"', 'prompt = "a {thing}"', "evaluation.prompt may only use"),
         ('prompt = "a {concept}"', 'prompt = "a cat"', r"evaluation.prompt must contain {concept}"),
@@ -107,16 +107,16 @@ def test_unknown_profile_lists_those_that_exist():
             '[evaluation.exceptions]\nstar = "a star"\n[prompts]',
             r"evaluation.exceptions.star must contain {concept}",
         ),
-        ("calls = 16", "calls = 18", "conceptprune.calls is 18, and a picture has only 16 steps"),
+        ("calls = 2", "calls = 10", "conceptprune.calls is 10, and a picture has only 8 steps"),
         ("guidance = 3.0", "guidance = inf", "guidance must be a finite number, not inf"),
         ("guidance = 3.0", "guidance = nan", "guidance must be a finite number, not nan"),
         ('target = "a {concept} {place}"', 'target = "a {concept}"', "prompts.target must use"),
         ('target = "a {concept} {place}"', 'target = ""', "prompts.target must use"),
-        ("[revive]\nkeep_ratio = 0.4\ndouble = true", "", None),
+        ("[revive]\nkeep_ratio = 0.6\ndouble = true", "", None),
         ("[revive]", "[revive", "not valid TOML"),
         ("[prompts]", 'prompts = "a"\n[x]', None),
-        ("steps = 16", "steps = 2026-01-01", "is a date or a time, and a profile has neither"),
-        ("steps = 16", 'steps = "16"', "steps must be int, not '16'"),
+        ("steps = 8", "steps = 2026-01-01", "is a date or a time, and a profile has neither"),
+        ("steps = 8", 'steps = "16"', "steps must be int, not '16'"),
         ("[revive]", "[[revive]]", "revive must be a table"),
         ('styles = ["twemoji"', 'styles = [["twemoji"]', r"styles\[0\] must be str"),
     ],

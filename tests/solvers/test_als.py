@@ -3,7 +3,7 @@ import pytest
 import torch
 from oracles import low_rank_problem, solution_of_equation_1
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from oracles import pruned, released_loop, wanda_mask
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 from rbtc.solvers import released as engines
 from rbtc.solvers.polar import InverseRoot, PartlyKnown, ProductRoot
 from rbtc.solvers.released import exchanged, flipped, largest_set, released_exact, released_tracked

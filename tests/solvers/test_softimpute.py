@@ -3,7 +3,7 @@ import pytest
 import torch
 from oracles import low_rank_problem, solution_of_equation_1
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 from rbtc.solvers.softimpute import soft_impute, svt
 from rbtc.solvers.svd import left_singular, shrinkage_at, truncated_svd
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import pruned
 
-from rbtc.completion import complete
+from rbtc.attack.completion import complete
 from rbtc.solvers.released import flipped
 from rbtc.solvers.spectral import gram_power
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from round_trip import assert_reads_back
 
-from rbtc.hiding import Hiding
+from rbtc.defense.fills import Hiding
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import curves
 from rbtc.report.fronts import front as front_figure

@@ -3,12 +3,12 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.completion import column_means, complete_all
+from rbtc.attack.completion import column_means, complete_all
+from rbtc.attack.sign_accuracy import count_signs
+from rbtc.attack.spectrum import effective_rank, spectrum
 from rbtc.report.comparisons import records
 from rbtc.report.curves import curves
 from rbtc.report.pictures import picture_grid
-from rbtc.sign_accuracy import count_signs
-from rbtc.spectrum import effective_rank, spectrum
 from rbtc.studies.matrix_completion import MatrixStudy, paper_sign_accuracy
 from rbtc.studies.measuring.descent import descent
 from rbtc.studies.measuring.matrix_completion import completion_study

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from round_trip import assert_reads_back
 
+from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
-from rbtc.report.paper import paper_value
 from rbtc.report.spread import changes_table
 from rbtc.studies.measuring.nms_ablations import ablation_study
 

@@ -10,8 +10,8 @@ from rbtc.lab import Lab
 from rbtc.lab.jury import Jury
 from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
+from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
-from rbtc.report.paper import paper_value
 from rbtc.studies.measuring.nsfw import measure, restricted_study
 from rbtc.studies.nsfw_prompts import ordinary_prompts, read_prompts, restricted_subjects
 

@@ -8,8 +8,8 @@ from round_trip import assert_reads_back
 from stubs import parameter_defaults
 
 from rbtc.models.profiles import load_profile
+from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison, records
-from rbtc.report.paper import paper_value
 from rbtc.report.spread import verdict_counts
 from rbtc.studies.measuring.objects import following, object_study
 from rbtc.studies.objects import MODELS

@@ -6,8 +6,8 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.models.subjects import Subject
+from rbtc.paper import paper_value, printed
 from rbtc.report.comparisons import comparison
-from rbtc.report.paper import paper_value, printed
 from rbtc.report.pictures import picture_grid, save_picture
 from rbtc.studies.common import counts
 from rbtc.studies.measuring.common import judged, subjects

@@ -9,9 +9,9 @@ import pytest
 
 from rbtc.files import data_root
 from rbtc.models.subjects import Subject
+from rbtc.paper import printed
 from rbtc.report import claim_tables
 from rbtc.report.claims import within
-from rbtc.report.paper import printed
 from rbtc.report.tables import power
 from rbtc.studies import paper_claims
 from rbtc.studies.chapters import CHAPTERS, Measured

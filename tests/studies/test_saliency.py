@@ -6,9 +6,9 @@ from round_trip import assert_reads_back
 from rbtc.lab import Lab
 from rbtc.layers import density, zero_masks
 from rbtc.matrices import ALL_KINDS, find_matrices
+from rbtc.paper import paper_value
 from rbtc.report.charts import bars_with_intervals
 from rbtc.report.comparisons import comparison
-from rbtc.report.paper import paper_value
 from rbtc.studies.measuring.saliency import saliency_study
 from rbtc.studies.saliency import FF, METHODS, model_name
 from rbtc.studies.saliency_cuts import ALL, missing_places, together

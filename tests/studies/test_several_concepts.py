@@ -8,6 +8,7 @@ import pytest
 from round_trip import assert_reads_back
 from stubs import PROFILE, Judge, parameter_defaults
 
+from rbtc.attack.concept_identification import change
 from rbtc.lab import Lab
 from rbtc.layers import density
 from rbtc.models.profiles import load_profile
@@ -31,7 +32,6 @@ from rbtc.studies.several_answers import (
 )
 from rbtc.studies.several_concepts import CUT, SIGNS, UNRELATED, SeveralChapter
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
-from rbtc.unknown import change
 
 CLASSES = ["church", "golf ball", "school bus"]
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "16_several_concepts.py"

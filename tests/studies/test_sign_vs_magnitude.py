@@ -3,10 +3,10 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
-from rbtc.idealised import idealised
+from rbtc.attack.idealised import idealised
+from rbtc.attack.sign_accuracy import cosine
+from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
-from rbtc.report.paper import paper_value
-from rbtc.sign_accuracy import cosine
 from rbtc.studies.measuring.sign_vs_magnitude import sign_study
 from rbtc.studies.sign_vs_magnitude import MAGNITUDE, REFILLS, SIGN, SIGN_AVERAGE, SIGN_MAX
 

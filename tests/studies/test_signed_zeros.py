@@ -6,10 +6,10 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
+from rbtc.audit.signed_zeros import read_signs
 from rbtc.layers import short_name, zero_masks
 from rbtc.report.sign_maps import long_form, sign_maps
 from rbtc.report.spread import changes_table
-from rbtc.signed_zeros import read_signs
 from rbtc.studies.measuring import signed_zeros
 from rbtc.studies.measuring.signed_zeros import MODELS, signed_zero_study
 from rbtc.studies.signed_zeros import CHANGES, EXACT, PAPER

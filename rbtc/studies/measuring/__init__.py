@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+import shlex
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rbtc.results import named
+
+if TYPE_CHECKING:
+    from rbtc.lab import Lab
+    from rbtc.results import Run
 
 MEASURES = {
     "00_overview": "rbtc.studies.measuring.overview:overview",
@@ -69,3 +76,70 @@ def defaults(chapter: str) -> dict[str, Any]:
     """The parameters of a chapter's study and their defaults, as JSON gives them back."""
     parameters = list(inspect.signature(measuring(chapter)).parameters.values())[1:]  # not the lab
     return {one.name: json.loads(json.dumps(one.default)) for one in parameters}
+
+
+def measured(
+    chapter: str, lab: Lab, parameters: Mapping[str, Any], *, command: str = ""
+) -> tuple[Any, Run]:
+    """Measure a chapter now; returns the study, and how it was measured.
+
+    ``parameters`` of the chapter's study that are missing take their default; ``command`` is what
+    repeats it, "" writes it out.
+
+    Raises:
+        ValueError: an unknown parameter or a wrong value; or a model of random weights, whose
+            results are those of nothing.
+    """
+    from rbtc.lab import provenance
+    from rbtc.results import Run
+    from rbtc.saving import today
+
+    usual = defaults(chapter)
+    if unknown := sorted(set(parameters) - set(usual)):
+        raise ValueError(
+            f"chapter {chapter} has no parameter {', '.join(unknown)}; it takes {', '.join(usual)}"
+        )
+    chosen = {**usual, **parameters}
+    lab.pipeline  # noqa: B018 - loaded, so that it can say what it is
+    if lab.random_weights:
+        raise ValueError(
+            "the model's folder says that its weights are random numbers, so its results would be "
+            "those of nothing: nothing is measured"
+        )
+    began = time.monotonic()
+    study = measuring(chapter)(lab, **chosen)
+    name = lab.profile.name
+    run = Run(
+        chapter=chapter,
+        profile=name,
+        parameters=json.loads(json.dumps(chosen)),
+        pictures=lab.measure.judged,
+        command=command or command_line(chapter, name, parameters),
+        commit=provenance.commit(),
+        dirty=provenance.is_dirty(),
+        date=today(),
+        device=provenance.describe_device(lab.device),
+        seconds=round(time.monotonic() - began, 1),
+        drawn=lab.store.computed["images"],
+        settings=provenance.settings(lab),
+        weights=provenance.weight_check(lab, chosen),
+        versions=provenance.versions(),
+        models=provenance.model_digests(lab),
+    )
+    return study, run
+
+
+def command_line(chapter: str, profile: str, parameters: Mapping[str, Any]) -> str:
+    """The command that measures a chapter with these parameters."""
+    words = ["rbtc", "measure", chapter, *(["--profile", profile] if profile != "mini" else [])]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}={_word(value)}"]
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """A parameter as the command line takes it."""
+    if isinstance(value, str):
+        return value
+    plain = isinstance(value, list) and all(isinstance(x, str) and "," not in x for x in value)
+    return ",".join(value) if plain else json.dumps(value)

@@ -16,7 +16,7 @@ from rbtc.studies.measuring.common import at_least_one, subjects
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rbtc.completion import Completion
+    from rbtc.attack.completion import Completion
     from rbtc.lab import Lab
 
 CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
@@ -40,7 +40,7 @@ def audit_study(
         lab: the models.
         concepts: two or more, paper classes or words of the model.
         factors: ratios of pruning, as multiples of the profile's.
-        share: see `rbtc.recoverability.estimate_sign_accuracy`, like repeats and seed.
+        share: see `rbtc.attack.recoverability.estimate_sign_accuracy`, like repeats and seed.
         repeats: how often to hide and complete.
         seed: of the random choices.
 
@@ -79,8 +79,8 @@ def _line(
     """Estimate, truth and circumstances of one layer."""
     import torch
 
-    from rbtc.recoverability import estimate_sign_accuracy, fast_complete
-    from rbtc.sign_accuracy import count_signs
+    from rbtc.attack.recoverability import estimate_sign_accuracy, fast_complete
+    from rbtc.attack.sign_accuracy import count_signs
 
     missing = completion.missing
     seen: list[Tensor] = []

@@ -104,7 +104,7 @@ def defense_study(
         ValueError: no concept, an unknown one, a noise level that is not positive, a noise level to
             attack that is not swept, or a concept in `preserved_for` that is not erased.
     """
-    from rbtc.defense import standard_deviation
+    from rbtc.defense.gaussian import standard_deviation
 
     if strangers := [sigma for sigma in attack_sigmas if sigma not in sigmas]:
         raise ValueError(f"attack_sigmas holds {strangers}, which are not among sigmas {sigmas}")

@@ -43,7 +43,7 @@ def attack_places(
     lab: Lab, subject: Subject, variant: Variant, guess: Masks
 ) -> tuple[dict[str, Any], Variant | None]:
     """The attack on guessed places; returns what `attack` does."""
-    from rbtc.detection import detection, spare_whole_rows
+    from rbtc.defense.detection import detection, spare_whole_rows
 
     masks = lab.owner.masks(subject)
     found = detection(guess, masks)

@@ -33,7 +33,7 @@ def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int
     """
     import torch
 
-    from rbtc.completion import column_means
+    from rbtc.attack.completion import column_means
     from rbtc.layers import short_name
 
     if iterations < 2:

@@ -53,8 +53,8 @@ def detection_study(
     Raises:
         ValueError: a number outside its range, or an unknown concept.
     """
-    from rbtc.defense import interval_probability, pooled_sigma, posterior, sigma_by_layer
-    from rbtc.detection import detection, detection_auc
+    from rbtc.defense.detection import detection, detection_auc
+    from rbtc.defense.gaussian import interval_probability, pooled_sigma, posterior, sigma_by_layer
 
     if wrong := [x for x in (*sigmas, w_over_sigma, threshold_sigmas) if not 0 < x < math.inf]:
         raise ValueError(f"noise levels and half-widths must be positive, finite numbers: {wrong}")
@@ -179,7 +179,7 @@ def _layer_by_layer(
     layers: pd.DataFrame, near: pd.DataFrame, half_width: float, sigma: float
 ) -> pd.DataFrame:
     """Eq. 7 of each layer with its own alpha and sU, beside the weights counted within w."""
-    from rbtc.defense import interval_probability
+    from rbtc.defense.gaussian import interval_probability
 
     mixed = layers[(layers["alpha"] > 0) & (layers["alpha"] < 1) & (layers["sigma"] > 0)]
     frame = mixed.merge(near, on="name").rename(columns={"sigma": "sigma_unmodified"})

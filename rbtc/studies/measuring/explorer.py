@@ -105,8 +105,8 @@ def keep(
     draw_seed: int = 2021,
 ) -> Explorer:
     """The revived picture over K, for every magnitude strategy, with its share of right signs."""
-    from rbtc.sign_accuracy import SignAccuracy, count_signs
-    from rbtc.topk import check_keep, retain_signs
+    from rbtc.attack.sign_accuracy import SignAccuracy, count_signs
+    from rbtc.attack.topk import check_keep, retain_signs
 
     for k in keep_ratios:
         check_keep(k)
@@ -220,7 +220,7 @@ def opening_grid(lab: Lab, compared: Explorer, concepts: Sequence[str]) -> Pictu
 
 def found(lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: float) -> Facts:
     """How much of the cut each attacker names, and how much of what it names was cut."""
-    from rbtc.detection import detection
+    from rbtc.defense.detection import detection
 
     facts = []
     for attacker in ATTACKERS:

@@ -15,7 +15,7 @@ from rbtc.studies.honest_attacker import PLATE, HonestStudy, noise
 from rbtc.studies.measuring.common import at_least_one, judged, subjects
 
 if TYPE_CHECKING:
-    from rbtc.hiding import Hiding
+    from rbtc.defense.fills import Hiding
     from rbtc.lab import Lab
 
 HIDINGS: tuple[Hiding, ...] = ("layer", "row", "resampled", "permuted", "correlated")
@@ -45,7 +45,7 @@ def honest_study(
         concepts: paper classes or words of the model.
         sigmas: noise levels of the paper's defence, standard deviations; chapter 05's two attackers
             attack these too.
-        hidings: further defences, see `rbtc.hiding`.
+        hidings: further defences, see `rbtc.defense.fills`.
         share: budget of the first attacker: the smallest weights, this share of all.
         threshold_sigmas: the second attacker takes all weights below this many sigma_M.
         cutoff: the inferring attacker completes the places of at least this probability.

@@ -100,8 +100,8 @@ def completion_study(
 
 def _spectra(lab: Lab, subject: Subject) -> pd.DataFrame:
     """Singular values of every layer: layer, state, place (in (0, 1]), value / largest, largest."""
+    from rbtc.attack.spectrum import spectrum
     from rbtc.layers import short_name
-    from rbtc.spectrum import spectrum
 
     base, found = lab.owner.pruned(subject), lab.completions(subject)
     states = {
@@ -121,7 +121,7 @@ def _spectra(lab: Lab, subject: Subject) -> pd.DataFrame:
 
 def _norms(spectra: pd.DataFrame) -> pd.DataFrame:
     """`CompletionStudy.norms` of the singular values."""
-    from rbtc.spectrum import effective_rank
+    from rbtc.attack.spectrum import effective_rank
 
     lines = []
     for short, own in spectra.groupby("layer", sort=False):

@@ -150,8 +150,8 @@ def _placed(hits: pd.DataFrame, case: Together, model: str) -> pd.DataFrame:
 
 def _matrices(lab: Lab, case: Together, pruned: Variant) -> pd.DataFrame:
     """Density and signs of one pruned model, matrix by matrix."""
+    from rbtc.attack.sign_accuracy import count_signs
     from rbtc.layers import density, short_name, zero_masks
-    from rbtc.sign_accuracy import count_signs
 
     signs = count_signs(lab.attacker.complete(pruned), lab.pretrained.weights)
     single = [lab.owner.masks(one) for one in case.concepts]

@@ -45,7 +45,7 @@ def sign_study(
     Raises:
         ValueError: a count below one, an unknown concept, or no or equal draw seeds.
     """
-    from rbtc.sign_accuracy import cosine
+    from rbtc.attack.sign_accuracy import cosine
 
     at_least_one(images=images, pictures=pictures)
     check_draws(draw_seeds)

@@ -91,8 +91,8 @@ def _fullest(lab: Lab, subject: Subject) -> tuple[str, Tensor, Tensor]:
 
 def _leaking(lab: Lab, subject: Subject) -> Variant:
     """The pruned model as the reference recipe makes it."""
+    from rbtc.audit.signed_zeros import prune_by_multiplying
     from rbtc.lab.variant import derived
-    from rbtc.signed_zeros import prune_by_multiplying
 
     return derived(
         lab.owner.pruned(subject),
@@ -104,8 +104,8 @@ def _leaking(lab: Lab, subject: Subject) -> Variant:
 
 
 def _variants(lab: Lab, subject: Subject) -> dict[str, Variant]:
+    from rbtc.audit.signed_zeros import revive_exactly
     from rbtc.lab.variant import derived
-    from rbtc.signed_zeros import revive_exactly
     from rbtc.studies.zero_files import round_trip
 
     leaking = _leaking(lab, subject)

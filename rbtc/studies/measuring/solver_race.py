@@ -20,7 +20,8 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = {
     "svt": {"algorithm": "svt"},
     "shuffled weights": {"algorithm": "released"},
 }
-"""Ways to estimate the missing weights, and the options of `rbtc.completion.complete` for each.
+"""Ways to estimate the missing weights, and the options of `rbtc.attack.completion.complete` for
+each.
 
 "column means" is where the released iteration starts. "shuffled weights" is a control: the same
 numbers and masks, but each layer's entries in random order, so that there is nothing to complete.
@@ -36,9 +37,9 @@ def timed_completion(
     """
     import torch
 
-    from rbtc.completion import column_means, complete_all
+    from rbtc.attack.completion import column_means, complete_all
+    from rbtc.attack.sign_accuracy import count_signs
     from rbtc.layers import short_name
-    from rbtc.sign_accuracy import count_signs
 
     device = torch.device(lab.device).type
     config = {

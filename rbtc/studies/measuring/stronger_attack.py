@@ -24,10 +24,10 @@ from rbtc.studies.stronger_attack import (
 )
 
 if TYPE_CHECKING:
-    from rbtc.completion import Completion
+    from rbtc.attack.completion import Completion
+    from rbtc.attack.magnitudes import Strategy
+    from rbtc.attack.stronger import Choice, Setting
     from rbtc.lab import Lab, Variant
-    from rbtc.magnitudes import Strategy
-    from rbtc.stronger import Choice, Setting
 
 CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
 
@@ -83,7 +83,7 @@ def stronger_study(
     Raises:
         ValueError: a count below one, or fewer than two concepts.
     """
-    from rbtc.sign_accuracy import cosine
+    from rbtc.attack.sign_accuracy import cosine
     from rbtc.studies.attack_information import magnitude_rows, side_information
 
     at_least_one(images=images, pictures=pictures)
@@ -121,7 +121,7 @@ def stronger_study(
 
 def settings_of(rung: str) -> tuple[Setting, ...]:
     """What a rung of `LADDER` chooses from, layer by layer."""
-    from rbtc.stronger import EXPONENTS, WITH_PARTNERS
+    from rbtc.attack.stronger import EXPONENTS, WITH_PARTNERS
 
     return EXPONENTS if rung == "exponent" else WITH_PARTNERS
 
@@ -133,8 +133,8 @@ def attack_signs(
 
     The odds are set upon the choice of the partners.
     """
-    from rbtc.partners import find_partners
-    from rbtc.stronger import complete_stronger
+    from rbtc.attack.input_projection import find_partners
+    from rbtc.attack.stronger import complete_stronger
 
     pruned = lab.owner.pruned(subject)
     partners = find_partners(lab.pipeline.unet)  # pruning leaves them as they are
@@ -174,7 +174,7 @@ def drawn_models(
 
 def given(lab: Lab, subject: Subject, completions: Mapping[str, Completion], way: Way) -> Variant:
     """The pruned model with the signs of completions and magnitudes given in one way."""
-    from rbtc.revive import revive
+    from rbtc.attack.revive import revive
 
     pruned, strategy = lab.owner.pruned(subject).weights, cast("Strategy", way.strategy)
     own = revive(
@@ -187,8 +187,8 @@ def sign_rows(
     lab: Lab, subject: Subject, attacks: Mapping[str, Mapping[str, Completion]]
 ) -> list[dict[str, Any]]:
     """Right signs per attack and layer."""
+    from rbtc.attack.sign_accuracy import count_signs
     from rbtc.layers import short_name
-    from rbtc.sign_accuracy import count_signs
 
     return [
         {"concept": subject.label, "attack": attack, "layer": short_name(name),

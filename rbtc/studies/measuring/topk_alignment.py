@@ -14,7 +14,7 @@ from rbtc.studies.measuring.common import at_least_one, subjects
 from rbtc.studies.topk_alignment import AlignmentStudy
 
 if TYPE_CHECKING:
-    from rbtc.completion import Completion
+    from rbtc.attack.completion import Completion
     from rbtc.lab import Lab
     from rbtc.layers import Weights
 
@@ -44,9 +44,9 @@ def alignment_study(
     Raises:
         ValueError: no picture, a K outside (0, 1], or an unknown concept.
     """
+    from rbtc.attack.sign_accuracy import top_rest_accuracy
+    from rbtc.attack.topk import check_keep
     from rbtc.layers import short_name
-    from rbtc.sign_accuracy import top_rest_accuracy
-    from rbtc.topk import check_keep
 
     at_least_one(images=images)
     for k in (*ratios, *shown):
@@ -84,7 +84,7 @@ def alignment_study(
 
 
 def _matrix(found: dict[str, Completion], truth: Weights) -> pd.DataFrame:
-    from rbtc.sign_accuracy import alignment_matrix
+    from rbtc.attack.sign_accuracy import alignment_matrix
 
     return pd.DataFrame(
         alignment_matrix(found, truth, GROUPS).numpy(),

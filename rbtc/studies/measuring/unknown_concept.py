@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from rbtc.attack.concept_identification import change, coin_signs
 from rbtc.models.prompts import evaluation_prompt, vocabulary
 from rbtc.models.subjects import Subject
 from rbtc.studies.concept_sets import Together
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.concept_sets import attacked
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
-from rbtc.unknown import change, coin_signs
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

@@ -1,0 +1,1 @@
+"""The defence, how it is detected, and what detects it."""

@@ -1,0 +1,98 @@
+"""The order of the modules, read from their imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rbtc
+
+ROOT = Path(rbtc.__file__).parent
+FLOORS = (
+    {"layers", "matrices", "stats", "bootstrap", "files", "paths", "command", "solvers"},
+    {"paper", "results", "saving", "models"},
+    {"attack", "defense"},
+    {"pruning", "audit"},
+    {"lab", "report"},
+    {"studies", "emoji"},
+    {"book", "cli"},
+)
+"""Packages and modules of ``rbtc``, lowest first; each imports from its own floor and below."""
+
+OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
+"""What the attack must do without: whoever pruned, and the original model."""
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = ("rbtc", *path.relative_to(ROOT).with_suffix("").parts)
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Modules of rbtc that are imported anywhere below a node, for annotations alone left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.ImportFrom) and (child.module or "").split(".")[0] == "rbtc":
+            for alias in child.names:
+                whole = f"{child.module}.{alias.name}"
+                yield whole if whole in MODULES else str(child.module)
+        elif isinstance(child, ast.Import):
+            yield from (a.name for a in child.names if a.name.split(".")[0] == "rbtc")
+        yield from _imports(child)
+
+
+IMPORTS = {
+    name: set(_imports(ast.parse(path.read_text("utf-8")))) for name, path in MODULES.items()
+}
+
+
+def _part(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_part_has_a_floor():
+    parts = {_part(name) for name in MODULES} - {"", "__main__"}
+    assert parts == set().union(*FLOORS)
+    assert len([p for p in ROOT.glob("*.py") if not p.name.startswith("__")]) <= 10
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_go_down(name):
+    floor = {part: number for number, parts in enumerate(FLOORS) for part in parts}
+    if (own := _part(name)) in ("", "__main__"):
+        return
+    above = {one for one in IMPORTS[name] if one != "rbtc" and floor[_part(one)] > floor[own]}
+    assert not above
+
+
+def test_no_part_needs_itself_through_another():
+    needs = {
+        part: {_part(one) for name in MODULES if _part(name) == part for one in IMPORTS[name]}
+        - {part, ""}
+        for part in set().union(*FLOORS)
+    }
+
+    def reached(part: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        new = needs[part] - seen
+        return new.union(*(reached(one, seen | new) for one in new))
+
+    assert not {part for part in needs if part in reached(part)}
+
+
+def test_the_attack_sees_nothing_of_the_owner():
+    seen, waiting = set(), {n for n in MODULES if n.startswith("rbtc.attack.")}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        waiting |= IMPORTS.get(name, set()) - seen
+    assert not {name for name in seen if any(name.startswith(one) for one in OWNER)}
