@@ -25,7 +25,7 @@ concepts = [
     "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
     "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
 ]  # fmt: skip
-ratios = [0.05, 0.1, 0.2, 0.3]
+ratios = [0.05, 0.1, 0.15, 0.2, 0.3]
 images = 12
 
 # %% [markdown]

@@ -313,7 +313,7 @@ class ClassStudy:
 def measure(
     lab: Lab,
     concepts: Sequence[str] = PAPER_CLASSES,
-    ratios: Sequence[float] = (0.05, 0.1, 0.2, 0.3),
+    ratios: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.3),
     images: int = 12,
 ) -> ClassStudy:
     """What the chapter measures; see `class_sweep`."""
