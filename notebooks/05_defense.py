@@ -49,7 +49,7 @@ seed = 0
 noise_seed = 0
 
 # %% [markdown]
-# ## A defender and two attackers
+# ## A defender and three attackers
 #
 # Noise hides a place if its value looks like any other weight. Much smaller than the survivors, it
 # clusters at zero; much larger, it stands out and disturbs the model. What counts is $\sigma_M$
@@ -67,7 +67,7 @@ noise_seed = 0
 # sets them to zero and runs the attack. The paper does not say how its attacker finds the places;
 # that it was this one, and the share, are inferred from the name of a checkpoint in the released
 # scripts. If the share is below that of the cut weights it must miss some, however visible they
-# are.
+# are. **The density attacker** is the same with a budget of its own: as many weights as were cut.
 #
 # **The threshold attacker** takes every weight below a multiple of $\sigma_M$, with no budget. At
 # tiny noise these are the cut weights and hardly any other. It has to know $\sigma_M$, which a
@@ -100,7 +100,7 @@ run
 # ## Look first
 #
 # Pretrained, pruned, attacked without a defence; then, at each attacked noise level, the defended
-# model and what the two attackers make of it, for half of the classes. A column is missing where an
+# model and what the attackers make of it, for half of the classes. A column is missing where an
 # attacker named too many weights to complete anything from.
 
 # %%
@@ -353,10 +353,10 @@ pd.Series(
 # %% [markdown]
 # ## The attack on the defended model
 #
-# Both attackers, then completion, Top-K and Neuron-Max Scaling as on an undefended model. The
+# Every attacker, then completion, Top-K and Neuron-Max Scaling as on an undefended model. The
 # change is from the defended model, picture by picture; empty where an attacker named more than
 # half of all weights for some class, which leaves nothing to complete from. The paper's numbers
-# (Table 12, right half) stand beside the budget attacker.
+# (Table 12, right half) stand beside the two attackers with a budget.
 
 # %%
 attacks = attack_rows(study)

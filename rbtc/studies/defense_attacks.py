@@ -1,12 +1,11 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""The attack on the defended model: two attackers, and what they make of it (Table 12, right half).
+"""The attack on the defended model: three attackers, and what they make of it (Table 12, right).
 
-The budget attacker zeroes a fixed share of the smallest weights, the threshold attacker all weights
-below a multiple of the noise (`rbtc.defense.detection`); both then complete, keep signs and scale
-as on an
-undefended model.
+The budget attacker zeroes a fixed share of the smallest weights, the density attacker as many as
+were pruned, the threshold attacker all weights below a multiple of the noise
+(`rbtc.defense.detection`); all then complete, keep signs and scale as on an undefended model.
 """
 
 from __future__ import annotations
@@ -25,8 +24,11 @@ from rbtc.stats import Difference
 if TYPE_CHECKING:
     from rbtc.studies.defense import DefenseStudy
 
-Attacker = Literal["budget", "threshold"]
+Attacker = Literal["budget", "density", "threshold"]
 ATTACKERS: tuple[Attacker, ...] = ("budget", "threshold")
+"""What chapter 15 compares its own attacker with."""
+EVERY: tuple[Attacker, ...] = ("budget", "density", "threshold")
+"""The attackers of chapter 05."""
 
 
 def defended(sigma: float) -> str:
@@ -42,11 +44,11 @@ def attacked(attacker: str, sigma: float) -> str:
 def attacks(study: DefenseStudy) -> list[tuple[Attacker, float]]:
     """Every (attacker, sigma) of a study, attacker by attacker."""
     made = dict.fromkeys(study.guesses[["attacker", "sigma"]].itertuples(index=False, name=None))
-    return sorted(made, key=lambda one: (ATTACKERS.index(one[0]), one[1]))
+    return sorted(made, key=lambda one: (EVERY.index(one[0]), one[1]))
 
 
 def attack_rows(study: DefenseStudy, *, together: bool = False) -> list[Row]:
-    """Accuracy after the attack beside Table 12's right half, both attackers: classes by attacks.
+    """Accuracy after the attack beside Table 12's right half: classes by attacks.
 
     The effect is that of the attack, from the defended model on. Nothing of ours stands where the
     attack was impossible; over all classes, where it was for one of them.
@@ -58,7 +60,7 @@ def attack_rows(study: DefenseStudy, *, together: bool = False) -> list[Row]:
     rows = []
     for subject, name in study.lines(together=together):
         for attacker, sigma in attacks(study):
-            model, budget = attacked(attacker, sigma), attacker == "budget"
+            model, budget = attacked(attacker, sigma), attacker != "threshold"
             known = _possible(study, attacker, sigma, subject)
             place = (model, name)
             rows.append(

@@ -101,7 +101,7 @@ def test_table_12_is_beside_ours_under_both_readings(study):
     assert other["ours"].tolist()[0] == ours.value
     attacks = records(attack_rows(study))
     printed = attacks[attacks["paper"].notna()]["column"].unique().tolist()
-    assert printed == ["budget, 1e-6", "budget, 1e-2"]
+    assert printed == ["budget, 1e-6", "budget, 1e-2", "density, 1e-6", "density, 1e-2"]
     comparison(study.rows())
 
 
@@ -117,7 +117,8 @@ def test_the_attackers_find_tiny_noise(study):
     assert tiny.loc["budget", "precision"] == 1
     assert tiny.loc["budget", "named"] == pytest.approx(0.02, abs=1e-3)  # less than was cut
     assert tiny.loc["budget", "recall"] < tiny.loc["threshold", "recall"]
-    assert len(study.guesses) == 2 * 2 * 2
+    assert tiny.loc["density", "recall"] > 0.99  # as many as were cut, and all of them smaller
+    assert len(study.guesses) == 2 * 2 * 3
 
 
 def test_an_attacker_who_names_everything_has_nothing_to_complete(lab):

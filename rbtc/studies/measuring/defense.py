@@ -15,7 +15,7 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import power
 from rbtc.studies.defense import DefenseChapter, DefenseStudy
-from rbtc.studies.defense_attacks import ATTACKERS, attacked, defended
+from rbtc.studies.defense_attacks import EVERY, attacked, defended
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
 from rbtc.studies.measuring.defense_attacks import attack
 from rbtc.studies.measuring.detection import detection_study
@@ -144,7 +144,7 @@ def defense_study(
                 if sigma not in attack_sigmas:
                     continue
                 row[f"defended\n{power(sigma)}"] = variant
-                for attacker in ATTACKERS:
+                for attacker in EVERY:
                     limit = threshold_sigmas * sigma
                     guess, after = attack(lab, subject, variant, attacker, share, limit)
                     place = {"concept": subject.label, "sigma": sigma, "attacker": attacker}

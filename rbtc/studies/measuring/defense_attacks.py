@@ -28,13 +28,15 @@ def attack(
         subject: what was erased.
         variant: the defended model.
         attacker: who attacks.
-        share: budget of the budget attacker.
+        share: budget of the budget attacker; the density attacker's is what was pruned.
         threshold: magnitude below which the threshold attacker names a weight.
 
     Returns:
         named (share of all weights), precision, recall, possible; and None for the model where the
         attacker named more than `MOST_NAMED`, or nothing but whole rows.
     """
+    if attacker == "density":
+        attacker, share = "budget", lab.density(subject)
     guess = lab.attacker.guess(variant, attacker=attacker, share=share, threshold=threshold)
     return attack_places(lab, subject, variant, guess)
 

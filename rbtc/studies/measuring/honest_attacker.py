@@ -26,7 +26,7 @@ def honest_study(
     lab: Lab,
     concepts: Sequence[str] = ("golf ball", "church"),
     *,
-    sigmas: Sequence[float] = (1e-6, 1e-2),
+    sigmas: Sequence[float] = (1e-6, 1e-2, 0.0316),
     hidings: Sequence[Hiding] = HIDINGS,
     share: float = 0.02,
     threshold_sigmas: float = 5.0,
