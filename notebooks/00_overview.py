@@ -45,6 +45,16 @@ seed = 0
 # $\hat s_{ij}$ is the sign that matrix completion finds; the attacker keeps it for the share $K$ of
 # largest estimates of a matrix and leaves zero elsewhere. On the miniature a paper class is played
 # by the emoji nearest to it, given in brackets where the name differs.
+#
+# What the attacker has to go by (`Lab.attacker.overview()`):
+
+# %%
+from rbtc.attack import threat_model
+
+threat_model()
+
+# %% [markdown]
+# The models side by side:
 
 # %%
 from IPython.display import Markdown

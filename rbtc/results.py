@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbtc.paper import printed_point
 from rbtc.paths import file_digest, results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
@@ -86,7 +87,25 @@ class Run:
             judged += f" ({self.parameters['images']} of a class and model)"
         return (
             f"Measured with the profile {self.profile}: {judged}, on {self.device}, {self.date}, "
-            f"{where}. {self.verified or 'Not verified by replay yet'}."
+            f"{where}. {self.verified or 'Not verified by replay yet'}. {self.operating_point}"
+        )
+
+    @property
+    def operating_point(self) -> str:
+        """How hard was pruned and attacked, beside the paper's; "" where the record lacks it."""
+        if not {"ratio", "calls", "steps", "reference", "keep_ratio"} <= set(self.settings):
+            return ""
+        cut, of = self.weights.get("pruned"), self.weights.get("candidates")
+        density = f", which cuts {cut / of:.1%} of the weights" if cut and of else ""
+        reference = {"scene": "bare scenes", "objects": "other objects"}[self.settings["reference"]]
+        paper = printed_point()
+        return (
+            f"Operating point: ratio {self.settings['ratio']:g} over the first "
+            f"{self.settings['calls']} of {self.settings['steps']} calls against {reference}"
+            f"{density}; K = {self.settings['keep_ratio']:g}. The paper's: ratio {paper['ratio']} "
+            f"over the first {paper['calls']} of {paper['steps']} calls against "
+            f"{paper['reference']}, which cuts {paper['density']} of the weights; "
+            f"K = {paper['keep_ratio']}."
         )
 
 

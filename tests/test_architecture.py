@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
+from round_trip import assert_reads_back
 
 import rbtc
+from rbtc.layers import prune
+from rbtc.models.subjects import Subject
+from rbtc.report.tables import effect
+from rbtc.studies.measuring.common import judged
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
@@ -96,3 +104,51 @@ def test_the_attack_sees_nothing_of_the_owner():
         seen.add(name)
         waiting |= IMPORTS.get(name, set()) - seen
     assert not {name for name in seen if any(name.startswith(one) for one in OWNER)}
+
+
+# ---- the ways to add something, as book/architecture.md describes them ---------------------------
+
+
+def test_a_pruner_returns_masks(lab):
+    weights = lab.pretrained.weights
+    masks = {name: weight.abs() > 2 * weight.abs().mean() for name, weight in weights.items()}
+    variant = lab.owner.custom("largest", prune(weights, masks))
+    found = lab.attacker.attack(variant)
+    assert all(bool((found.weights[name][mask] != 0).any()) for name, mask in masks.items())
+    assert len(lab.measure.hits(variant, [(lab.subject("church"), 2)])) == 2
+
+
+def test_an_attack_and_a_defence_return_weights(lab):
+    pruned, masks = lab.owner.pruned("church"), lab.owner.masks("church")
+
+    def row_means(weight, missing):
+        mean = weight.abs().sum(1, keepdim=True) / (~missing).sum(1, keepdim=True).clamp(min=1)
+        return torch.where(missing, mean, weight)
+
+    filled = {name: row_means(w, masks[name]) for name, w in pruned.weights.items()}
+    variant = lab.owner.custom("row means", filled)
+    assert len(lab.measure.hits(variant, [(lab.subject("church"), 2)])) == 2
+    guess = lab.attacker.guess(variant, attacker="budget", share=0.02)
+    assert set(guess) == set(masks)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """What a new chapter would measure."""
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+
+
+def test_a_chapter_is_a_study_that_reads_back(lab, tmp_path):
+    subject = lab.subject("church")
+    models = [({"model": "pretrained"}, lab.pretrained), ({"model": "pruned"},
+              lab.owner.pruned(subject))]  # fmt: skip
+    study = Study((subject,), judged(lab, subject, models, 2))
+    assert_reads_back(study, tmp_path)
+    assert effect(study.hits, "pretrained", "pruned").n == 2
+
+
+def test_the_threat_model_prints_itself(lab):
+    told = lab.attacker.overview()
+    assert set(told["the attacker"]) == {"sees", "does not see"}

@@ -7,10 +7,11 @@ variant it reads the weights and the key under which results are filed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from rbtc.attack import threat_model
 from rbtc.attack.completion import Completion, complete_all, solver_of
 from rbtc.attack.magnitudes import check_strategy
 from rbtc.attack.revive import revive
@@ -23,6 +24,9 @@ from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, prune, zero_masks
 from rbtc.layers import density as share_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_ZEROS = 1e-3
 """Below this share of exact zeros a model counts as not pruned: fp16 files hold a few by chance."""
@@ -51,6 +55,11 @@ class Attacker:
         self.store, self.keep_ratio, self.progress = store, keep_ratio, progress
         self.double = double
         self._completions = Recent[dict[str, Completion]](_REMEMBERED)
+
+    @staticmethod
+    def overview() -> pd.DataFrame:
+        """The threat model: what the attacker sees of a model and its owner, and what not."""
+        return threat_model()
 
     def attack(
         self,

@@ -27,8 +27,8 @@ def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:
     The concept is the first of the chapter's, or of the profile's classes.
 
     Returns:
-        concept; pruned, how many weights are; right, how many of their signs completion finds;
-        revived, the mean magnitude of the weights that the attack writes.
+        concept; candidates, the weights of the layers; pruned, how many of them are; right, how
+        many of their signs completion finds; revived, the mean magnitude of what the attack writes.
     """
     concepts = parameters.get("concepts") or list(lab.profile.classes)
     name = str(concepts[0])
@@ -38,6 +38,7 @@ def weight_check(lab: Lab, parameters: Mapping[str, Any]) -> dict[str, Any]:
     written = [revived[layer][mask].double().abs().sum().item() for layer, mask in masks.items()]
     signs = lab.sign_accuracy(subject)
     return {
+        "candidates": sum(mask.numel() for mask in masks.values()),
         "concept": name,
         "pruned": sum(int(mask.sum()) for mask in masks.values()),
         "right": signs.hits,
