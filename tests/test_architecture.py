@@ -114,7 +114,7 @@ def test_a_pruner_returns_masks(lab):
     masks = {name: weight.abs() > 2 * weight.abs().mean() for name, weight in weights.items()}
     variant = lab.owner.custom("largest", prune(weights, masks))
     found = lab.attacker.attack(variant)
-    assert all(bool((found.weights[name][mask] != 0).any()) for name, mask in masks.items())
+    assert any(bool((found.weights[name][mask] != 0).any()) for name, mask in masks.items())
     assert len(lab.measure.hits(variant, [(lab.subject("church"), 2)])) == 2
 
 

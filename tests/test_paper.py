@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbtc.report import paper
+from rbtc import paper
 
 TABLES = range(1, 13)
 SHAPES = {1: (13, 12), 2: (6, 16), 3: (5, 3), 4: (13, 6), 5: (5, 5), 6: (5, 2), 7: (5, 3),
