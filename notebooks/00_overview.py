@@ -16,14 +16,17 @@
 # {cite:t}`zhang_roots` answer yes. Their owner prunes with ConceptPrune
 # {cite:p}`chavhan2024conceptprune`; their attacker looks for the zeros, estimates what stood there
 # from the weights around them, keeps the signs of the larger estimates, and gives each the largest
-# magnitude left in its row. This page shows the whole story once, for a few classes of the paper's
-# Table 1. The chapters that follow take it apart.
+# magnitude left in its row. This page shows the whole story once, for the classes of the paper's Table 1.
+# The chapters that follow take it apart.
 
 # %% tags=["parameters"]
 profile = "mini"
 live = False
 results = ""
-concepts = ["church", "golf ball", "gas pump", "parachute", "school bus", "candle"]
+concepts = [
+    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
+    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
+]  # fmt: skip
 images = 25
 other_images = 3
 pictures = 4

@@ -108,7 +108,7 @@ def obfuscate(
 def _double(value: Any) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return value.detach().double()
-    return torch.from_numpy(np.asarray(value, dtype=np.float64))
+    return torch.from_numpy(np.array(value, dtype=np.float64))
 
 
 def _like(result: torch.Tensor, *given: Any) -> Any:

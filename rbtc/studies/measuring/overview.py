@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.measuring.common import at_least_one, judged, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
 from rbtc.studies.overview import Overview
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
 
-CONCEPTS = ("church", "golf ball", "gas pump", "parachute", "school bus", "candle")
-"""The classes of the paper's Table 1 that this chapter shows."""
-
-
 def overview(
     lab: Lab,
-    concepts: Sequence[str] = CONCEPTS,
+    concepts: Sequence[str] = PAPER_CLASSES,
     images: int = 25,
     *,
     other_images: int = 3,
