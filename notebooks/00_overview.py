@@ -16,8 +16,8 @@
 # {cite:t}`zhang_roots` answer yes. Their owner prunes with ConceptPrune
 # {cite:p}`chavhan2024conceptprune`; their attacker looks for the zeros, estimates what stood there
 # from the weights around them, keeps the signs of the larger estimates, and gives each the largest
-# magnitude left in its row. This page shows the whole story once, for the classes of the paper's Table 1.
-# The chapters that follow take it apart.
+# magnitude left in its row. This page shows the whole story once, for the classes of the paper's
+# Table 1. The chapters that follow take it apart.
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -35,7 +35,7 @@ from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.operating_point import held_out_concepts, kept
 
-RATIOS = (0.05, 0.1, 0.15, 0.2, 0.3)
+RATIOS = (0.05, 0.1, 0.15, 0.2)
 KEEP_RATIOS = (0.6,)
 LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
 """The levers that the variants differ in, and what a run that names none was trained with."""
