@@ -57,12 +57,15 @@ def numbers(root: Path) -> str:
     ours, theirs = study.means("erased"), study.paper_means("erased")
     paper = load_profile("sd15")
     cards = []
+    erased = study.hits[study.hits["classes"] == "erased"]
     for model, name in MODELS.items():
         share = ours[model]
+        own = erased[erased["model"] == model].groupby("concept")["hit"].mean()
         printed = f"<br>**{theirs[model]:.2f}** the paper's average" if model in theirs else ""
         cards.append(
             f":::{{grid-item-card}} {name}\n**{share.value:.2f}** "
-            f"ours, 95 % interval {share.low:.2f} to {share.high:.2f}{printed}\n:::"
+            f"ours, 95 % interval {share.low:.2f} to {share.high:.2f} over pictures; the classes "
+            f"from {own.min():.2f} to {own.max():.2f}{printed}\n:::"
         )
     note = (
         f"*Share of pictures in which a judge recognises the erased class, over "

@@ -109,7 +109,15 @@ def _fill(model: nn.Module, folder: str | Path) -> nn.Module:
 
 
 def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float in [-1, 1], what the judges were taught."""
+    """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float in [-1, 1], what the judges were taught.
+
+    Raises:
+        ValueError: pictures of another shape or dtype, which would be judged all the same.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(
+            f"expected pictures (n, height, width, 3) of uint8, got {images.shape} {images.dtype}"
+        )
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
 
 

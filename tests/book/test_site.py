@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 from round_trip import run_of
 
-from rbtc import results
+from rbtc import saving
 from rbtc.book import opening, site
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
@@ -48,7 +48,7 @@ def root(tmp_path):
     )  # fmt: skip
     subjects = tuple(Subject(name, name, "object") for name in ("church", "racket"))
     run = run_of("08_objects", settings={"ratio": 0.125, "keep_ratio": 0.25})
-    results.save(ObjectStudy(subjects, hits, {}), tmp_path / "results/mini/08_objects", run)
+    saving.save(ObjectStudy(subjects, hits, {}), tmp_path / "results/mini/08_objects", run)
     return tmp_path
 
 

@@ -307,7 +307,7 @@ def test_an_interrupted_copy_leaves_nothing(call, pruned, tmp_path, monkeypatch,
 
 
 def test_a_copy_that_came_in_between_is_not_written_over(call, pruned, tmp_path, monkeypatch):
-    from rbtc.audit.release import copies
+    from rbtc.audit import copies
 
     def faster(source, target, values, **_):
         target.touch()

@@ -120,7 +120,7 @@ KEYS = {
     "a bias": (named(NAMES[0].replace("weight", "bias")), "no feed-forward output matrix"),
     "a motion module": (
         named(f"down_blocks.0.motion_modules.0.{TAIL}"),
-        "no feed-forward output matrix",
+        "another architecture (a video model)",
     ),
     "a prefix nobody uses": (named(f"student.{NAMES[0]}"), "no feed-forward output matrix"),
     "a language model": (

@@ -163,7 +163,7 @@ def verify(copied, words):
 def test_what_was_measured_here_is_verified_here(verify, copied, capsys):
     assert verify("--note") == 0
     assert (
-        "6 of 6 redrawn labels and 6 of 6 recomputed numbers are equal" in capsys.readouterr().out
+        "6 of 6 redrawn labels and 7 of 7 recomputed numbers are equal" in capsys.readouterr().out
     )
     assert "6 of 6 redrawn labels" in study(CHAPTER, "mini", results=copied)[1].verified
 
@@ -236,7 +236,7 @@ def test_hours_choose_classes_and_pictures_that_fit(cache, words, monkeypatch):
     hours = 2.2 * a_class * 0.1 / 3600 / measure.SPARE
     plan, told = measure.fitted(lab, CHAPTER, few, hours)
     assert plan["concepts"] == ["parachute", "church"] and plan["images"] == measure.FEWEST
-    assert "2 of 3 classes with 20 pictures" in told and "+0.55 to +0.65" in told
+    assert "2 of 3 classes, 20 pictures" in told and "+0.55 to +0.65" in told
     plan, _ = measure.fitted(lab, CHAPTER, few, 10 * hours)
     assert len(plan["concepts"]) == 3 and plan["images"] > 100
     assert measure.rehearsed(lab, CHAPTER, plan)[1] * 0.1 <= 10 * hours * 3600 * measure.SPARE

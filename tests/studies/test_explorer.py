@@ -15,7 +15,7 @@ CONCEPTS = ["church", "golf ball"]
 
 @pytest.fixture(scope="module")
 def study(lab):
-    grid = {"keep_ratios": [0.4], "ratios": [0.1], "sigmas": [1e-6]}
+    grid = {"keep_ratios": [0.6], "ratios": [0.1], "sigmas": [1e-6]}
     return explorer.measure(lab, CONCEPTS, opening=["golf ball"], **grid)
 
 
@@ -33,7 +33,7 @@ def test_compare_shows_the_three_models_of_each_concept(lab):
 
 
 def test_keep_counts_the_signs_that_it_keeps(lab):
-    made = explorer.keep(lab, CONCEPTS, [1.0, 0.4])
+    made = explorer.keep(lab, CONCEPTS, [1.0, 0.6])
     assert made.pictures.shape[:4] == (2, 3, 2, 1) and made.start == 1
     (all_signs,) = made.facts[0, 2, 0]
     right = kept = 0
@@ -80,7 +80,7 @@ def test_the_numbers_of_other_chapters_stand_beside_ours(study):
     noise = counted("defended, 1e-6", False)
     measured = {
         "08_objects": SimpleNamespace(hits=counted("NMS", True, True, True, False)),
-        "04_nms_ablations": SimpleNamespace(hits=counted("NMS, K = 0.4", 1.0, 0.0, 0.0, 0.0)),
+        "04_nms_ablations": SimpleNamespace(hits=counted("NMS, K = 0.6", 1.0, 0.0, 0.0, 0.0)),
         "90_operating_point": SimpleNamespace(hits=counted("pruned, 0.1", True, False)),
         "05_defense": SimpleNamespace(defense=SimpleNamespace(part=lambda half: noise)),
     }
