@@ -118,7 +118,8 @@ comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
 # The weights of a layer are not independent of each other, so the intervals of single shares are
-# too narrow rather than too wide; the change is over layers and concepts, which are.
+# too narrow rather than too wide; the change is over layers and concepts. Concepts share many of
+# their cut places, so its interval is rather too narrow, too.
 
 # %%
 tables.effects_table(study.changes(), "rest to top K")

@@ -14,8 +14,8 @@
 # decided, and for which concepts does it not work?**
 #
 # A choice made on the classes a book reports flatters the book. So it was made on other concepts
-# of the model, evenly spaced in its vocabulary, by one command: `python -m
-# rbtc.studies.operating_point`.
+# of the model, evenly spaced in its vocabulary, by one command:
+# `python -m rbtc.studies.operating_point`.
 
 # %% tags=["parameters"]
 profile = "mini"
