@@ -87,10 +87,11 @@ figure
 # %% [markdown]
 # ## Then count
 #
-# A judge that was trained apart from the model names what it sees in each picture. The accuracy on
-# the *erased* class should be high, low, high from left to right; the accuracy on the *preserved*
-# classes, which nobody wanted to touch, should stay high throughout. Black marks are the paper's
-# numbers. They belong to another model and other pictures, so compare the steps, not the heights.
+# A judge names what it sees in each picture. It is a network of its own, but it was trained on
+# pictures of the same icons as the model. The accuracy on the *erased* class should be high, low,
+# high from left to right; the accuracy on the *preserved* classes, which nobody wanted to touch,
+# should stay high throughout. Black marks are the paper's numbers. They belong to another model
+# and other pictures, so compare the steps, not the heights.
 
 # %%
 charts.bars_with_intervals(

@@ -119,10 +119,10 @@ tables.save_csv(comparisons.records(rows), "01_table_appendix_a")
 comparisons.comparison(rows, counts=False)
 
 # %% [markdown]
-# What each refill changes, from the pruned model. The first interval is over pictures and speaks of
-# these classes; the second takes each class for one observation and speaks of classes like these.
-# Then, in how many classes the change is one by its own interval. Few pictures leave most classes
-# undecided, which is no sign that nothing changed.
+# What each refill changes, from the pruned model. The first interval is over pictures and speaks
+# of these classes; the second takes each class for one observation and speaks of classes like
+# these. Then, in how many classes the change is one by its own interval. A class with few
+# pictures may be undecided, which is no sign that nothing changed.
 
 # %%
 study.changes()
@@ -144,10 +144,10 @@ study.changes()
 # refill with true magnitudes and drawn signs adds noise as loud as the signal was, and may well do
 # worse than the zeros it replaces.
 #
-# The cosine says nothing about length. A neuron's mean is shorter than what was cut, its maximum
-# may be longer. The last column is measured on the weights, all layers as one vector, and averaged
-# over the classes. The spread is the standard deviation over the classes; part of it is the
-# sampling error of their pictures.
+# The cosine says nothing about length. A neuron's mean may be shorter than what was cut, its
+# maximum longer. The last column is measured on the weights, all layers as one vector, and
+# averaged over the classes. The spread is the standard deviation over the classes; part of it is
+# the sampling error of their pictures.
 
 # %%
 study.summary()

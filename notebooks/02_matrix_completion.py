@@ -12,10 +12,11 @@
 # A pruned layer is a matrix with holes. **How many of the missing weights' signs do the weights
 # that are left give away, and what does it take to read them?**
 #
-# {cite:t}`zhang_roots` fill the holes by matrix completion, layer by layer, and report that more
-# than 70 % of the signs come out right. Nothing but the pruned model goes in. The paper describes
-# SoftImpute {cite:p}`mazumder2010spectral`, while the code released with it runs a different
-# iteration. Both are run here, and the released one turns out to be solving another problem.
+# {cite:t}`zhang_roots` fill the holes by matrix completion, layer by layer, and report what share
+# of the signs comes out right; their claim stands beside ours below. Nothing but the pruned model
+# goes in. The paper describes SoftImpute {cite:p}`mazumder2010spectral`, while the code released
+# with it runs a different iteration. Both are run here, and the released one turns out to be
+# solving another problem.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -71,8 +72,8 @@ iterations = 12
 # the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are not
 # needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram matrix,
 # which is what `rbtc.attack.completion` does. And the paper's second advantage, never forming $Z$
-# densely,
-# buys nothing here, where nearly all entries are observed.
+# densely, buys
+# nothing here, where most entries are observed.
 
 # %%
 import pandas as pd

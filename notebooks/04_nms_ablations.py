@@ -10,8 +10,8 @@
 # # How many signs, and how loud
 #
 # Matrix completion hands the attacker a sign for every cut weight, some of them wrong, and an
-# estimate that is far too small. Two choices are left. **How many of the signs should be kept, and
-# what magnitude should the kept ones get?**
+# estimate to rank it by. Two choices are left. **How many of the signs should be kept, and what
+# magnitude should the kept ones get?**
 #
 # {cite:t}`zhang_roots` vary both in Table 3 (golf ball) and Tables 8 to 10 (parachute, church, gas
 # pump). The same grid is run here, with intervals, and $K$ is varied for every class.
@@ -43,7 +43,8 @@ draw_seeds = [2021]
 # \hat s_{ij} = \operatorname{sign}(\hat w_{ij}).
 # $$
 #
-# $K = 1$ keeps every sign. A smaller $K$ keeps fewer, and a larger share of them is right.
+# $K = 1$ keeps every sign. A smaller $K$ keeps fewer; [](03_topk_alignment.ipynb) counts what
+# share of them is right.
 #
 # **Magnitude.** A kept sign at $(i,j)$ becomes $\hat s_{ij}\,m_{ij}$, where $m_{ij}$ is taken from
 # the survivors $S_i$ of its row, with mean $\mu_i$ and standard deviation $\sigma_i$:
@@ -60,7 +61,7 @@ draw_seeds = [2021]
 # `rbtc.attack.magnitudes`.
 #
 # Both knobs together set how loud the refill is. More signs and larger magnitudes mean a longer
-# vector, in a direction that gets worse as $K$ grows.
+# vector, and the signs that a larger $K$ adds are the less certain ones.
 
 # %%
 

@@ -372,8 +372,8 @@ comparisons.comparison(attack_rows(study, together=True), verdicts=True)
 tables.effects_table(resistance(study), "attack on the defended model")
 
 # %% [markdown]
-# Class by class. The paper's $0.30$ for Racket at $10^{-6}$ is far above its other classes, and
-# its average at that level lies below its pruned model; it explains neither.
+# Class by class. The paper's value for Racket at $10^{-6}$ is far above its other classes there;
+# the paper does not explain it.
 
 # %%
 comparisons.comparison(attacks)

@@ -184,8 +184,8 @@ beside(preserved_rows, other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the
-# verdicts one by one are in the CSV of the table. A class on its own has few pictures, so
-# *undecided* is a common answer.
+# verdicts one by one are in the CSV of the table. A class on its own has fewer pictures than all
+# together, and its intervals are wider.
 
 # %%
 spread.verdict_counts(erased_rows)

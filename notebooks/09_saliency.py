@@ -66,7 +66,7 @@ seed = 0
 #   (up to rounding). So the three methods differ only in *which* weights of a matrix they cut. The
 #   weights are set to zero and nothing is retrained. Both released codes rank all weights together
 #   instead; that is the section *Ranked together* below. We chose this after seeing that at this
-#   share the joint ranking empties single matrices and takes the other classes with it.
+#   share the joint ranking takes most of the weights of single matrices.
 # - **Forget set:** pictures that the pretrained model itself draws from ConceptPrune's target
 #   prompts, kept as latents. They are generated, not real, and their seeds are none of those that
 #   are judged below.
@@ -153,7 +153,7 @@ beside(rows, other and other.rows(), verdicts=True)
 #
 # - **ff together x B:** all feed-forward weights are ranked together, as both released codes do,
 #   and B times ConceptPrune's number of weights is cut. Gradients differ in size from layer to
-#   layer, so such a cut can nearly empty one layer and leave others alone: the table above says
+#   layer, so such a cut can take most of one layer and leave others alone: the table above says
 #   how far. A model that then fails at every class has not forgotten a concept, it is broken.
 # - **all:** all attention projections and convolutions are cut as well, the same share of each
 #   matrix, and the same *number* of weights in all as *ff*. A convolution of shape (out, in, k, k)

@@ -48,7 +48,8 @@ seed = 0
 #
 # Then Neuron-Max Scaling gives every sign the largest magnitude of its row, as the paper's attack
 # does. In [chapter 01](01_sign_vs_magnitude.ipynb) the same refill was a thought experiment, true
-# signs given away; here it is an attack on a file.
+# signs given away; here it is an attack on a file. That chapter also gives true signs other
+# magnitudes than the largest; here the largest alone is tried.
 
 # %%
 import pandas as pd

@@ -143,9 +143,9 @@ study.magnitudes.groupby("guess")[["correlation", "true over guessed"]].median()
 # %% [markdown]
 # ## What the signs are given
 #
-# The paper keeps the share $K$ of its signs that are surest and gives each its row's maximum. With
-# better signs more of them may be kept, or other magnitudes given. Which, is chosen as the paper's
-# $K$ was: by `python -m rbtc.studies.stronger_point`, on the held-out concepts of
+# The paper keeps the share $K$ of its signs that are surest and gives each its row's maximum.
+# With better signs more of them may be kept, or other magnitudes given. Which, is chosen by
+# `python -m rbtc.studies.stronger_point`, on the held-out concepts of
 # [](90_operating_point.ipynb), as what revives most there. Accuracy on those concepts:
 
 # %%
@@ -171,10 +171,11 @@ tables.accuracy_table(study.hits, "concept", "model")
 tables.effects_table(study.revived_changes(), "change")
 
 # %% [markdown]
-# *Odds, row maximum* has the better signs, but the paper's Top-K and Neuron-Max: what separates it
-# from the paper's attack is signs alone, what separates it from *odds* and from *odds, chosen* is
-# magnitudes alone. *Odds* writes its expected weights as they are. How far each points the same way
-# as the pretrained weights, at the cut places of all layers (cosine):
+# *Odds, row maximum* has the better signs, but the paper's Top-K and Neuron-Max: what separates
+# it from the paper's attack is signs alone. *Odds, chosen* has the same signs with the magnitudes
+# and the $K$ chosen above, which may be the same once more. *Odds* writes its expected weights as
+# they are. How far each points the same way as the pretrained weights, at the cut places of all
+# layers (cosine):
 
 # %%
 tables.save_csv(study.cosines.reset_index(names="concept"), "14_cosines")

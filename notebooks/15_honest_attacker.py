@@ -9,8 +9,8 @@
 # %% [markdown]
 # # An honest attacker
 #
-# The defence of [](05_defense.ipynb) was judged by an attacker with a fixed budget, and by one who
-# is told the noise. **How well does it hide the cut from an attacker who has nothing but the
+# The defence of [](05_defense.ipynb) was judged by attackers with a budget, and by one who is
+# told the noise. **How well does it hide the cut from an attacker who has nothing but the
 # defended weights and uses all that they show, and is there a defence that hides it better?**
 #
 # {cite:t}`zhang_roots` leave both open: their Table 12 has one attacker, and their Eq. 7 takes as
@@ -117,7 +117,8 @@ tables.effects_table(
 # ## What the fit finds
 #
 # The fitted parameters over the true ones, median over layers and concepts with quartiles; 1 is
-# right. Where noise and survivors have one width there is nothing to fit, and the numbers say so.
+# right. Where noise and survivors have one width, magnitudes hold nothing to fit, and the
+# quartiles show how far the fit strays.
 
 # %%
 tables.save_csv(study.estimates, "15_estimates")

@@ -45,11 +45,11 @@ seed = 0
 # M = M_{c_1} \cup \dots \cup M_{c_k},
 # $$
 #
-# and the attacker completes the matrices from what is left, as if $M$ were one concept's mask. Two
-# things can go wrong as $k$ grows: fewer survivors have to tell the signs of more zeros, and every
-# zero that is filled with a wrong sign harms all concepts alike. If the masks were unrelated, the
-# shares $d_c = \lvert M_c \rvert / \lvert W \rvert$ would unite to $1 - \prod_c (1 - d_c)$; less
-# than that means that concepts share weights.
+# and the attacker completes the matrices from what is left, as if $M$ were one concept's mask.
+# Two things can go wrong as $k$ grows: fewer survivors have to tell the signs of more zeros, and
+# every zero that is filled with a wrong sign may harm all concepts alike. If the masks were
+# unrelated, the shares $d_c = \lvert M_c \rvert / \lvert W \rvert$ would unite to
+# $1 - \prod_c (1 - d_c)$; less than that means that concepts share weights.
 #
 # Which concepts are erased together was left to chance: the classes stand on a circle in an order
 # drawn once by a fixed seed, before anything was measured. A set starts at one of them; erasing $k$
@@ -140,14 +140,14 @@ changes
 # \Delta(v) = \frac1S \sum_{s=1}^{S} \Big(1 - \cos\big(f(P_{v,s}), f(R_{v,s})\big)\Big),
 # $$
 #
-# with $f$ the picture features of a CLIP that anybody could have. This measure was decided on
-# before anything was drawn. Beside it stand others from the same pictures: the features of the
-# judge; how much better the revived picture fits its word, which allows for words that fit badly in
-# any model; and, without any attack, how badly the pruned model's own picture fits. Dividing by how
-# much a word's pictures move *in other models* would help, but nobody has those models who has only
-# this one, so it would not be honest. What is honest is to fill the same places with coin signs and
-# to subtract what that changes; it costs half as many pictures again, and runs where `coins` asks
-# for it.
+# with $f$ the picture features of a CLIP: the profile's own, on the miniature one that was
+# trained on emoji as the model was. This measure was decided on before anything was drawn. Beside
+# it stand others from the same pictures: the features of the judge; how much better the revived
+# picture fits its word, which allows for words that fit badly in any model; and, without any
+# attack, how badly the pruned model's own picture fits. Dividing by how much a word's pictures
+# move *in other models* would help, but nobody has those models who has only this one, so it
+# would not be honest. What is honest is to fill the same places with coin signs and to subtract
+# what that changes; it costs half as many pictures again, and runs where `coins` asks for it.
 #
 # The attacker's vocabulary holds the erased word, which is an assumption, and each of the other
 # classes, and where `other_words` asks for them further words of the model, drawn by the same seed.

@@ -13,8 +13,8 @@
 # bare scenes. Another model needs another ratio. **How much has to be pruned here, how was that
 # decided, and for which concepts does it not work?**
 #
-# A choice made on the classes a book reports flatters the book. So it was made on other concepts of
-# the model, evenly spaced in its vocabulary, none of which any other chapter shows, by one command:
+# A choice made on the classes a book reports flatters the book. So it was made on other concepts
+# of the model, evenly spaced in its vocabulary, by one command:
 # `python -m rbtc.studies.operating_point`.
 
 # %% tags=["parameters"]
