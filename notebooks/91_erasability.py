@@ -24,9 +24,9 @@
 # $$\frac{\lVert h \rVert_1}{\lVert h \rVert_2 \sqrt{n}},$$
 #
 # taken along the neurons of one token (*activation sparsity*) or along the pictures of a batch for
-# one neuron (*neuron sparsity*). In the last of them more captions name a style (*styled captions*
-# is their share): the more a network has to keep apart, the less of it is free for a concept that
-# was cut.
+# one neuron (*neuron sparsity*). In another more captions name a style (*styled captions* is their
+# share): the more a network has to keep apart, the less of it is free for a concept that was cut.
+# Here are those whose weights are in the repository.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -44,10 +44,12 @@ scores = erasability.read_variants()
 # ## Erased and kept, against what was cut
 #
 # Accuracy on the erased concept, by variant, over the held-out concepts of
-# [](90_operating_point.ipynb): all calls, other objects as reference prompts. The variants were
-# counted once, when the miniature was made, with the decoder, the sampler and the concept judge
-# of that time: compare them with each other, not with other chapters. The left end is the
-# pretrained model.
+# [](90_operating_point.ipynb), with the profile's calls and reference. The left end is the
+# pretrained model. Two variants are one network seen through two decoders: the *linear* one is the
+# inverse of the latent code, written down patch by patch, which passes every error on as a grid;
+# the *trained* one learned to draw clean pictures from latents with noise, and is the book's. The
+# question to it is whether it heals what pruning broke: then the erased concept would be
+# recognised more often through it, at the same density.
 
 # %%
 curves = erasability.erasing_curves(scores)
@@ -87,7 +89,9 @@ charts.lines_with_intervals(
 #
 # $$a \left(1 - \frac{q}{a}\right) \frac{r}{a},$$
 #
-# which is 1 for a model that draws every concept, loses it and gets it back.
+# which is 1 for a model that draws every concept, loses it and gets it back. The book's weights were
+# once chosen among variants by this product, which contains the attack's success: what the attack
+# brings back on them is the larger for it.
 
 # %%
 table = erasability.summary(scores, ratio, keep_ratio)
