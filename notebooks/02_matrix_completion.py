@@ -69,11 +69,10 @@ iterations = 12
 # \min_Z \lVert Z \rVert_* \quad\text{subject to}\quad P_\Omega(Z) = P_\Omega(X),
 # $$
 #
-# the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are not
-# needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram matrix,
-# which is what `rbtc.attack.completion` does. And the paper's second advantage, never forming $Z$
-# densely, buys
-# nothing here, where most entries are observed.
+# the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are
+# not needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram
+# matrix, which is what `rbtc.attack.completion` does. And the paper's second advantage, never
+# forming $Z$ densely, buys nothing here, where most entries are observed.
 
 # %%
 import pandas as pd
