@@ -69,11 +69,10 @@ iterations = 12
 # \min_Z \lVert Z \rVert_* \quad\text{subject to}\quad P_\Omega(Z) = P_\Omega(X),
 # $$
 #
-# the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are not
-# needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram matrix,
-# which is what `rbtc.attack.completion` does. And the paper's second advantage, never forming $Z$
-# densely, buys
-# nothing here, where most entries are observed.
+# the limit $\lambda\to0$ of Eq. 1. Two things follow. The right singular vectors and a GPU are
+# not needed: $U V^\top = (ZZ^\top)^{-1/2} Z$ takes one eigendecomposition of the smaller Gram
+# matrix, which is what `rbtc.attack.completion` does. And the paper's second advantage, never
+# forming $Z$ densely, buys nothing here, where most entries are observed.
 
 # %%
 import pandas as pd
@@ -256,8 +255,9 @@ solvers
 # end in different places, the path at a $\lambda$ above zero and the released iteration at its
 # limit, so their signs need not agree. Where the interval of the change holds zero, no share of
 # right signs can tell which of them made the paper's tables. The text does not state the path's
-# $\lambda$, nor a rank nor a tolerance, so it cannot be run as theirs: everything else in this book
-# completes with *released*.
+# $\lambda$, nor a rank nor a tolerance, so it cannot be run as theirs: everything else in this
+# book completes with *released*. The *p* of this table is that of a paired t test, and its last
+# column is made for single pictures: here the interval says what could be seen.
 
 # %%
 tables.effects_table({"released to softimpute": study.change("released", "softimpute")})

@@ -13,8 +13,8 @@
 # their gradients. **If weights are cut that way, does the attack still bring the concept back?**
 #
 # {cite:t}`zhang_roots` take the weights that Scissorhands {cite:p}`wu2024scissorhands` and SalUn
-# {cite:p}`fan2023salun` call critical, zero them, and attack as before. They report the same
-# revival for both (App. E; Table 4, and Table 11, which repeats it).
+# {cite:p}`fan2023salun` call critical, zero them, and attack as before. They report a revival for
+# both (App. E; Table 4, and Table 11, which repeats it).
 
 # %% tags=["parameters"]
 profile = "mini"

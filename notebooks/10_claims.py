@@ -12,8 +12,8 @@
 # **Which of the paper's claims hold here, which do not, and how do we know?**
 #
 # The ledger below lists what {cite:t}`zhang_roots` claim, from the abstract to the appendix, in our
-# words. Each claim is held against what other chapters measured, picture by picture; this page only
-# reads it. Nobody writes an outcome: a rule looks at the interval.
+# words. A claim that can be tested on this model is held against what other chapters measured; this
+# page only reads it. Nobody writes an outcome: a rule looks at the interval.
 #
 # | outcome | the 95 % interval |
 # |---|---|
@@ -33,7 +33,8 @@
 # ## The rules
 #
 # - *rises*, *falls*: the interval of a change lies above or below zero. All changes are paired:
-#   both models drew a picture of the same prompt from the same seed.
+#   both models drew a picture of the same prompt from the same seed, or, where no picture enters,
+#   both shares are of the same layer.
 # - *above*, *below*: the interval lies beyond a bound.
 # - *within*: two things are the same, which no small change proves by itself; the whole interval
 #   has to lie within a margin.

@@ -33,10 +33,12 @@ images = 12
 #
 # What the paper states is taken from it: reference prompts of bare scenes, and its $K$. Left to
 # choose are the *ratio* of each row that is a candidate at each UNet call, and the number $T$ of
-# *calls* united. **The owner** wants one concept gone, keeps the others as far as the paper's owner
-# does, and knows of no attack. So of the settings at which the other held-out concepts keep at
-# least the share of their accuracy that they keep in the paper's Table 1, it is the one with the
-# lowest accuracy of the erased concept. How many weights it cuts is reported, and bounds nothing.
+# *calls* united. **The owner** wants one concept gone, keeps the others as far as the paper's
+# owner does, and knows of no attack. So of the settings at which the other held-out concepts keep
+# at least the share of their accuracy that they keep in the paper's Table 1, it is the one with
+# the lowest accuracy of the erased concept. How many weights it cuts is reported, and bounds
+# nothing. The lines with other objects as reference stand beside them to compare, and cannot be
+# chosen.
 
 # %%
 from rbtc.report import charts, tables

@@ -89,9 +89,9 @@ charts.lines_with_intervals(
 #
 # $$a \left(1 - \frac{q}{a}\right) \frac{r}{a},$$
 #
-# which is 1 for a model that draws every concept, loses it and gets it back. The book's weights were
-# once chosen among variants by this product, which contains the attack's success: what the attack
-# brings back on them is the larger for it.
+# which is 1 for a model that draws every concept, loses it and gets it back. The book's weights
+# were once chosen among variants by this product, which contains the attack's success: what the
+# attack brings back on them is the larger for it.
 
 # %%
 table = erasability.summary(scores, ratio, keep_ratio)
