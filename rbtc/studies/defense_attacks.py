@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rbtc.studies.defense import DefenseStudy
 
 Attacker = Literal["budget", "density", "threshold"]
-ATTACKERS: tuple[Attacker, ...] = ("budget", "threshold")
+ATTACKERS: tuple[Literal["budget", "threshold"], ...] = ("budget", "threshold")
 """What chapter 15 compares its own attacker with."""
 EVERY: tuple[Attacker, ...] = ("budget", "density", "threshold")
 """The attackers of chapter 05."""
