@@ -47,9 +47,9 @@ seed = 0
 # $$
 #
 # Then Neuron-Max Scaling gives every sign the largest magnitude of its row, as the paper's attack
-# does. In [chapter 01](01_sign_vs_magnitude.ipynb) the same refill was a thought experiment, true
-# signs given away; here it is an attack on a file. That chapter also gives true signs other
-# magnitudes than the largest; here the largest alone is tried.
+# does; and beside it the average of the row, which is what exact signs call for: where every cut
+# place is filled, the maximum is far too loud. In [chapter 01](01_sign_vs_magnitude.ipynb) the same
+# refill was a thought experiment, true signs given away; here it is an attack on a file.
 
 # %%
 import pandas as pd
@@ -70,7 +70,8 @@ run
 # %% [markdown]
 # ## Look first
 #
-# The model as trained, the class cut out, the paper's attack, and the attack that reads the signs.
+# The model as trained, the class cut out, the paper's attack, and the attack that reads the signs,
+# with either magnitude.
 # A line per class, the same noise in a line; these are the first seeds that were counted.
 
 # %%

@@ -8,7 +8,7 @@ the one that is shown; where no chapter has measured a setting, none stands ther
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +29,30 @@ MODELS = {"pretrained": "pretrained", "pruned": "pruned", "revived": "NMS"}
 
 @dataclass(frozen=True, eq=False)
 class ExplorerStudy:
-    """The four explorers, and the opening page's picture grid.
+    """The four explorers.
 
     Attributes:
         compare, keep, ratio, noise: Pictures, and the facts that need a model; see the functions
             that make them.
-        opening: Concept -> model -> picture.
     """
 
     compare: Explorer
     keep: Explorer
     ratio: Explorer
     noise: Explorer
-    opening: Pictures
+
+    def some(self, concepts: Iterable[str]) -> Pictures:
+        """Concept -> model -> picture, for a grid of a few of the explorers' concepts."""
+        return {
+            label: dict(
+                zip(
+                    self.compare.steps,
+                    self.compare.pictures[self.compare.concepts.index(label), 0],
+                    strict=True,
+                )
+            )
+            for label in concepts
+        }
 
     def told(self, studies: Studies, held_out: pd.DataFrame) -> dict[str, Explorer]:
         """The explorers by name, with the accuracies that other chapters measured.

@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed
+from rbtc.paper import printed, wide_table
 from rbtc.report.comparisons import Row
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, accuracy, effect, effects
@@ -62,6 +62,16 @@ class ObjectStudy:
     def step(self, half: Half, before: str, after: str) -> Difference:
         """Paired change from one model to another, over all classes."""
         return effect(self.part(half), before, after)
+
+    def really_erased(self) -> list[str]:
+        """Classes that pruning left at most as recognisable as the paper's most stubborn one.
+
+        Chosen on the pruned model alone; in the order of what the attack brings back, least first.
+        """
+        limit = wide_table(1)["erased: ConceptPrune"].max()
+        own = self.part("erased").groupby(["concept", "model"])["hit"].mean().unstack("model")
+        own = own[own["pruned"] <= limit]
+        return list((own["NMS"] - own["pruned"]).sort_values(kind="stable").index)
 
     def rows(self) -> list[Row]:
         """Over all classes: models by halves of Table 1, each seen from the model it was made from.

@@ -16,13 +16,16 @@ from rbtc.report.tables import accuracies, effect, percent
 from rbtc.stats import Difference, Proportion, Share
 from rbtc.studies.common import Pictures
 
-PAPER, EXACT = "paper's attack", "exact signs"
+PAPER, EXACT, AVERAGE = "paper's attack", "exact signs", "exact signs, average"
+"""The attack, and the signs of the file with the maximum and with the average of the row."""
 
 CHANGES = {
     f"pruned to {PAPER}": ("pruned", PAPER),
     f"pruned to {EXACT}": ("pruned", EXACT),
+    f"pruned to {AVERAGE}": ("pruned", AVERAGE),
     f"{PAPER} to {EXACT}": (PAPER, EXACT),
-    f"{EXACT} to pretrained": (EXACT, "pretrained"),
+    f"{PAPER} to {AVERAGE}": (PAPER, AVERAGE),
+    f"{AVERAGE} to pretrained": (AVERAGE, "pretrained"),
 }
 """Title -> models of a paired change."""
 

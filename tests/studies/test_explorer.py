@@ -16,7 +16,7 @@ CONCEPTS = ["church", "golf ball"]
 @pytest.fixture(scope="module")
 def study(lab):
     grid = {"keep_ratios": [0.6], "ratios": [0.1], "sigmas": [1e-6]}
-    return explorer.measure(lab, CONCEPTS, opening=["golf ball"], **grid)
+    return explorer.measure(lab, CONCEPTS, **grid)
 
 
 def test_compare_shows_the_three_models_of_each_concept(lab):
@@ -26,10 +26,6 @@ def test_compare_shows_the_three_models_of_each_concept(lab):
     revived = lab.measure.shown(lab.revived(church), church, 1, 5)[0]
     assert (made.pictures[0, 0, 2, 0] == revived).all()
     assert not made.facts
-    grid = explorer.opening_grid(lab, made, ["golf ball"])
-    assert list(grid) == ["golf ball (golf flag)"] and list(*grid.values()) == list(made.steps)
-    with pytest.raises(ValueError, match="not among"):
-        explorer.opening_grid(lab, made, ["school bus"])
 
 
 def test_keep_counts_the_signs_that_it_keeps(lab):
@@ -96,7 +92,8 @@ def test_the_numbers_of_other_chapters_stand_beside_ours(study):
 
 
 def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
-    assert list(study.opening) == ["golf ball (golf flag)"]
+    grid = study.some(["golf ball (golf flag)"])
+    assert list(*grid.values()) == list(study.compare.steps)
     assert_reads_back(study, tmp_path)
 
 

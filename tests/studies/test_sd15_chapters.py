@@ -285,11 +285,12 @@ def test_90_operating_point(lab):
 def test_92_explorers(lab):
     ratios = [lab.profile.conceptprune.ratio]
     made = explorer.measure(
-        lab, ["church", "golf ball"], opening=["church"], keep_ratios=[0.6], ratios=ratios,
+        lab, ["church", "golf ball"], keep_ratios=[0.6], ratios=ratios,
         sigmas=[1e-2],
     )  # fmt: skip
     assert "church" in made.compare.markup()
-    shapes = {picture.shape[1:] for one in made.opening.values() for picture in one.values()}
+    (own,) = made.some(["church"]).values()
+    shapes = {picture.shape[1:] for picture in own.values()}
     assert shapes == {(64, 64, 3)}
 
 

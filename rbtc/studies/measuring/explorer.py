@@ -10,7 +10,7 @@ import numpy as np
 from rbtc.models.subjects import Subject
 from rbtc.report.sprites import Bars, Explorer, Fact, Facts
 from rbtc.report.tables import power
-from rbtc.studies.common import STRATEGIES, Pictures
+from rbtc.studies.common import STRATEGIES
 from rbtc.studies.defense_attacks import ATTACKERS
 from rbtc.studies.explorer import MODELS, ExplorerStudy
 from rbtc.studies.measuring.common import PAPER_CLASSES, subjects
@@ -30,7 +30,6 @@ def measure(
     lab: Lab,
     concepts: Sequence[str] = PAPER_CLASSES,
     *,
-    opening: Sequence[str] = ("church", "school bus"),
     keep_ratios: Sequence[float] = KEEP_RATIOS,
     ratios: Sequence[float] = (0.02, 0.05, 0.08, 0.1, 0.15),
     sigmas: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
@@ -45,7 +44,6 @@ def measure(
     Args:
         lab: the models.
         concepts: at least two paper classes or words of the model.
-        opening: those of them that the opening page shows.
         keep_ratios: K of the attack.
         ratios: of pruning.
         sigmas: of the defence, standard deviations.
@@ -56,18 +54,14 @@ def measure(
         noise_seed: of the defence.
 
     Raises:
-        ValueError: fewer than two concepts, one of ``opening`` that is not among them, or a bad
-            ratio.
+        ValueError: fewer than two concepts, or a bad ratio.
     """
-    compared = compare(lab, concepts, seed)
-    first = opening_grid(lab, compared, opening)
     return ExplorerStudy(
-        compared,
+        compare(lab, concepts, seed),
         keep(lab, concepts, keep_ratios, seed, draw_seed=draw_seed),
         prune_ratio(lab, concepts, ratios, seed),
         noise(lab, concepts, sigmas, seed, noise_seed=noise_seed, share=share,
               threshold_sigmas=threshold_sigmas),
-        first,
     )  # fmt: skip
 
 
@@ -199,23 +193,6 @@ def noise(
         "noise", "standard deviation of the noise", tuple(map(power, sigmas)), ("",), ("",),
         _labels(chosen), pictures, facts, bars, ends=("1e-8", "1"),
     )  # fmt: skip
-
-
-def opening_grid(lab: Lab, compared: Explorer, concepts: Sequence[str]) -> Pictures:
-    """A few concepts of `compare`, for the opening page's picture grid.
-
-    Raises:
-        ValueError: one that is not among the explorer's concepts.
-    """
-    labels = _labels(subjects(lab, concepts))
-    if strangers := [label for label in labels if label not in compared.concepts]:
-        raise ValueError(f"{strangers} are not among {list(compared.concepts)}")
-    return {
-        label: dict(
-            zip(compared.steps, compared.pictures[compared.concepts.index(label), 0], strict=True)
-        )
-        for label in labels
-    }
 
 
 def found(lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: float) -> Facts:

@@ -14,14 +14,14 @@ import pandas as pd
 from rbtc.models.subjects import Subject
 from rbtc.stats import pool
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
-from rbtc.studies.signed_zeros import EXACT, PAPER, SignedZeroStudy
+from rbtc.studies.signed_zeros import AVERAGE, EXACT, PAPER, SignedZeroStudy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rbtc.lab import Lab, Variant
 
-MODELS = ("pretrained", "pruned", PAPER, EXACT)
+MODELS = ("pretrained", "pruned", PAPER, EXACT, AVERAGE)
 
 PIECE = (16, 32)
 """Rows and columns of the piece of a matrix that is shown."""
@@ -109,14 +109,18 @@ def _variants(lab: Lab, subject: Subject) -> dict[str, Variant]:
     from rbtc.studies.zero_files import round_trip
 
     leaking = _leaking(lab, subject)
-    exact = derived(
-        leaking,
-        EXACT,
-        lambda: revive_exactly(round_trip(leaking.weights)),  # the attacker has the file, no more
-        revive_exactly,
-        kind="exact signs",
-    )
-    made = (lab.pretrained, lab.owner.pruned(subject), lab.revived(subject), exact)
+    exact = [
+        derived(
+            leaking, name,
+            # The attacker has the file, no more.
+            lambda strategy=strategy: revive_exactly(
+                round_trip(leaking.weights), strategy=strategy
+            ),
+            revive_exactly, kind="exact signs", strategy=strategy,
+        )
+        for name, strategy in ((EXACT, "neuron_max"), (AVERAGE, "neuron_average"))
+    ]  # fmt: skip
+    made = (lab.pretrained, lab.owner.pruned(subject), lab.revived(subject), *exact)
     return dict(zip(MODELS, made, strict=True))
 
 
