@@ -9,9 +9,9 @@
 # %% [markdown]
 # # A style comes back
 #
-# An object can be cut out of a model. Can a manner of drawing, and does the attack bring it back
-# as well? {cite:t}`zhang_roots` ask this of five painters. Here an **emoji house** plays the
-# painter: "a cat in the style of openmoji".
+# An object can be cut out of a model. **Can a manner of drawing, and does the attack bring it back
+# as well?** {cite:t}`zhang_roots` ask this of five painters. Here an emoji house plays the painter:
+# "a cat in the style of openmoji".
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Where the paper contradicts itself
 #
-# A reproduction has to decide what was meant. **Where do the text, the tables and the released code
-# of {cite:t}`zhang_roots` disagree, how is it read here, and can anything decide?**
+# A reproduction of {cite:t}`zhang_roots` has to decide what was meant. **Where do the text, the
+# tables and the released code disagree, how is it read here, and can anything decide?**
 #
 # Each line below names the place, what does not fit, and our reading with how sure we are of it.
 # Three things can bear on a reading: arithmetic on the printed numbers, a measurement of another
