@@ -96,7 +96,8 @@ class Run:
         if not {"ratio", "calls", "steps", "reference", "keep_ratio"} <= set(self.settings):
             return ""
         cut, of = self.weights.get("pruned"), self.weights.get("candidates")
-        density = f", which cuts {cut / of:.1%} of the weights" if cut and of else ""
+        concept = self.weights.get("concept")
+        density = f", which cuts {cut / of:.1%} of the weights for {concept}" if cut and of else ""
         reference = {"scene": "bare scenes", "objects": "other objects"}[self.settings["reference"]]
         paper = printed_point()
         return (
