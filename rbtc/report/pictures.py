@@ -76,7 +76,8 @@ def picture_grid(
                 ax.set_ylabel(cell[0], rotation=0, ha="right", va="center")
         if title:
             figure.suptitle(title, weight="bold")
-        figure.draw_without_rendering()
+        for _ in range(2):  # before Matplotlib 3.9 one pass leaves a tall heading over the edge
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # found; looking for it at every drawing takes seconds
     return figure
 
