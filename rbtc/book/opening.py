@@ -67,6 +67,9 @@ def numbers(root: Path) -> str:
             f"ours, 95 % interval {share.low:.2f} to {share.high:.2f} over pictures; the classes "
             f"from {own.min():.2f} to {own.max():.2f}{printed}\n:::"
         )
+    standing = erased[~erased["concept"].isin(study.really_erased())]
+    left = standing[standing["model"] == "pruned"].groupby("concept", sort=False)["hit"].mean()
+    told = ", ".join(f"{name} {share:.2f}" for name, share in left.items())
     note = (
         f"*Share of pictures in which a judge recognises the erased class, over "
         f"{len(study.subjects)} classes ({ours['pretrained'].n} pictures a model). Ours: the "
@@ -75,6 +78,8 @@ def numbers(root: Path) -> str:
         f"K = {paper.revive.keep_ratio:g}, the mean of its printed values for these classes. "
         "Compare the steps, not the heights.*"
     )
+    if told:
+        note += f"\n\n**Pruning left some classes standing**, where little can come back: {told}."
     body = "\n".join(cards)
     return f"::::{{grid}} 1 3 3 3\n:gutter: 2\n:class-container: big\n\n{body}\n::::\n\n{note}\n"
 
