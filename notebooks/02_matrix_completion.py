@@ -256,11 +256,11 @@ solvers
 # limit, so their signs need not agree. Where the interval of the change holds zero, no share of
 # right signs can tell which of them made the paper's tables. The text does not state the path's
 # $\lambda$, nor a rank nor a tolerance, so it cannot be run as theirs: everything else in this
-# book completes with *released*. The *p* of this table is that of a paired t test, and its last
-# column is made for single pictures: here the interval says what could be seen.
+# book completes with *released*.
 
 # %%
-tables.effects_table({"released to softimpute": study.change("released", "softimpute")})
+tables.effects_table({"released to softimpute": study.change("released", "softimpute")},
+                     pictures=False)  # fmt: skip
 
 # %% [markdown]
 # ## At the size of Stable Diffusion v1.5

@@ -119,12 +119,10 @@ comparisons.comparison(study.rows(), verdicts=True)
 # %% [markdown]
 # The weights of a layer are not independent of each other, so the intervals of single shares are
 # too narrow rather than too wide; the change is over layers and concepts. Concepts share many of
-# their cut places, so its interval is rather too narrow, too. The *p* of this table is that of a
-# paired t test, and its last column is made for single pictures: here the interval says what
-# could be seen.
+# their cut places, so its interval is rather too narrow, too.
 
 # %%
-tables.effects_table(study.changes(), "rest to top K")
+tables.effects_table(study.changes(), "rest to top K", pictures=False)
 
 # %% [markdown]
 # Where the weights with the largest estimates were before pruning, and how much the diagonal of the

@@ -103,15 +103,22 @@ def effects(
     }
 
 
-def effects_table(found: Mapping[Any, Difference], name: str = "") -> pd.DataFrame:
-    """One line per effect: the change with its interval, pairs, exact p, and what n could see."""
+def effects_table(
+    found: Mapping[Any, Difference], name: str = "", *, pictures: bool = True
+) -> pd.DataFrame:
+    """One line per effect: the change with its interval, pairs, p, and what n could see.
+
+    Changes of means instead of ``pictures`` have the p of a paired t test, and no smallest change.
+    """
     lines = {
         key: {
             "change": f"{one}",
             "pairs": one.n,
-            "p (McNemar)": "" if math.isnan(one.p) else f"{one.p:.2g}",
+            f"p ({'McNemar' if pictures else 't test'})": ""
+            if math.isnan(one.p)
+            else f"{one.p:.2g}",
             "outcome": one.direction,
-            "smallest change it could see": f"{one.detectable:.2f}",
+            **({"smallest change it could see": f"{one.detectable:.2f}"} if pictures else {}),
         }
         for key, one in found.items()
     }
