@@ -69,7 +69,7 @@ class ObjectStudy:
         Chosen on the pruned model alone; in the order of what the attack brings back, least first.
         """
         limit = wide_table(1)["erased: ConceptPrune"].max()
-        own = self.part("erased").groupby(["concept", "model"])["hit"].mean().unstack("model")
+        own = self.part("erased").pivot_table(index="concept", columns="model", values="hit")
         own = own[own["pruned"] <= limit]
         return list((own["NMS"] - own["pruned"]).sort_values(kind="stable").index)
 
