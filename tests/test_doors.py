@@ -104,8 +104,8 @@ def test_wrong_options_are_refused_at_the_door(closed, ask, message):
 )
 def test_an_attack_is_refused_before_its_completion(closed, options, message, monkeypatch):
     weights = {"a": torch.tensor([[1.0, 0.0], [2.0, 3.0], [1.0, -1.0]])}
-    for name in ("complete_all",):
-        monkeypatch.setattr(f"rbtc.attack.revive.{name}", lambda *_, **__: pytest.fail("completed"))
+    target = "rbtc.attack.revive.complete_all"
+    monkeypatch.setattr(target, lambda *_, **__: pytest.fail("completed"))
     with pytest.raises(ValueError, match=message):
         revive(weights, **options)
     with pytest.raises(ValueError, match=message):

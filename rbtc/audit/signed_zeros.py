@@ -133,8 +133,7 @@ def revive_exactly(weights: Weights, *, strategy: Strategy = "neuron_max") -> We
     Args:
         weights: Weight name -> (rows, columns), as loaded, with the bits of their zeros.
         strategy: How signs get a magnitude, see `rbtc.attack.magnitudes.assign_magnitudes`;
-        "completed"
-            has no meaning here.
+            "completed" has no meaning here.
 
     Returns:
         All layers, revived, in their dtypes and on their devices.
