@@ -60,8 +60,7 @@ def estimate_sign_accuracy(
             any; "alike" draws in proportion to |w_ij| times the share pruned of column j, which is
             what the pruned model shows of the score |w_ij| a_j that they were pruned by.
         complete: the attack's completion; `fast_complete`, or `rbtc.attack.completion.complete`
-        with
-            options of your own bound to it.
+            with options of your own bound to it.
 
     Returns:
         Correct signs out of all hidden ones, pooled over the repeats.

@@ -41,9 +41,8 @@ def count_signs(
 
     recovered: completions, of which every missing entry is judged (an estimate of exactly 0 counts
     as wrong), or sign matrices (rows, columns) as `rbtc.attack.topk.retain_signs` returns, of
-    which only
-    the non-zero ones are judged. Entries that were zero before pruning have no sign and are left
-    out. Raises ValueError for a layer that `original` lacks or whose shape differs.
+    which only the non-zero ones are judged. Entries that were zero before pruning have no sign and
+    are left out. Raises ValueError for a layer that `original` lacks or whose shape differs.
     """
     counts = {}
     for name in sorted(recovered):

@@ -3,9 +3,8 @@
 Completion shrinks: its estimates are a small part of the weights they stand for, and every missing
 weight is estimated as if its missing neighbours were as small as their estimates. But pruning takes
 large weights, and `rbtc.attack.selection` says how large. With the magnitude m_i known, only the
-sign of
-a missing weight is open, and a column becomes a small problem of spins. Let its weights be Gaussian
-with precision W, so that weight i is expected at
+sign of a missing weight is open, and a column becomes a small problem of spins. Let its weights be
+Gaussian with precision W, so that weight i is expected at
 
     h_i = -sum_{k != i} W_ik z_k / W_ii,    with precision W_ii,
 
@@ -48,7 +47,7 @@ def soften(
         magnitudes: (rows, columns), finite and not below 0 at the missing places, see
             `rbtc.attack.selection.expected_magnitudes`.
         partners: (further rows, columns) of which nothing is missing, see
-        `rbtc.attack.input_projection`.
+            `rbtc.attack.input_projection`.
         scale: of the partners, see `rbtc.attack.input_projection.stacked`.
         ridge: share of the mean variance that is added to the covariance as noise, above 0.
         rounds: how often the covariance is renewed.

@@ -146,8 +146,8 @@ def complete_stronger(
     """Complete every layer of a pruned model with the setting chosen for it.
 
     The completions go into `rbtc.attack.revive.revive`: with `strategy="completed"` and
-    `keep_ratio=1`
-    the expected values themselves are written, with `strategy="neuron_max"` their signs.
+    `keep_ratio=1` the expected values themselves are written, with `strategy="neuron_max"` their
+    signs.
 
     Args:
         weights: the pruned layers.
@@ -155,8 +155,7 @@ def complete_stronger(
         settings that use them.
         settings: what is chosen from, layer by layer.
         soft: turn the completions into expected values (`rbtc.attack.soft_signs`). The choice is
-        made
-            before that, among the settings as they are.
+            made before that, among the settings as they are.
         masks: where each layer is missing; None takes the entries equal to zero.
         share: see `choose_setting`.
         choices: of an earlier call on the same model, which are then not made again.

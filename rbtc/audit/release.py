@@ -165,7 +165,7 @@ def audit(
     Args:
         checkpoint: where they lie.
         share: see `rbtc.attack.recoverability.estimate_sign_accuracy`, like choose, complete and
-        seed.
+            seed.
         choose: which survivors to hide.
         estimate: whether to estimate recoverability, which takes nearly all of the time.
         complete: the attack's completion.

@@ -1,8 +1,7 @@
 """Is everything here that a profile's chapters need? What is missing, how to get it, how long.
 
 ``python -m rbtc.cli.doctor sd15`` looks and computes nothing; with ``--measure`` it loads the
-model and
-times a few calls of its UNet, which is where a picture's time goes. Nothing is fetched.
+model and times a few calls of its UNet, which is where a picture's time goes. Nothing is fetched.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Which noise hides the pruned places best: sigma chosen against the strongest attacker at hand.
 
 Gaussian obfuscation (`rbtc.defense.gaussian.obfuscate`) has one parameter, the standard deviation
-of its
-noise. Every candidate is tried on the model itself against every attacker, and the strongest
+of its noise. Every candidate is tried on the model itself against every attacker, and the strongest
 decides. The attackers are given the share of pruned weights and sigma, which a real one has to
 guess. With names of weights as its answer an attacker's strength is
 

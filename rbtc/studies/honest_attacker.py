@@ -5,10 +5,8 @@
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
 What the attacker infers is in `rbtc.defense.mask_inference`, what the defences copy of the
-survivors in
-`rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`. Which defence to
-recommend is
-decided in `rbtc.studies.defense_choice`.
+survivors in `rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`. Which
+defence to recommend is decided in `rbtc.studies.defense_choice`.
 """
 
 from __future__ import annotations
