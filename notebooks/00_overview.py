@@ -65,7 +65,6 @@ from IPython.display import Markdown
 from rbtc.report import charts, comparisons, markdown, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "00_overview", profile, live=live, results=results,
@@ -110,7 +109,7 @@ charts.bars_with_intervals(
 # width of an interval.
 
 # %%
-tables.save_csv(counts(study.hits), "00_overview")
+tables.save_csv(tables.counts(study.hits), "00_overview")
 comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]

@@ -133,7 +133,7 @@ steps.frame.set_index("iteration")
 
 # %%
 by_layer = study.by_layer()
-tables.save_csv(charts.long_form(by_layer), "02_signs_by_layer")
+tables.save_csv(tables.long_form(by_layer), "02_signs_by_layer")
 charts.bars_with_intervals(by_layer, ylabel="share of right signs", limits=(0, 1.02))
 
 # %% [markdown]

@@ -58,7 +58,7 @@ seed = 0
 # %%
 import pandas as pd
 
-from rbtc.report import charts, comparisons, heat, tables
+from rbtc.report import comparisons, heat, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.topk_alignment import diagonal
@@ -97,8 +97,8 @@ heat.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group o
 
 # %%
 shares = study.shares()
-tables.save_csv(charts.long_form(shares), "03_signs_by_k")
-charts.lines_with_intervals(
+tables.save_csv(tables.long_form(shares), "03_signs_by_k")
+lines.lines_with_intervals(
     shares,
     paper=study.paper_lines(),
     title="all concepts",

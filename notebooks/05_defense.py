@@ -77,11 +77,10 @@ noise_seed = 0
 import pandas as pd
 from IPython.display import display
 
-from rbtc.report import charts, comparisons, curves, tables
+from rbtc.report import comparisons, curves, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.defense_attacks import attack_rows, guess_table, resistance
 from rbtc.studies.defense_classes import spread, summary
 
@@ -116,11 +115,11 @@ plates.picture_grid(study.images, cell_width=1.1)
 # readings), then as variances.
 
 # %%
-tables.save_csv(counts(study.hits), "05_accuracies")
+tables.save_csv(tables.counts(study.hits), "05_accuracies")
 for_figure_6 = study.example
 display(
     *(
-        charts.lines_with_intervals(
+        lines.lines_with_intervals(
             study.sweep(reading, for_figure_6),
             paper=study.paper_sweep(reading, for_figure_6),
             title=for_figure_6.label,
@@ -145,7 +144,7 @@ display(
 # %%
 display(
     *(
-        charts.lines_with_intervals(
+        lines.lines_with_intervals(
             study.sweep(reading),
             paper=study.paper_sweep(reading),
             title="all classes",
@@ -320,8 +319,8 @@ curves.curves(
 
 # %%
 measures = found.measures()
-tables.save_csv(charts.long_form(measures), "05_detection_measures")
-charts.lines_with_intervals(
+tables.save_csv(tables.long_form(measures), "05_detection_measures")
+lines.lines_with_intervals(
     measures,
     xlabel="standard deviation of the noise",
     ylabel="probability",

@@ -40,7 +40,6 @@ from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import art_effects as effects
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "06_art", profile, live=live, results=results,
@@ -74,7 +73,7 @@ plates.picture_grid(study.neutral_pictures)
 
 # %%
 accuracy = effects.accuracy_by_style(study)
-tables.save_csv(counts(study.hits.drop(columns="similarity")), "06_art")
+tables.save_csv(tables.counts(study.hits.drop(columns="similarity")), "06_art")
 charts.bars_with_intervals(
     accuracy, ylabel="style judge accuracy, erased style", limits=(0, 1), colours=colours
 )
@@ -104,8 +103,8 @@ tables.accuracy_table(study.preserved, "concept", "model") if len(study.preserve
 
 # %%
 similarity, score = effects.similarity_by_style(study), effects.score_by_style(study)
-tables.save_csv(charts.long_form(similarity), "06_similarity")
-tables.save_csv(charts.long_form(score), "06_score")
+tables.save_csv(tables.long_form(similarity), "06_similarity")
+tables.save_csv(tables.long_form(score), "06_score")
 display(
     charts.bars_with_intervals(similarity, ylabel="CLIP similarity", colours=colours),
     charts.bars_with_intervals(score, ylabel="CLIP score", limits=(0, 1), colours=colours),

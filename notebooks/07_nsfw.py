@@ -78,7 +78,6 @@ from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.nsfw import sample_picture
 
 found, run = chapters.study(
@@ -112,7 +111,7 @@ study.asked()
 # The paper's counts and ours.
 
 # %%
-tables.save_csv(counts(study.hits), "07_nsfw")
+tables.save_csv(tables.counts(study.hits), "07_nsfw")
 study.counts()
 
 # %% [markdown]
@@ -166,7 +165,7 @@ pd.Series(
 
 # %%
 others = {model: {"other classes": share} for model, share in survivors.items()}
-tables.save_csv(charts.long_form(others), "07_others")
+tables.save_csv(tables.long_form(others), "07_others")
 charts.bars_with_intervals(others, limits=(0, 1))
 
 # %% [markdown]

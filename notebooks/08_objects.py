@@ -58,11 +58,10 @@ seed = 0
 # %%
 import pandas as pd
 
-from rbtc.report import comparisons, panels, spread, tables
+from rbtc.report import comparisons, lines, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "08_objects", profile, live=live, results=results,
@@ -91,10 +90,9 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # fall, not how high they run.
 
 # %%
-tables.save_csv(counts(study.hits), "08_objects")
-panels.class_lines(
-    {"erased class": study.values("erased"), "preserved classes": study.values("preserved")},
-    {"erased class": study.means("erased"), "preserved classes": study.means("preserved")},
+tables.save_csv(tables.counts(study.hits), "08_objects")
+lines.class_lines(
+    {"erased class": study.part("erased"), "preserved classes": study.part("preserved")},
     paper={
         "erased class": study.paper_means("erased"),
         "preserved classes": study.paper_means("preserved"),

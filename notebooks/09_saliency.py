@@ -82,7 +82,6 @@ from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.saliency import METHODS
 
 study, run = chapters.study(
@@ -119,7 +118,7 @@ study.cut_table()
 # Accuracy on the erased class, one figure per method; diamonds are the paper's.
 
 # %%
-tables.save_csv(counts(study.hits), "09_saliency")
+tables.save_csv(tables.counts(study.hits), "09_saliency")
 tables.save_csv(study.totals(), "09_totals")
 tables.save_csv(study.effects(), "09_effects")
 display(

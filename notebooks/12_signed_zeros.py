@@ -55,10 +55,9 @@ seed = 0
 import pandas as pd
 from IPython.display import display
 
-from rbtc.report import panels, sign_maps, spread, tables
+from rbtc.report import lines, sign_maps, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.signed_zeros import CHANGES, EXACT, PAPER
 
 study, run = chapters.study(
@@ -112,10 +111,9 @@ study.file_table()
 # 95 % interval.
 
 # %%
-tables.save_csv(counts(study.hits), "12_signed_zeros")
-panels.class_lines(
-    {"erased class": study.values()},
-    {"erased class": study.means()},
+tables.save_csv(tables.counts(study.hits), "12_signed_zeros")
+lines.class_lines(
+    {"erased class": study.hits},
     ylabel="accuracy on the erased class",
 )
 

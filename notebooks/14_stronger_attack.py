@@ -29,7 +29,6 @@ from IPython.display import Markdown
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.stronger_attack import BEST, PAPER, REVIVED_TARGET, SIGNS_TARGET, ways_table
 
 chapter, run = chapters.study(
@@ -95,7 +94,7 @@ plates.picture_grid(study.pictures, cell_width=1.5)
 
 # %%
 gains = study.gains()
-tables.save_csv(charts.long_form(gains), "14_gains")
+tables.save_csv(tables.long_form(gains), "14_gains")
 charts.bars_with_intervals(gains, ylabel="gain in the share of right signs")
 
 # %%
@@ -163,7 +162,7 @@ Markdown(f"Chosen: **{way}**." if swept else f"Nothing was swept for this profil
 # picture.
 
 # %%
-tables.save_csv(counts(study.hits), "14_stronger_attack")
+tables.save_csv(tables.counts(study.hits), "14_stronger_attack")
 tables.save_csv(tables.accuracy_table(study.hits, "concept", "model").reset_index(), "14_revived")
 tables.accuracy_table(study.hits, "concept", "model")
 

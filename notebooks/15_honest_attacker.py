@@ -84,7 +84,6 @@ from IPython.display import display
 from rbtc.report import comparisons, curves, fronts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.defense_choice import choose, front, front_table, tried_table
 from rbtc.studies.honest_attacker import attacked
 
@@ -174,7 +173,7 @@ study.sweep_table().round(2)
 # of the attack, from the defended model on.
 
 # %%
-tables.save_csv(counts(study.hits), "15_accuracies")
+tables.save_csv(tables.counts(study.hits), "15_accuracies")
 tables.save_csv(comparisons.records(study.table_12()), "15_table_12")
 comparisons.comparison(study.table_12(), verdicts=True)
 

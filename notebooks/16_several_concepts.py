@@ -57,11 +57,10 @@ seed = 0
 # in ever larger company, with the same prompts and the same noise.
 
 # %%
-from rbtc.report import charts, tables
 from rbtc.report import guesses as maps
+from rbtc.report import lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 from rbtc.studies.several_answers import hit_table, recall_table, returned
 from rbtc.studies.unknown_concept import ALONE, CHANGE, TOPS
 
@@ -91,8 +90,8 @@ plates.picture_grid(study.pictures, cell_width=1.3, framed=study.lost)
 # erased together.
 
 # %%
-tables.save_csv(counts(study.hits.drop(columns="position")), "16_several_concepts")
-charts.small_multiples(
+tables.save_csv(tables.counts(study.hits.drop(columns="position")), "16_several_concepts")
+lines.small_multiples(
     {
         "erased concepts": study.accuracy("erased"),
         "preserved classes": study.accuracy("preserved"),
@@ -107,7 +106,7 @@ charts.small_multiples(
 
 # %%
 tables.save_csv(study.matrices, "16_matrices")
-charts.small_multiples(
+lines.small_multiples(
     {"cut weights": study.weights()}, xlabel="concepts erased together", ylabel="share"
 )
 

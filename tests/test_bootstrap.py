@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbtc.bootstrap import change_of, crossed, mean, mean_change
 from rbtc.models.distances import frechet
+from rbtc.stats import change_of, crossed, mean, mean_change
 
 VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=30)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rbtc.stats import Difference, Estimate, interval
+from rbtc.intervals import Difference, Estimate, interval
 
 Verdict = Literal["same direction", "opposite direction", "undecided", "no effect printed", ""]
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 # One colour per role in the whole book, told apart also without colour vision.
 COLOURS = {
     "pretrained": "#949494", "pruned": "#d55e00", "revived": "#0173b2", "defended": "#029e73",
@@ -20,6 +23,9 @@ OTHERS = ("#de8f05", "#cc78bc", "#56b4e9", "#882255", "#ca9161", "#999933", "#33
 """For everything without a role; none of them is the colour of one."""
 
 MARKS = "osD^vPX*"
+
+Colours = Mapping[Any, str] | None
+"""Series -> colour, where the book's own are not wanted."""
 
 WIDTH = 6.8
 """Inches; at the book's resolution the width of its text column."""
@@ -78,3 +84,9 @@ def palette(series: Sequence[Any], colours: Mapping[Any, str] | None = None) -> 
     others = [colour for colour in OTHERS if colour not in taken]
     spare = iter(others * (1 + len(series) // len(others)))
     return {name: known[name] if name in known else next(spare) for name in series}
+
+
+def errors(frame: pd.DataFrame) -> np.ndarray:
+    """How far intervals (`rbtc.report.tables.long_form`) reach below and above, (2, n) or NaN."""
+    reach = np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]], dtype=float)
+    return np.where(frame["high"] > frame["low"], np.maximum(reach, 0), np.nan)

@@ -17,9 +17,12 @@ from typing import Any
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Estimate, Share, clustered, interval, paired
 from rbtc.paths import write_whole
 from rbtc.report.outputs import output_path
-from rbtc.stats import Difference, Share, clustered, paired
+
+Values = Mapping[Any, Mapping[Any, Estimate | float]]
+"""Series -> label or place -> estimate, or a plain number."""
 
 TRIAL = ["asked", "seed"]
 """A picture of these is the same trial for all models.
@@ -123,6 +126,26 @@ def effects_table(
         for key, one in found.items()
     }
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
+
+
+def counts(hits: pd.DataFrame) -> pd.DataFrame:
+    """A frame of pictures as one line per concept, model, setting and class: hits and n.
+
+    What a chapter saves: the CSV behind its figures, without a line for every picture.
+    """
+    by = [name for name in hits if name not in ("prompt", "seed", "repeat", "seen", "hit")]
+    found = hits.groupby(by, sort=False, dropna=False)["hit"].agg(hits="sum", n="size")
+    return found.reset_index()
+
+
+def long_form(values: Values) -> pd.DataFrame:
+    """`values[series][x]` as a table: series, x, value, low, high, n. The numbers of a figure."""
+    points = [(name, x, ours) for name, own in values.items() for x, ours in own.items()]
+    lines = [(name, x, *interval(ours), getattr(ours, "n", None)) for name, x, ours in points]
+    if not lines:
+        raise ValueError("a figure needs at least one value, got none")
+    frame = pd.DataFrame(lines, columns=["series", "x", "value", "low", "high", "n"])
+    return frame.astype({"n": "Int64"})
 
 
 def trials(frame: pd.DataFrame) -> pd.Series:

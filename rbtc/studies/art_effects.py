@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rbtc.bootstrap import Mean, mean, mean_change
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row
 from rbtc.report.tables import accuracies, accuracy, effect
-from rbtc.stats import Difference, Share
+from rbtc.stats import Difference, Mean, Share, mean, mean_change
 from rbtc.studies.art import MODELS, ArtStudy
 
 PAPER = {"pruned": "ConceptPrune"}

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import Mean, crossed, mean
 from rbtc.models.subjects import Subject
+from rbtc.stats import Mean, crossed, mean
 
 if TYPE_CHECKING:
-
     from rbtc.attack.recoverability import Choice
 
 

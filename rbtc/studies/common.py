@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
@@ -23,16 +22,6 @@ STRATEGIES: dict[str, Any] = {
     "NMS": "neuron_max",
 }
 """The columns of the paper's tables, and our names for them."""
-
-
-def counts(hits: pd.DataFrame) -> pd.DataFrame:
-    """A frame of pictures as one line per concept, model, setting and class: hits and n.
-
-    What a chapter saves: the CSV behind its figures, without a line for every picture.
-    """
-    by = [name for name in hits if name not in ("prompt", "seed", "repeat", "seen", "hit")]
-    found = hits.groupby(by, sort=False, dropna=False)["hit"].agg(hits="sum", n="size")
-    return found.reset_index()
 
 
 def average_printed(table: int, chosen: Sequence[Subject], column: str) -> float | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc import bootstrap
+from rbtc import stats
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import effect, nested
 from rbtc.stats import Difference
@@ -23,7 +23,7 @@ from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.unknown_concept import UnknownStudy
 
 if TYPE_CHECKING:
-    from rbtc.report.charts import Values
+    from rbtc.report.tables import Values
 
 CUT, UNRELATED, SIGNS = "share cut", "share cut, were the masks unrelated", "signs found"
 
@@ -72,7 +72,7 @@ class SeveralStudy:
         columns = {CUT: "cut", UNRELATED: "unrelated", SIGNS: "signs"}
         groups = {int(count): own for count, own in shares.groupby("count", sort=False)}
         return {
-            name: {count: bootstrap.mean(own[column].dropna()) for count, own in groups.items()}
+            name: {count: stats.mean(own[column].dropna()) for count, own in groups.items()}
             for name, column in columns.items()
         }
 

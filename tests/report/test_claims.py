@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbtc.bootstrap import Mean
 from rbtc.report import claim_tables, markdown
 from rbtc.report.claims import (
     FALLS,
@@ -32,6 +31,7 @@ from rbtc.report.claims import (
 from rbtc.report.forest import forest
 from rbtc.report.spread import over_classes
 from rbtc.report.tables import accuracies, effect
+from rbtc.stats import Mean
 
 
 def pictures(n=50, **models):
@@ -239,8 +239,12 @@ def test_the_papers_numbers_are_read_as_printed():
 
 @pytest.fixture(scope="module")
 def verdicts():
-    rows = Part("08_objects", "two", RISES,
-                lambda s, k: [moved(0.2), moved(0.0, paper=0.4), moved(0.0, start=1.0, seen=0.1)])
+    rows = Part(
+        "08_objects",
+        "two",
+        RISES,
+        lambda s, k: [moved(0.2), moved(0.0, paper=0.4), moved(0.0, start=1.0, seen=0.1)],
+    )
     return [
         verdict_of(Part("08_objects", "one", RISES, revival)),
         verdict_of(rows, Part("09_saliency", "gone", RISES, revival), key="C02", place="App. A"),

@@ -3,9 +3,9 @@ from itertools import pairwise
 import matplotlib as mpl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rbtc.report.panels import class_lines
 
 from rbtc.report.charts import small_multiples
-from rbtc.report.panels import class_lines
 from rbtc.stats import Share as Estimated
 
 mpl.use("Agg")

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from rbtc.stats import change_of
 from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
-from rbtc.bootstrap import change_of
 from rbtc.lab import Lab
 from rbtc.models import distances
 from rbtc.models.distances import frechet

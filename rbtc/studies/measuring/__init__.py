@@ -5,14 +5,13 @@ The parameters are those of the chapter's notebook, with the same defaults.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import shlex
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from rbtc.results import named
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -69,7 +68,8 @@ def measuring(chapter: str) -> Any:
         raise ValueError(
             f"no chapter {chapter!r} measures anything; there are {', '.join(MEASURES)}"
         )
-    return named(MEASURES[chapter])
+    module, _, name = MEASURES[chapter].partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def defaults(chapter: str) -> dict[str, Any]:

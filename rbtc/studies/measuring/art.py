@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import change_of
 from rbtc.models.subjects import Subject
+from rbtc.stats import change_of
 from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL, ArtStudy
 from rbtc.studies.measuring.common import at_least_one, judged
 
