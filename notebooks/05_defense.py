@@ -81,8 +81,6 @@ from rbtc.report import comparisons, curves, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.defense_attacks import attack_rows, guess_table, resistance
-from rbtc.studies.defense_classes import spread, summary
 
 measured, run = chapters.study(
     "05_defense", profile, live=live, results=results,
@@ -187,9 +185,9 @@ display(
 # paper's (Tables 1 and 12), and the models without a defence one by one.
 
 # %%
-table = spread(study)
+table = study.spread()
 tables.save_csv(table, "05_spread")
-display(table.round(2), summary(study))
+display(table.round(2), study.summary())
 
 # %% [markdown]
 # What the noise changes, from the pruned to the defended model, picture by picture: first on the
@@ -358,9 +356,9 @@ pd.Series(
 # (Table 12, right half) stand beside the two attackers with a budget.
 
 # %%
-attacks = attack_rows(study)
+attacks = study.attack_rows()
 tables.save_csv(comparisons.records(attacks), "05_attacks")
-comparisons.comparison(attack_rows(study, together=True), verdicts=True)
+comparisons.comparison(study.attack_rows(together=True), verdicts=True)
 
 # %% [markdown]
 # "Good resistance", says Appendix F. What the defence takes from the attacker is the change from
@@ -368,7 +366,7 @@ comparisons.comparison(attack_rows(study, together=True), verdicts=True)
 # attack was possible.
 
 # %%
-tables.effects_table(resistance(study), "attack on the defended model")
+tables.effects_table(study.resistance(), "attack on the defended model")
 
 # %% [markdown]
 # Class by class. The paper's value for Racket at $10^{-6}$ is far above its other classes there;
@@ -383,4 +381,4 @@ comparisons.comparison(attacks)
 
 # %%
 tables.save_csv(study.guesses, "05_guesses")
-guess_table(study)
+study.guess_table()

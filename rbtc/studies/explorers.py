@@ -16,7 +16,7 @@ import pandas as pd
 
 from rbtc.report.sprites import Explorer, Fact, Facts
 from rbtc.studies.common import Pictures, model_name
-from rbtc.studies.defense_attacks import defended
+from rbtc.studies.defense import defended
 
 if TYPE_CHECKING:
     from rbtc.report.claims import Studies
@@ -58,7 +58,7 @@ class ExplorerStudy:
 
         Args:
             studies: where they are read.
-            held_out: `rbtc.studies.operating_point.pruning_sweep` of one setting, over its ratios;
+            held_out: `rbtc.studies.operating_point.read_sweeps`, one setting over its ratios;
                 its concepts are not those of the explorers.
         """
         objects = _hits(studies, "08_objects", lambda study: study.hits)

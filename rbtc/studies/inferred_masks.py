@@ -15,7 +15,7 @@ from rbtc.defense.gaussian import sigma_by_layer
 from rbtc.defense.mask_inference import Evidence, name_modified
 from rbtc.defense.mixture import Mixture, fit_layers
 from rbtc.defense.roc import roc
-from rbtc.studies.defense_attacks import ATTACKERS
+from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, attacked, noise
 from rbtc.studies.measuring.defense_attacks import attack, attack_places
 

@@ -32,8 +32,8 @@ from rbtc.models.profiles import Profile, load_profile
 from rbtc.paths import results_root
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
+from rbtc.studies.measuring.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.measuring.stronger_attack import attack_signs, given
-from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
 
 WAYS = tuple(

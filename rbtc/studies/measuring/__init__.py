@@ -34,7 +34,7 @@ MEASURES = {
     "14_stronger_attack": "rbtc.studies.measuring.stronger_attack:measure",
     "15_honest_attacker": "rbtc.studies.measuring.honest_attacker:honest_study",
     "16_several_concepts": "rbtc.studies.measuring.several_concepts:measure",
-    "90_operating_point": "rbtc.studies.operating_point:measure",
+    "90_operating_point": "rbtc.studies.measuring.operating_point:measure",
     "92_explorers": "rbtc.studies.measuring.explorer:measure",
 }
 """Chapter -> module and function."""

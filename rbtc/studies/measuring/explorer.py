@@ -11,7 +11,7 @@ from rbtc.models.subjects import Subject
 from rbtc.report.sprites import Bars, Explorer, Fact, Facts
 from rbtc.report.tables import power
 from rbtc.studies.common import STRATEGIES
-from rbtc.studies.defense_attacks import ATTACKERS
+from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.explorers import MODELS, ExplorerStudy
 from rbtc.studies.measuring.common import PAPER_CLASSES, subjects
 from rbtc.studies.nms_ablations import KEEP_RATIOS

@@ -14,9 +14,9 @@ import pandas as pd
 from rbtc.attack.concept_identification import change, coin_signs
 from rbtc.models.prompts import evaluation_prompt, vocabulary
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import Together
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.concept_sets import attacked
+from rbtc.studies.several_concepts import Together
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 
 if TYPE_CHECKING:
