@@ -127,10 +127,12 @@ tables.effects_table(study.steps("revived"), "pruned to revived")
 
 # %%
 summary = (
-    f"Pruning changes the accuracy on the erased class by {study.step('erased', 'pruned')}, to "
-    f"{study.accuracy('erased', 'pruned')}; the attack by {study.step('erased', 'revived')}, to "
+    "Pruning changes the accuracy on the erased class by "
+    f"{study.step('erased', 'pretrained', 'pruned')}, to {study.accuracy('erased', 'pruned')}; the "
+    f"attack by {study.step('erased', 'pruned', 'revived')}, to "
     f"{study.accuracy('erased', 'revived')}. On the other classes the changes are "
-    f"{study.step('preserved', 'pruned')} and {study.step('preserved', 'revived')}."
+    f"{study.step('preserved', 'pretrained', 'pruned')} and "
+    f"{study.step('preserved', 'pruned', 'revived')}."
 )
 table = comparisons.comparison(study.rows()).to_html(border=0, na_rep="").replace("\n", " ")
 markdown.save(f"{summary}\n\n{table}", "book/_generated/overview.md")

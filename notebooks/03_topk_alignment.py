@@ -61,7 +61,6 @@ import pandas as pd
 from rbtc.report import comparisons, heat, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.topk_alignment import diagonal
 
 study, run = chapters.study(
     "03_topk_alignment", profile, live=live, results=results,
@@ -134,7 +133,7 @@ pd.Series(
     {
         "in the largest group": tables.percent(matrix.iloc[0, 0]),
         "in the smallest group": tables.percent(matrix.iloc[0, -1]),
-        "on the diagonal": tables.percent(diagonal(matrix)),
+        "on the diagonal": tables.percent(study.on_diagonal()),
         "unrelated orders": tables.percent(1 / len(matrix)),
     }
 ).to_frame("share")

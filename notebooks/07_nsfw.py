@@ -78,7 +78,6 @@ from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.nsfw import sample_picture
 
 found, run = chapters.study(
     "07_nsfw", profile, live=live, results=results,
@@ -179,5 +178,6 @@ if found.nudenet is None:
     display(Markdown("NudeNet (the extra `nsfw`) was not installed where this was measured."))
 else:
     tables.save_csv(found.nudenet, "07_nudenet")
-    display(plates.picture_grid({"": {"matplotlib's sample": sample_picture()}}, cell_width=2))
+    sample = {"": {"matplotlib's sample": found.sample_picture()}}
+    display(plates.picture_grid(sample, cell_width=2))
     display(found.nudenet.round(2).set_index("label"))

@@ -82,7 +82,6 @@ from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
 from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.saliency import METHODS
 
 study, run = chapters.study(
     "09_saliency", profile, live=live, results=results,
@@ -130,7 +129,7 @@ display(
             ylabel="accuracy on the erased class",
             limits=(0, 1),
         )
-        for method in METHODS
+        for method in study.methods
     )
 )
 

@@ -32,12 +32,12 @@
 profile = "mini"
 
 # %%
-from rbtc.models.profiles import load_profile
 from rbtc.report import lines, tables
+from rbtc.results import folder_of, read_run
 from rbtc.studies import erasability
 
-settings = load_profile(profile)
-ratio, keep_ratio = settings.conceptprune.ratio, settings.revive.keep_ratio
+settings = read_run(folder_of("90_operating_point", profile)).settings
+ratio, keep_ratio = settings["ratio"], settings["keep_ratio"]
 scores = erasability.read_variants()
 
 # %% [markdown]

@@ -10,13 +10,12 @@ from typing import Literal
 
 import pandas as pd
 
+from rbtc.intervals import Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed, wide_table
 from rbtc.report.comparisons import Row
-from rbtc.report.spread import class_values
-from rbtc.report.tables import accuracies, accuracy, effect, effects
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import STRATEGIES, Pictures, average_printed
+from rbtc.report.tables import accuracies, effects
+from rbtc.studies.common import STRATEGIES, Judged, Pictures, average_printed, known
 
 Half = Literal["erased", "preserved"]
 HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
@@ -31,7 +30,7 @@ MODELS = {
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectStudy:
+class ObjectStudy(Judged):
     """Table 1: six models of each class, judged on the class and on the other classes.
 
     Attributes:
@@ -45,23 +44,15 @@ class ObjectStudy:
     hits: pd.DataFrame
     pictures: Pictures
 
-    def part(self, half: Half) -> pd.DataFrame:
+    def part(self, classes: str) -> pd.DataFrame:
         """One line per trial of the erased or of the preserved classes.
 
         Pictures of one trial that differ only in the draw of magnitudes are one line; its ``hit``
         is their mean.
         """
-        own = self.hits[self.hits["classes"] == half]
+        own = super().part(classes)
         keys = ["concept", "model", "asked", "prompt", "seed"]
         return own.groupby(keys, sort=False, as_index=False).agg(hit=("hit", "mean"))
-
-    def accuracy(self, half: Half, model: str) -> Share:
-        """Accuracy of a model over all classes."""
-        return accuracy(self.part(half), model)
-
-    def step(self, half: Half, before: str, after: str) -> Difference:
-        """Paired change from one model to another, over all classes."""
-        return effect(self.part(half), before, after)
 
     def really_erased(self) -> list[str]:
         """Classes that pruning left at most as recognisable as the paper's most stubborn one.
@@ -116,11 +107,6 @@ class ObjectStudy:
             for before in [_before(model)]
         ]
 
-    def values(self, half: Half) -> dict[str, dict[str, float]]:
-        """`{model: {class: accuracy}}`, in the paper's order of the models."""
-        found = class_values(self.part(half), "model")
-        return {model: found[model] for model in MODELS}
-
     def means(self, half: Half) -> dict[str, Share]:
         """`{model: accuracy over all classes}`."""
         found = accuracies(self.part(half), ["model"])
@@ -132,15 +118,12 @@ class ObjectStudy:
             model: {s.label: printed(1, s.paper, f"{half}: {column}") for s in self.subjects}
             for model, column in MODELS.items()
         }
-        return {
-            model: {label: value for label, value in of.items() if value is not None}
-            for model, of in found.items()
-        }
+        return known(found)
 
     def paper_means(self, half: Half) -> dict[str, float]:
         """`{model: mean of the printed values}` over the same classes; empty if one is missing."""
         found = {m: average_printed(1, self.subjects, f"{half}: {c}") for m, c in MODELS.items()}
-        return {model: value for model, value in found.items() if value is not None}
+        return known({half: found})[half]
 
 
 def _before(model: str) -> str | None:

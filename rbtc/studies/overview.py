@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracy, effect, effects
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed
+from rbtc.report.tables import effects
+from rbtc.studies.common import Judged, Pictures, average_printed, known
 
 MODELS = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
 """The three models, and what the columns of the paper's Table 1 call them."""
@@ -25,7 +25,7 @@ BEFORE = {"pruned": "pretrained", "revived": "pruned"}
 
 
 @dataclass(frozen=True, eq=False)
-class Overview:
+class Overview(Judged):
     """Three models per concept.
 
     Attributes:
@@ -38,14 +38,6 @@ class Overview:
     hits: pd.DataFrame
     pictures: Pictures
 
-    def part(self, classes: str) -> pd.DataFrame:
-        """The pictures of the "erased" or of the "preserved" classes."""
-        return self.hits[self.hits["classes"] == classes]
-
-    def accuracy(self, classes: str, model: str) -> Share:
-        """Accuracy of a model over all concepts."""
-        return accuracy(self.part(classes), model)
-
     def counted(self, subject: Subject) -> dict[str, dict[str, np.ndarray]]:
         """The pictures of one concept; each model's name says how many of all show it."""
         own = self.part("erased")
@@ -57,10 +49,6 @@ class Overview:
             }
         }
 
-    def step(self, classes: str, model: str) -> Difference:
-        """Change from the model before, over all concepts."""
-        return effect(self.part(classes), BEFORE[model], model)
-
     def steps(self, model: str) -> dict[str, Difference]:
         """Change from the model before on the erased class, concept by concept."""
         return effects(self.part("erased"), BEFORE[model], model, "concept")
@@ -71,28 +59,23 @@ class Overview:
             model: {s.label: printed(1, s.paper, f"erased: {column}") for s in self.subjects}
             for model, column in MODELS.items()
         }
-        return {
-            model: {label: value for label, value in of.items() if value is not None}
-            for model, of in found.items()
-        }
+        return known(found)
 
     def rows(self) -> list[Row]:
         """The averages over the concepts, beside the paper's over the same classes (Table 1)."""
-        rows = []
-        for model, column in MODELS.items():
-            for classes in ("erased", "preserved"):
-                before = BEFORE.get(model)
-                rows.append(
-                    Row(
-                        row=f"{model} ({column})" if column != model else model,
-                        column=f"{classes} class" if classes == "erased" else f"{classes} classes",
-                        paper=average_printed(1, self.subjects, f"{classes}: {column}"),
-                        ours=self.accuracy(classes, model),
-                        change=self.step(classes, model) if before else None,
-                        paper_from=average_printed(1, self.subjects, f"{classes}: {MODELS[before]}")
-                        if before
-                        else None,
-                        paper_images=500 * len(self.subjects),
-                    )
-                )
-        return rows
+        return [
+            Row(
+                f"{model} ({column})" if column != model else model,
+                title,
+                average_printed(1, self.subjects, f"{classes}: {column}"),
+                self.accuracy(classes, model),
+                self.step(classes, before, model) if before else None,
+                average_printed(1, self.subjects, f"{classes}: {MODELS[before]}")
+                if before
+                else None,
+                500 * len(self.subjects),
+            )
+            for model, column in MODELS.items()
+            for classes, title in (("erased", "erased class"), ("preserved", "preserved classes"))
+            for before in [BEFORE.get(model)]
+        ]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row, cell
 from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
-from rbtc.stats import Difference, Share
 from rbtc.studies.common import Pictures
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SignStudy:
 
         The cosine is the mean over the classes.
         """
-        values = self.values()
+        values = class_values(self.hits, "model")
         cosines = dict(self.cosines.groupby("model")["cosine"].mean())
         lines = {
             model: {
@@ -71,7 +71,7 @@ class SignStudy:
                 "mean ± spread over classes": mean_and_spread(values[model]),
                 "cosine with the cut weights": cell(cosines.get(model)),
             }
-            for model, share in self.means().items()
+            for model, share in accuracies(self.hits, ["model"]).items()
         }
         return pd.DataFrame(lines).T
 
@@ -98,14 +98,6 @@ class SignStudy:
                     )
                 )
         return rows
-
-    def means(self) -> dict[str, Share]:
-        """`{model: accuracy}` over all classes."""
-        return accuracies(self.hits, ["model"])
-
-    def values(self) -> dict[str, dict[str, float]]:
-        """`{model: {class: accuracy}}`, for a thin line per class."""
-        return class_values(self.hits, "model")
 
     def changes(self) -> pd.DataFrame:
         """From the pruned model to each refill: over pictures, over classes, class by class."""
