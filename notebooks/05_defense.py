@@ -79,7 +79,6 @@ from IPython.display import display
 
 from rbtc.report import comparisons, curves, lines, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
 
 measured, run = chapters.study(
@@ -176,8 +175,8 @@ rows, of_variances = study.rows(), study.rows("variance")
 tables.save_csv(comparisons.records(rows), "05_table_12")
 tables.save_csv(comparisons.records(of_variances), "05_table_12_variance")
 display(
-    beside(rows, other and other.defense.rows()),
-    beside(of_variances, other and other.defense.rows("variance")),
+    comparisons.comparison(rows, other and other.defense.rows()),
+    comparisons.comparison(of_variances, other and other.defense.rows("variance")),
 )
 
 # %% [markdown]

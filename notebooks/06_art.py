@@ -37,7 +37,6 @@ from IPython.display import display
 
 from rbtc.report import charts, comparisons, style, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
 
 study, run = chapters.study(
@@ -144,7 +143,7 @@ study.distance_table()
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "06_effects")
-beside(rows, other and other.rows(), verdicts=True)
+comparisons.comparison(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # How much one style differs from the next is hidden by an average:

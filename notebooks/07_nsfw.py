@@ -76,7 +76,6 @@ from IPython.display import Markdown, display
 
 from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
 
 found, run = chapters.study(
@@ -134,7 +133,7 @@ charts.bars_with_intervals(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "07_table_7")
-beside(rows, other and other.restricted.rows(), verdicts=True)
+comparisons.comparison(rows, other and other.restricted.rows(), verdicts=True)
 
 # %% [markdown]
 # Intervals are about pictures of these prompts; a prompt is drawn with several seeds, and other

@@ -60,7 +60,6 @@ import pandas as pd
 
 from rbtc.report import comparisons, lines, spread, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
 
 study, run = chapters.study(
@@ -124,7 +123,7 @@ pd.concat(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "08_totals")
-beside(rows, other and other.rows(), verdicts=True, counts=False)
+comparisons.comparison(rows, other and other.rows(), verdicts=True, counts=False)
 
 # %% [markdown]
 # ## How far the classes lie apart
@@ -180,7 +179,7 @@ spread.changes_table(preserved, rivals, "to NMS")
 # %%
 erased_rows = study.class_rows("erased")
 tables.save_csv(comparisons.records(erased_rows), "08_table_1_erased")
-beside(erased_rows, other and other.class_rows("erased"), counts=False)
+comparisons.comparison(erased_rows, other and other.class_rows("erased"), counts=False)
 
 # %% [markdown]
 # The preserved classes, one line per class that was erased.
@@ -188,7 +187,7 @@ beside(erased_rows, other and other.class_rows("erased"), counts=False)
 # %%
 preserved_rows = study.class_rows("preserved")
 tables.save_csv(comparisons.records(preserved_rows), "08_table_1_preserved")
-beside(preserved_rows, other and other.class_rows("preserved"), counts=False)
+comparisons.comparison(preserved_rows, other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the

@@ -80,7 +80,6 @@ from IPython.display import display
 
 from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
 
 study, run = chapters.study(
@@ -142,7 +141,7 @@ display(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "09_table_11")
-beside(rows, other and other.rows(), verdicts=True)
+comparisons.comparison(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Ranked together, and other layers

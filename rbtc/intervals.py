@@ -161,15 +161,11 @@ def paired(
     both = np.concatenate([first, second])
     if not ((both >= 0) & (both <= 1)).all():
         raise ValueError("pairs must hold truth values or numbers in [0, 1], without NaN")
-    change = second - first
-    p = math.nan
-    if clusters is None:
-        means = change
-    else:
-        codes = _codes(clusters)
-        if len(codes) != len(change):
-            raise ValueError(f"expected {len(change)} clusters, one a pair, got {len(codes)}")
-        means = np.bincount(codes, change) / np.bincount(codes)
+    change, p = second - first, math.nan
+    codes = np.arange(len(change)) if clusters is None else _codes(clusters)
+    if len(codes) != len(change):
+        raise ValueError(f"expected {len(change)} clusters, one a pair, got {len(codes)}")
+    means = np.bincount(codes, change) / np.bincount(codes)
     if len(means) == len(change) and np.isin(both, (0, 1)).all():
         from scipy.stats import binomtest
 

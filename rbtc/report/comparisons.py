@@ -10,6 +10,7 @@ models' heights are never judged.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -134,13 +135,17 @@ def records(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def comparison(
-    rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False, counts: bool = True
-) -> pd.DataFrame:
+    rows: Iterable[Row], other: Iterable[Row] | None = None, *, digits: int = 2,
+    verdicts: bool = False, counts: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """The table a chapter shows: per column "paper" and "ours" (value, 95 % interval, n) as text.
 
     Rows and columns keep the order of their first appearance; `verdicts` adds the change that each
     place is about, and its verdict; without `counts` the n is left out. A column for which the
     paper prints nothing has no "paper". Empty text where there is no number.
+
+    Where `other` holds the rows of Stable Diffusion v1.5, "ours" becomes "sd15" and "emoji-sd"; a
+    line that it lacks stays empty.
     """
     rows = list(rows)
     frame = records(rows)
@@ -148,6 +153,10 @@ def comparison(
     frame["ours"] = [cell(row.ours, digits=digits, counts=counts) for row in rows]
     frame["change"] = ["" if row.change is None else f"{row.change}" for row in rows]
     kinds = ["paper", "ours", *(["change", "verdict"] if verdicts else [])]
+    if other is not None:
+        texts = {(_plain(one.row), one.column): cell(one.ours) for one in other}
+        frame["sd15"] = [texts.get((_plain(row.row), row.column), "") for row in rows]
+        frame["emoji-sd"], kinds[1:2] = frame["ours"], ["sd15", "emoji-sd"]
     wide = frame.pivot(index="row", columns="column", values=kinds).swaplevel(axis=1)
     printed = {row.column for row in rows if not _missing(row.paper)}
     columns = [
@@ -159,6 +168,11 @@ def comparison(
     wide = wide.reindex(index=list(dict.fromkeys(frame["row"])), columns=columns)
     wide.columns = pd.MultiIndex.from_tuples(columns)
     return wide.rename_axis(index=None).fillna("")
+
+
+def _plain(row: str) -> str:
+    """A line's name without the miniature's own word: "golf ball (golf flag)"."""
+    return re.sub(r" \([^)]*\)$", "", row).casefold()
 
 
 def _missing(number: Any) -> bool:

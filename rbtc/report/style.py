@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ COLOURS = {
 }  # fmt: skip
 
 OTHERS = ("#de8f05", "#cc78bc", "#56b4e9", "#882255", "#ca9161", "#999933", "#332288")
-"""For everything without a role; none of them is the colour of one."""
+"""For everything without a role; none of them is the colour of one. As in ``book.mplstyle``."""
 
 MARKS = "osD^vPX*"
 
@@ -34,13 +35,8 @@ WIDTH = 6.8
 def house_style() -> AbstractContextManager[None]:
     """The book's look for everything drawn inside; the settings before are put back after."""
     import matplotlib.style
-    from cycler import cycler
 
-    own: dict[Any, Any] = {
-        "figure.dpi": 110, "savefig.facecolor": "white", "axes.titlesize": "medium",
-        "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
-        "image.cmap": "viridis", "axes.prop_cycle": cycler(color=OTHERS),
-    }  # fmt: skip
+    own = Path(__file__).with_name("book.mplstyle")
     return matplotlib.style.context(["seaborn-v0_8-whitegrid", own])
 
 

@@ -113,18 +113,12 @@ def effects_table(
 
     Changes of means instead of ``pictures`` have the p of a paired t test, and no smallest change.
     """
-    lines = {
-        key: {
-            "change": f"{one}",
-            "pairs": one.n,
-            f"p ({'McNemar' if pictures else 't test'})": ""
-            if math.isnan(one.p)
-            else f"{one.p:.2g}",
-            "outcome": one.direction,
-            **({"smallest change it could see": f"{one.detectable:.2f}"} if pictures else {}),
-        }
-        for key, one in found.items()
-    }
+    test, lines = f"p ({'McNemar' if pictures else 't test'})", {}
+    for key, one in found.items():
+        p = "" if math.isnan(one.p) else f"{one.p:.2g}"
+        lines[key] = {"change": f"{one}", "pairs": one.n, test: p, "outcome": one.direction}
+        if pictures:
+            lines[key]["smallest change it could see"] = f"{one.detectable:.2f}"
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rbtc.intervals import Share
 from rbtc.report import claim_tables, markdown
 from rbtc.report.claims import (
     FALLS,
@@ -31,7 +32,6 @@ from rbtc.report.claims import (
 from rbtc.report.forest import forest
 from rbtc.report.spread import over_classes
 from rbtc.report.tables import accuracies, effect
-from rbtc.stats import Mean
 
 
 def pictures(n=50, **models):
@@ -108,7 +108,7 @@ def test_a_peak_is_the_rise_above_the_better_end():
 
 
 def test_numbers_that_are_no_shares_tell_what_they_could_see_by_their_interval():
-    assert estimated(Mean(5.0, 4.0, 6.0, 9, 9)).seen is None
+    assert estimated(Share(5.0, 4.0, 6.0, 9, 9)).seen is None
     both = change(TWO, "pruned", "revived")
     assert replace(both, by_class={}).classes is None
     assert exact(0.3, by_class={"x": 0.1, "y": 0.5}).classes is None
