@@ -23,7 +23,6 @@ GAP = 2  # white pixels between the pictures of one cell
 def picture_grid(
     images: Mapping[str, Mapping[str, np.ndarray]],
     *,
-    title: str | None = None,
     cell_width: float | None = None,
     framed: Collection[tuple[str, str]] = (),
 ) -> Figure:
@@ -58,7 +57,7 @@ def picture_grid(
     ]
     longest = max(len(line) for text in headings for line in text.split("\n"))
     size = min(10.0, 90 * cell_width / longest)  # points
-    top = max(text.count("\n") for text in headings) * 1.2 * size / 72 + (0.8 if title else 0.4)
+    top = max(text.count("\n") for text in headings) * 1.2 * size / 72 + 0.4
     with house_style():
         figure, axes = new_figure(
             len(rows), len(columns),
@@ -74,8 +73,6 @@ def picture_grid(
                 ax.set_title(headings[place], fontsize=size)
             if place == 0:
                 ax.set_ylabel(cell[0], rotation=0, ha="right", va="center")
-        if title:
-            figure.suptitle(title, weight="bold")
         for _ in range(2):  # before Matplotlib 3.9 one pass leaves a tall heading over the edge
             figure.draw_without_rendering()
         figure.set_layout_engine("none")  # found; looking for it at every drawing takes seconds

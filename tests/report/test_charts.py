@@ -59,7 +59,7 @@ def test_picture_grid_layout():
         "church": {"pretrained": pictures(2, 10), "pruned": pictures(2, 20)},
         "bus": {"pretrained": pictures(1, 30), "revived": pictures(6, 40)},
     }
-    figure = plates.picture_grid(images, title="three models")
+    figure = plates.picture_grid(images)
     axes = np.array(figure.axes).reshape(2, 3)
     assert [ax.get_title() for ax in axes[0]] == ["pretrained", "pruned", "revived"]
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["church", "bus"]
