@@ -45,10 +45,8 @@ class Estimate:
 
 def interval(ours: Any) -> tuple[float, float, float]:
     """(value, low, high); a plain number is its own interval."""
-    if isinstance(ours, Estimate):
-        return float(ours.value), float(ours.low), float(ours.high)
-    value = float(ours)
-    return value, value, value
+    value = float(getattr(ours, "value", ours))
+    return value, float(getattr(ours, "low", value)), float(getattr(ours, "high", value))
 
 
 @dataclass(frozen=True)

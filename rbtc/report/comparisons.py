@@ -115,14 +115,12 @@ def records(rows: Iterable[Row]) -> pd.DataFrame:
     Raises:
         ValueError: no rows, or a place given twice.
     """
-    lines = []
+    lines, none = [], math.nan
     for row in rows:
-        change = (math.nan,) * 4
-        if (own := row.change) is not None:
-            change = own.value, own.low, own.high, own.p
-        ours = (math.nan,) * 3 if _missing(row.ours) else interval(row.ours)
-        paper = math.nan if row.paper is None else float(row.paper)
-        n = getattr(row.ours, "n", None)
+        own = row.change
+        change = (none,) * 4 if own is None else (own.value, own.low, own.high, own.p)
+        ours = (none,) * 3 if _missing(row.ours) else interval(row.ours)
+        paper, n = none if row.paper is None else float(row.paper), getattr(row.ours, "n", None)
         lines.append((row.row, row.column, paper, *ours, n, *change, row.verdict))
     if not lines:
         raise ValueError("a comparison needs at least one row, got none")

@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 
 COMMAND = "python benchmarks/completion.py --growth"
 COLUMNS = {
-    "benchmark": {
-        "task", "layers", "device", "contender", "note", "seconds", "repeats", "iterations",
-        "peak_mb", "sign_accuracy", "sign_agreement", "top_agreement", "speedup", "matrices",
-    },
-    "roofline": {
-        "device", "shape", "part", "flops", "bytes", "seconds", "gflop_per_s", "least_seconds",
-        "share_of_limit", "product_gflop_per_s", "copy_gb_per_s",
-    },
-    "growth": {"device", "mode", "axis", "rows", "columns", "share", "seconds", "exponent"},
-}  # fmt: skip
-LOOP, FAITHFUL, FAST = (
-    "released loop (SVD, float64)",
-    "rbtc released",
-    "rbtc released, fast",
-)
-
+    "benchmark": "task layers device contender note seconds repeats iterations peak_mb "
+    "sign_accuracy sign_agreement top_agreement speedup matrices",
+    "roofline": "device shape part flops bytes seconds gflop_per_s least_seconds share_of_limit "
+    "product_gflop_per_s copy_gb_per_s",
+    "growth": "device mode axis rows columns share seconds exponent",
+}
+LOOP, FAITHFUL, FAST = "released loop (SVD, float64)", "rbtc released", "rbtc released, fast"
 
 SD = "sd-v1.5"
 GPU = "completion_gpu.csv"
@@ -157,7 +148,8 @@ class Benchmark:
 
 def _shown(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """Heading -> (column, format) as a table of texts."""
-    return pd.DataFrame({name: frame[one].map(text.format) for name, (one, text) in columns.items()})
+    shown = {name: frame[one].map(text.format) for name, (one, text) in columns.items()}
+    return pd.DataFrame(shown)
 
 
 def read_benchmark(folder: str | Path = "results") -> Benchmark:
@@ -176,7 +168,7 @@ def read_benchmark(folder: str | Path = "results") -> Benchmark:
                 "that does nothing else"
             )
         frames[name] = pd.read_csv(path)
-        if missing := sorted(columns - set(frames[name])):
+        if missing := sorted({*columns.split()} - set(frames[name])):
             raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
     path = Path(folder) / GPU
     gpu = pd.read_csv(path) if path.is_file() else frames["benchmark"].iloc[:0]
