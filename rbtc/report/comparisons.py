@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The paper's numbers beside ours, and verdicts on its effects.
 
 A verdict is about an effect: its direction, and whether the interval of the change holds zero. Two

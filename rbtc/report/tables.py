@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """From pictures to tables: accuracies and effects.
 
 A study hands over one tidy frame with a line per picture (`rbtc.lab.measure.Measure.hits`, plus

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Erased and revived art styles (paper Sec. 5.3, Table 2): an emoji house in an artist's place."""
 
 from __future__ import annotations

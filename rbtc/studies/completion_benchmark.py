@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How fast the completion is: the tables that ``benchmarks/completion.py`` wrote, read for a page.
 
 The benchmark takes minutes on a machine that does nothing else, so a chapter does not run it: it

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The Gaussian defence at work: what it costs, and whether it stops the attack.
 
 Paper Sec. 4.4 and 5.5, Fig. 6 and Table 12. Three attackers meet the defended model: the budget

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Can the hidden weights be found again? Eq. 7 of the paper beside what magnitudes give away."""
 
 from __future__ import annotations

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportAssignmentType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """What the page of explorers shows: one seed of every concept, over four sliders.
 
 The accuracies beside the pictures are those that the chapters measured, with many more seeds than

@@ -1,7 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
 What the attacker infers is in `rbtc.defense.mask_inference`, what the defences copy of the

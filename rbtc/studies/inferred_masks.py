@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """One erased concept under every defence: the models, what is seen of them, and the attacks."""
 
 from __future__ import annotations

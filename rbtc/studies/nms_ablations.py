@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Ablation: how many signs to keep, and which magnitude to give them (paper Sec. 5.6, App. D)."""
 
 from __future__ import annotations

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Restricted content: counted, erased, revived (paper Sec. 5.4, App. C, Table 7, Fig. 12).
 
 The prompts are made in `rbtc.studies.nsfw_prompts`; what counts a picture is the lab's detector.

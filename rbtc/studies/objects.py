@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Six models per class: erased, and revived in four ways (paper Sec. 5.2, Table 1, Figs 5, 12)."""
 
 from __future__ import annotations

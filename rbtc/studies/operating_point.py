@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Where to prune the miniature: ``python -m rbtc.studies.operating_point``.
 
 What the paper states is taken from it: reference prompts of bare scenes, and the attack's K. Its

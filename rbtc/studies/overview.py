@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The overview: pretrained, pruned and revived, side by side (paper Table 1, Fig. 5)."""
 
 from __future__ import annotations

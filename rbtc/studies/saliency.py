@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The attack on other prunings: weights chosen by their gradients (paper App. E, Tables 4, 11)."""
 
 from __future__ import annotations

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Several concepts erased together, and whether one attack brings all of them back (BEYOND 6).
 
 Concepts stand on a circle, in an order drawn once by a seed. A set starts somewhere on it; erasing

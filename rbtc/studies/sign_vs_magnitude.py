@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Signs against magnitudes: which half of a weight carries a concept (paper Sec. 3, App. A).
 
 The cut weights are refilled with one half of the truth, their pretrained sign or their pretrained

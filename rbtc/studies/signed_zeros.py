@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The leak of the signed zeros, end to end: cut, save, load, read signs, revive; and the fix."""
 
 from __future__ import annotations

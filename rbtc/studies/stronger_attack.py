@@ -1,7 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Attacks that use more of what the survivors tell than the paper's does, against the paper's.
 
 Every attack sees the same pruned models. Signs need no pictures and are counted for a ladder of

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How better signs should get magnitudes: ``python -m rbtc.studies.stronger_point``.
 
 Top-K and Neuron-Max were made for the paper's signs: K leaves out those that are probably wrong.
