@@ -11,10 +11,14 @@ import pandas as pd
 from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
-from rbtc.report.tables import accuracy, effect
+from rbtc.report.comparisons import Row
+from rbtc.report.tables import accuracies, accuracy, effect, effects
 
 Pictures = Mapping[str, Mapping[str, np.ndarray]]
 """Concept -> model -> pictures (n, h, w, 3), for `rbtc.report.pictures.picture_grid`."""
+
+HALVES = {"erased": "erased class", "preserved": "preserved classes"}
+"""The two halves of the paper's Table 1, for readers."""
 
 STRATEGIES: dict[str, Any] = {
     "Neuron Sample": "neuron_sample",
@@ -43,9 +47,42 @@ def known(values: Mapping[Any, Mapping[Any, float | None]]) -> dict[Any, dict[An
     }
 
 
+def before(model: str) -> str | None:
+    """The model that another was made from; every attack starts from the pruned one."""
+    return {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")
+
+
+def class_rows(
+    hits: pd.DataFrame, subjects: Sequence[Subject], columns: Mapping[str, str]
+) -> list[Row]:
+    """Classes by models, beside Table 1; a change is seen `before` the model.
+
+    Args:
+        hits: one line per trial of one half of the classes.
+        subjects: the erased classes.
+        columns: model -> its column of the paper's Table 1, "" where it has none.
+    """
+    found = accuracies(hits, ["concept", "model"])
+    changes = {m: effects(hits, before(m), m, "concept") for m in columns if before(m)}
+    return [
+        Row(
+            one.label,
+            model,
+            printed(1, one.paper, column),
+            found[one.label, model],
+            changes[model][one.label] if first else None,
+            printed(1, one.paper, columns[first]) if first else None,
+        )
+        for one in subjects
+        for model, column in columns.items()
+        for first in [before(model)]
+    ]
+
+
 class Judged:
     """What a study of judged pictures says of its models, over all its concepts."""
 
+    subjects: tuple[Subject, ...]
     hits: pd.DataFrame
 
     def part(self, classes: str) -> pd.DataFrame:
@@ -59,3 +96,38 @@ class Judged:
     def step(self, classes: str, before: str, after: str) -> Difference:
         """Paired change from one model to another."""
         return effect(self.part(classes), before, after)
+
+    def table_1(self, models: Mapping[str, str]) -> list[Row]:
+        """Models by halves of Table 1, each seen from the model it was made from.
+
+        The paper's numbers are the means of its printed values over the same classes.
+
+        Args:
+            models: model -> what the columns of Table 1 call it.
+        """
+
+        def paper(half: str, model: str) -> float | None:
+            return average_printed(1, self.subjects, f"{half}: {models[model]}")
+
+        return [
+            Row(
+                model,
+                title,
+                paper(half, model),
+                self.accuracy(half, model),
+                self.step(half, first, model) if first else None,
+                paper(half, first) if first else None,
+                500 * len(self.subjects),
+            )
+            for model in models
+            for half, title in HALVES.items()
+            for first in [before(model)]
+        ]
+
+    def printed(self, models: Mapping[str, str], half: str) -> dict[str, dict[str, float]]:
+        """The values of Table 1, `{model: {class: accuracy}}`, of the classes that it has."""
+        found = {
+            model: {one.label: printed(1, one.paper, f"{half}: {of}") for one in self.subjects}
+            for model, of in models.items()
+        }
+        return known(found)

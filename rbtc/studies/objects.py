@@ -9,13 +9,19 @@ import pandas as pd
 
 from rbtc.intervals import Share
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed, wide_table
+from rbtc.paper import wide_table
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracies, effects
-from rbtc.studies.common import STRATEGIES, Judged, Pictures, average_printed, known
+from rbtc.report.tables import accuracies
+from rbtc.studies.common import (
+    STRATEGIES,
+    Judged,
+    Pictures,
+    average_printed,
+    class_rows,
+    known,
+)
 
 Half = Literal["erased", "preserved"]
-HALVES: dict[Half, str] = {"erased": "erased class", "preserved": "preserved classes"}
 
 MODELS = {
     "pretrained": "pretrained",
@@ -62,47 +68,13 @@ class ObjectStudy(Judged):
         return list((own["NMS"] - own["pruned"]).sort_values(kind="stable").index)
 
     def rows(self) -> list[Row]:
-        """Over all classes: models by halves of Table 1, each seen from the model it was made from.
-
-        The paper's numbers are the means of its printed values over the same classes.
-        """
-        return [
-            Row(
-                model,
-                HALVES[half],
-                average_printed(1, self.subjects, f"{half}: {MODELS[model]}"),
-                self.accuracy(half, model),
-                self.step(half, before, model) if before else None,
-                average_printed(1, self.subjects, f"{half}: {MODELS[before]}") if before else None,
-                500 * len(self.subjects),
-            )
-            for model in MODELS
-            for half in HALVES
-            for before in [_before(model)]
-        ]
+        """Over all classes: models by halves of Table 1."""
+        return self.table_1(MODELS)
 
     def class_rows(self, half: Half) -> list[Row]:
         """Table 1, one half of it: classes by models."""
-        hits = self.part(half)
-        found = accuracies(hits, ["concept", "model"])
-        changes = {
-            model: effects(hits, before, model, "concept")
-            for model in MODELS
-            if (before := _before(model)) is not None
-        }
-        return [
-            Row(
-                subject.label,
-                model,
-                printed(1, subject.paper, f"{half}: {MODELS[model]}"),
-                found[subject.label, model],
-                changes[model][subject.label] if before else None,
-                printed(1, subject.paper, f"{half}: {MODELS[before]}") if before else None,
-            )
-            for subject in self.subjects
-            for model in MODELS
-            for before in [_before(model)]
-        ]
+        columns = {model: f"{half}: {column}" for model, column in MODELS.items()}
+        return class_rows(self.part(half), self.subjects, columns)
 
     def means(self, half: Half) -> dict[str, Share]:
         """`{model: accuracy over all classes}`."""
@@ -111,18 +83,9 @@ class ObjectStudy(Judged):
 
     def paper(self, half: Half) -> dict[str, dict[str, float]]:
         """The printed values, `{model: {class: accuracy}}`, of the classes that the paper has."""
-        found = {
-            model: {s.label: printed(1, s.paper, f"{half}: {column}") for s in self.subjects}
-            for model, column in MODELS.items()
-        }
-        return known(found)
+        return self.printed(MODELS, half)
 
     def paper_means(self, half: Half) -> dict[str, float]:
         """`{model: mean of the printed values}` over the same classes; empty if one is missing."""
         found = {m: average_printed(1, self.subjects, f"{half}: {c}") for m, c in MODELS.items()}
         return known({half: found})[half]
-
-
-def _before(model: str) -> str | None:
-    """The model that another was made from."""
-    return {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed
 from rbtc.report.comparisons import Row
 from rbtc.report.tables import effects
-from rbtc.studies.common import Judged, Pictures, average_printed, known
+from rbtc.studies.common import Judged, Pictures, before
 
 MODELS = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
 """The three models, and what the columns of the paper's Table 1 call them."""
-
-BEFORE = {"pruned": "pretrained", "revived": "pruned"}
-"""The step that leads to each model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,31 +44,14 @@ class Overview(Judged):
 
     def steps(self, model: str) -> dict[str, Difference]:
         """Change from the model before on the erased class, concept by concept."""
-        return effects(self.part("erased"), BEFORE[model], model, "concept")
+        return effects(self.part("erased"), before(model), model, "concept")
 
     def paper(self) -> dict[str, dict[str, float]]:
         """The printed accuracy of the erased class, `[model][label]`."""
-        found = {
-            model: {s.label: printed(1, s.paper, f"erased: {column}") for s in self.subjects}
-            for model, column in MODELS.items()
-        }
-        return known(found)
+        return self.printed(MODELS, "erased")
 
     def rows(self) -> list[Row]:
         """The averages over the concepts, beside the paper's over the same classes (Table 1)."""
-        return [
-            Row(
-                f"{model} ({column})" if column != model else model,
-                title,
-                average_printed(1, self.subjects, f"{classes}: {column}"),
-                self.accuracy(classes, model),
-                self.step(classes, before, model) if before else None,
-                average_printed(1, self.subjects, f"{classes}: {MODELS[before]}")
-                if before
-                else None,
-                500 * len(self.subjects),
-            )
-            for model, column in MODELS.items()
-            for classes, title in (("erased", "erased class"), ("preserved", "preserved classes"))
-            for before in [BEFORE.get(model)]
-        ]
+        names = {model: f"{model} ({column})" for model, column in MODELS.items()}
+        names["pretrained"] = "pretrained"
+        return [replace(row, row=names[row.row]) for row in self.table_1(MODELS)]

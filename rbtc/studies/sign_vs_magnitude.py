@@ -13,11 +13,10 @@ import pandas as pd
 
 from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed
 from rbtc.report.comparisons import Row, cell
 from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
-from rbtc.studies.common import Pictures
+from rbtc.studies.common import Pictures, class_rows
 
 if TYPE_CHECKING:
     from rbtc.attack.idealised import IdealMode
@@ -77,24 +76,8 @@ class SignStudy:
 
         The paper has its first two columns elsewhere (Table 1); of the refills it prints nothing.
         """
-        found = accuracies(self.hits, ["concept", "model"])
-        rows = []
-        for subject in self.subjects:
-            own = self.hits[self.hits["concept"] == subject.label]
-            paper = {name: printed(1, subject.paper, column) for name, column in PRINTED.items()}
-            for model in dict.fromkeys(own["model"]):
-                before = {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")
-                rows.append(
-                    Row(
-                        subject.label,
-                        model,
-                        paper.get(model),
-                        found[subject.label, model],
-                        effect(own, before, model) if before else None,
-                        paper.get(before or ""),
-                    )
-                )
-        return rows
+        columns = {model: PRINTED.get(model, "") for model in dict.fromkeys(self.hits["model"])}
+        return class_rows(self.hits, self.subjects, columns)
 
     def changes(self) -> pd.DataFrame:
         """From the pruned model to each refill: over pictures, over classes, class by class."""
