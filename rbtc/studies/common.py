@@ -131,3 +131,36 @@ class Judged:
             for model, of in models.items()
         }
         return known(found)
+
+
+class Defended:
+    """What a study of defended models says of them, over all its concepts or some."""
+
+    hits: pd.DataFrame
+
+    def part(self, classes: str, chosen: Subject | Sequence[Subject] | None = None) -> pd.DataFrame:
+        """Pictures of the "erased" or of the "preserved" classes; all concepts by default."""
+        own = self.hits[self.hits["classes"] == classes]
+        if chosen is None:
+            return own
+        some = [chosen] if isinstance(chosen, Subject) else chosen
+        return own[own["concept"].isin([subject.label for subject in some])]
+
+    def accuracy(
+        self,
+        model: str,
+        classes: str = "erased",
+        chosen: Subject | Sequence[Subject] | None = None,
+    ) -> Share:
+        """Accuracy of a model."""
+        return accuracy(self.part(classes, chosen), model)
+
+    def change(
+        self,
+        before: str,
+        after: str,
+        classes: str = "erased",
+        chosen: Subject | Sequence[Subject] | None = None,
+    ) -> Difference:
+        """Paired change from one model to another."""
+        return effect(self.part(classes, chosen), before, after)

@@ -20,8 +20,8 @@ from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import load_table, printed
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracy, effect, power
-from rbtc.studies.common import Pictures, average_printed
+from rbtc.report.tables import power
+from rbtc.studies.common import Defended, Pictures, average_printed
 from rbtc.studies.detection import DetectionStudy
 
 Reading = Literal["sigma", "variance"]
@@ -57,7 +57,7 @@ def table_12_column(half: str, level: float) -> str | None:
 
 
 @dataclass(frozen=True, eq=False)
-class DefenseStudy:
+class DefenseStudy(Defended):
     """Accuracies with and without the defence, before and after the attack.
 
     Attributes:
@@ -79,28 +79,11 @@ class DefenseStudy:
     guesses: pd.DataFrame
     images: Pictures
 
-    def part(self, classes: str, subject: Subject | None = None) -> pd.DataFrame:
-        """Pictures of the "erased" or of the "preserved" classes, of one concept or of all."""
-        own = self.hits[self.hits["classes"] == classes]
-        return own if subject is None else own[own["concept"] == subject.label]
-
     @property
     def example(self) -> Subject:
         """The first concept for which the other classes were drawn too."""
         drawn = set(self.part("preserved")["concept"])
         return next(subject for subject in self.subjects if subject.label in drawn)
-
-    def accuracy(
-        self, model: str, classes: str = "erased", subject: Subject | None = None
-    ) -> Share:
-        """Accuracy of a model over the concepts."""
-        return accuracy(self.part(classes, subject), model)
-
-    def change(
-        self, before: str, after: str, classes: str = "erased", subject: Subject | None = None
-    ) -> Difference:
-        """Paired change from one model to another."""
-        return effect(self.part(classes, subject), before, after)
 
     def levels(self) -> list[float]:
         """Every noise level, of both readings."""

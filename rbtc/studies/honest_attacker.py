@@ -16,8 +16,8 @@ import pandas as pd
 from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row, cell
-from rbtc.report.tables import accuracy, effect, power
-from rbtc.studies.common import Pictures, average_printed
+from rbtc.report.tables import power
+from rbtc.studies.common import Defended, Pictures, average_printed
 from rbtc.studies.defense import ATTACKERS, table_12_column
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class HonestStudy:
+class HonestStudy(Defended):
     """Defences, what three attackers see of them, and what they make of it.
 
     Attributes:
@@ -107,28 +107,6 @@ class HonestStudy:
     estimates: pd.DataFrame
     images: Pictures
 
-    def only(self, chosen: Sequence[Subject]) -> pd.DataFrame:
-        """The pictures of some erased concepts."""
-        return self.hits[self.hits["concept"].isin([subject.label for subject in chosen])]
-
-    def accuracy(
-        self, model: str, classes: str = "erased", chosen: Sequence[Subject] | None = None
-    ) -> Share:
-        """Accuracy of a model over some of the concepts, all by default."""
-        own = self.only(chosen or self.subjects)
-        return accuracy(own[own["classes"] == classes], model)
-
-    def change(
-        self,
-        before: str,
-        after: str,
-        classes: str = "erased",
-        chosen: Sequence[Subject] | None = None,
-    ) -> Difference:
-        """Paired change from one model to another."""
-        own = self.only(chosen or self.subjects)
-        return effect(own[own["classes"] == classes], before, after)
-
     def auc(
         self, defence: str, evidence: str = HONEST, chosen: Sequence[Subject] | None = None
     ) -> float:
@@ -146,18 +124,15 @@ class HonestStudy:
         rows = []
         for attacker in (*ATTACKERS, HONEST):
             for sigma in self.sigmas:
-                column = table_12_column("attacked", sigma) if attacker == "budget" else None
-                before = table_12_column("defended", sigma) if attacker == "budget" else None
-                paper, start = (
-                    None if name is None else average_printed(12, self.subjects, name)
-                    for name in (column, before)
+                start, paper = (
+                    average_printed(12, self.subjects, column) if column else None
+                    for half in ("defended", "attacked")
+                    for column in [attacker == "budget" and table_12_column(half, sigma)]
                 )
-                model = attacked(noise(sigma), attacker)
-                change, pictures = self.change(noise(sigma), model), 500 * len(self.subjects)
-                rows.append(
-                    Row(TOLD[attacker], noise(sigma), paper, self.accuracy(model), change, start,
-                        pictures)
-                )  # fmt: skip
+                before, model = noise(sigma), attacked(noise(sigma), attacker)
+                ours, change = self.accuracy(model), self.change(before, model)
+                many = 500 * len(self.subjects)
+                rows.append(Row(TOLD[attacker], before, paper, ours, change, start, many))
         return rows
 
     def gains(self) -> dict[str, Difference]:
