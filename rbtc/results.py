@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbtc.files import file_digest, results_root
 from rbtc.paper import printed_point
-from rbtc.paths import file_digest, results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
 VERIFIED = "verified.json"

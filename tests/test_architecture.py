@@ -20,7 +20,7 @@ from rbtc.studies.measuring.common import judged
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "stats", "bootstrap", "files", "paths", "command", "solvers"},
+    {"layers", "matrices", "stats", "bootstrap", "files", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},

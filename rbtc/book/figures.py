@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rbtc
+from rbtc.book.pages import pictures
 
 FILE = "book/figures.toml"
 """Where captions stand, below the repository."""
@@ -90,12 +91,7 @@ def _figure(root: Path, chapter: str, number: int, entry: Mapping[str, Any]) -> 
 
 def drawn_in(page: Any) -> list[int]:
     """For each figure of an executed page, in order, the index of the cell that shows it."""
-    return [
-        index
-        for index, cell in enumerate(page.cells)
-        for output in cell.get("outputs", ())
-        if "image/png" in output.get("data", {})
-    ]
+    return [index for index, _ in pictures(page)]
 
 
 def paired(figures: Sequence[Figure], page: Any) -> list[tuple[Figure | None, int]]:

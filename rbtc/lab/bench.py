@@ -1,4 +1,4 @@
-"""The model on the bench: one pipeline, into which the weights of any variant are written."""
+"""One pipeline, into which the weights of any variant are written."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from rbtc.lab.digests import canonical, model_digest, tensors_digest
 from rbtc.lab.variant import Variant
 from rbtc.layers import Weights, read_weights
 from rbtc.matrices import LayerKind, find_matrices, read_matrices, write_matrices
-from rbtc.models.generate import latent_shape
+from rbtc.models.generate import generate, latent_shape
 from rbtc.models.pipelines import check_unet, load_pipeline
 from rbtc.models.profiles import Profile
 from rbtc.models.sd15 import is_random
@@ -76,6 +77,19 @@ class Bench:
             write_matrices(self.pipe.unet, {**self._others, **self.weights, **variant.weights})
             self._applied = variant.key
         return self.pipe
+
+    def draw(
+        self, variant: Variant, profile: Profile, prompts: list[str], seeds: list[int]
+    ) -> np.ndarray:
+        """Pictures of a variant by the profile's settings, uint8 (n, h, w, 3)."""
+        return generate(
+            self.apply(variant),
+            prompts,
+            seeds,
+            batch_size=profile.drawn_at_once(self.pipe.device),
+            steps=profile.steps,
+            guidance=profile.guidance,
+        )
 
     def sampler(self, profile: Profile) -> dict[str, Any]:
         """What a picture depends on apart from model, weights, prompt and seed."""

@@ -90,23 +90,16 @@ class Lab:
         }
         self.jury = Jury(self.profile, self.device, given)
         self.owner = Owner(lambda: self.bench, self.profile, self.store)
-        keep_ratio = self.profile.revive.keep_ratio
+        ours = self.profile.revive
         self.attacker = Attacker(
-            self.store,
-            keep_ratio=keep_ratio,
-            double=self.profile.revive.double,
-            progress=progress,
+            self.store, keep_ratio=ours.keep_ratio, double=ours.double, progress=progress
         )
         if engine is None and pipeline is None:  # workers load the profile's own model
             engine = engine_of(os.environ.get(ENGINE, ""), self.profile)
         self.measure = Measure(
-            lambda: self.bench,
-            self.jury,
-            self.profile,
-            self.store,
-            progress=progress,
-            engine=engine,
-        )
+            lambda: self.bench, self.jury, self.profile, self.store,
+            progress=progress, engine=engine,
+        )  # fmt: skip
 
     @cached_property
     def bench(self) -> Bench:
@@ -158,7 +151,6 @@ class Lab:
     def revived(self, concept: str | Subject, **options: Any) -> Variant:
         """Attack the pruned model of a concept; options of `Owner.pruned`, `Attacker.attack`."""
         pruning, rest = _split(options)
-        self.attacker.check(**rest)
         return self.attacker.attack(self.owner.pruned(concept, **pruning), **rest)
 
     def completions(self, concept: str | Subject, **options: Any) -> dict[str, Completion]:
@@ -167,11 +159,11 @@ class Lab:
         return self.attacker.complete(self.owner.pruned(concept, **pruning), **rest)
 
     def density(self, concept: str | Subject, **pruning: Any) -> float:
-        """Share of the candidate weights that ConceptPrune cuts."""
+        """Fraction of the candidate weights that ConceptPrune prunes."""
         return layers.density(self.owner.masks(concept, **pruning))
 
     def sign_accuracy(self, concept: str | Subject, **options: Any) -> Proportion:
-        """Share of the cut weights whose sign the completion finds, pooled over the layers."""
+        """Fraction of the pruned weights whose sign the completion finds, over all layers."""
         found = self.completions(concept, **options)
         counts = count_signs(found, self.pretrained.weights).values()
         pooled = sum(counts, SignAccuracy(0, 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from rbtc.lab.bench import Bench
 from rbtc.lab.jury import Jury
-from rbtc.lab.ray_engine import RayEngine, drawn
+from rbtc.lab.ray_engine import RayEngine
 from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
@@ -66,40 +67,19 @@ class Measure:
             seeds: n seeds.
         """
         prompts, seeds = _one_each(prompts, seeds)
-        if self.engine is not None:
-            self.engine.fill(self, variant, prompts, seeds)
-
-        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:
-            return drawn(self._bench(), variant, self.profile, prompts, seeds)
-
+        bench, engine = self._bench(), self.engine
         images, _ = self.store.images(
             self._of(variant),
             prompts,
             seeds,
-            make,
-            self.profile.drawn_at_once(self._bench().pipe.device),
+            lambda prompts, seeds: bench.draw(variant, self.profile, prompts, seeds),
+            self.profile.batch_size if engine else self.profile.drawn_at_once(bench.pipe.device),
             code=DRAWING,
+            draw=partial(engine.draw, variant) if engine else None,
             progress=self.progress,
             label=variant.label,
         )
         return images
-
-    def missing(
-        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> list[tuple[str, int]]:
-        """Which of these pictures the store lacks: (prompt, seed), each once."""
-        return self.store.missing(self._of(variant), prompts, seeds, code=DRAWING)
-
-    def file(
-        self, variant: Variant, prompts: list[str], seeds: list[int], images: np.ndarray
-    ) -> None:
-        """Put pictures that were drawn elsewhere into the store, uint8 (n, h, w, 3)."""
-        drawn_as = dict(zip(zip(prompts, seeds, strict=True), images, strict=True))
-
-        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:  # what nobody filed meanwhile
-            return np.stack([drawn_as[pair] for pair in zip(prompts, seeds, strict=True)])
-
-        self.store.images(self._of(variant), prompts, seeds, make, len(prompts), code=DRAWING)
 
     def shown(
         self, variant: Variant, concept: str | Subject, images: int, first_seed: int = 0
@@ -121,7 +101,6 @@ class Measure:
         kind: Kind = "object",
     ) -> list[str]:
         """What the judge sees in each picture: the names of its best classes."""
-        prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[str]:
             judge, parts = self.jury.get(kind), self._parts(variant, prompts, seeds)
@@ -184,10 +163,11 @@ class Measure:
 
     def _check_known(self, kind: Kind, words: Sequence[str]) -> None:
         """Refuse concepts that a judge can only ever miss."""
-        names = self.jury.names(kind)
-        known = {name.casefold(): name for name in names or ()}
+        if (names := self.jury.names(kind)) is None:
+            return
+        known = {name.casefold(): name for name in names}
         unknown = [word for word in dict.fromkeys(words) if word.casefold() not in known]
-        if names is None or not unknown:
+        if not unknown:
             return
         close = {
             known[match]: None
@@ -203,7 +183,7 @@ class Measure:
     def accuracy(
         self, variant: Variant, concept: str | Subject, images: int = 100, first_seed: int = 0
     ) -> Proportion:
-        """Share of pictures of a concept that the judge recognises (paper Sec. 5.1)."""
+        """Fraction of pictures of a concept that the judge recognises (paper Sec. 5.1)."""
         subject = subject_of(self.profile, concept)
         return Proportion.of(self.hits(variant, [(subject, images)], first_seed)["hit"])
 
@@ -235,7 +215,7 @@ class Measure:
         images: int = 50,
         first_seed: int = 0,
     ) -> Proportion:
-        """Share of pictures in a style that fit their prompt less well than the pretrained model's.
+        """Fraction of pictures in a style that fit their prompt less than the pretrained model's.
 
         The same prompts and seeds for both: 0 for the pretrained model itself, high when the style
         is erased (paper Table 2).

@@ -16,7 +16,7 @@ from rbtc.defense.fills import Hiding, hide
 from rbtc.defense.gaussian import noise_deviation, obfuscate
 from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
-from rbtc.lab.salient import SaliencyCuts
+from rbtc.lab.salient import SaliencyPruner
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, density, prune
@@ -46,7 +46,7 @@ class Owner:
     def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
         self._bench, self.profile, self.store = bench, profile, store
         self._masks = Recent[Masks](_REMEMBERED)
-        self._salient = SaliencyCuts(bench, profile, store)
+        self._salient = SaliencyPruner(bench, profile, store)
 
     @property
     def pretrained(self) -> Variant:
@@ -62,8 +62,8 @@ class Owner:
         return Variant(label, config, weights)
 
     def masks(self, concept: str | Subject, **pruning: Any) -> Masks:
-        """Which weights ConceptPrune cuts for a concept, True = cut; options as for `pruned`."""
-        return self._cut(subject_of(self.profile, concept), **pruning)[1]()
+        """Which weights ConceptPrune prunes, True = pruned; options as for `pruned`."""
+        return self._conceptprune(subject_of(self.profile, concept), **pruning)[1]()
 
     def pruned(
         self,
@@ -77,19 +77,19 @@ class Owner:
 
         Args:
             concept: what to erase.
-            ratio: share of each row that is a candidate at each UNet call; None: the profile's.
+            ratio: fraction of each row that is a candidate at each UNet call; None: the profile's.
             calls: UNet calls united, from the noisiest; None: the profile's.
             reference: see `rbtc.models.prompts.prompt_pairs`; None: the profile's.
         """
         subject = subject_of(self.profile, concept)
-        config, masks = self._cut(subject, ratio=ratio, calls=calls, reference=reference)
+        config, masks = self._conceptprune(subject, ratio=ratio, calls=calls, reference=reference)
         pretrained = self.pretrained
         return Variant(
             f"pruned ({subject.word})", config, lambda: prune(pretrained.weights, masks())
         )
 
     def pruned_together(self, concepts: Sequence[str | Subject], **pruning: Any) -> Variant:
-        """One model without several concepts: the union of their masks is cut.
+        """One model without several concepts: the union of their masks is pruned.
 
         ConceptPrune's own way to erase several concepts at once. Options as for `pruned`.
 
@@ -101,7 +101,8 @@ class Owner:
             raise ValueError("pruning together needs at least one concept")
         if len(chosen) == 1:
             return self.pruned(chosen[0], **pruning)
-        configs, masks = zip(*(self._cut(subject, **pruning) for subject in chosen), strict=True)
+        parts = [self._conceptprune(subject, **pruning) for subject in chosen]
+        configs, masks = zip(*parts, strict=True)
         config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
         pretrained = self.pretrained
         return Variant(
@@ -136,7 +137,7 @@ class Owner:
         """
         subject = subject_of(self.profile, concept)
         share = density(self.masks(subject)) if share is None else share
-        return self._salient.cut(self.pretrained, subject, score, share, kinds, per, **options)
+        return self._salient.pruned(self.pretrained, subject, score, share, kinds, per, **options)
 
     def idealised(
         self,
@@ -186,7 +187,7 @@ class Owner:
         seed: int = 0,
         **pruning: Any,
     ) -> Variant:
-        """The defence: the cut weights hold Gaussian noise instead of zeros (paper Sec. 4.4).
+        """The defence: the pruned weights hold Gaussian noise instead of zeros (paper Sec. 4.4).
 
         Give exactly one of ``sigma`` (a standard deviation) and ``variance``.
         """
@@ -204,7 +205,7 @@ class Owner:
     def hidden(
         self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
     ) -> Variant:
-        """The model whose cut weights resemble the survivors, see `rbtc.defense.fills`."""
+        """The model whose pruned weights resemble the survivors, see `rbtc.defense.fills`."""
         _check_one_of("how", how, get_args(Hiding))
         base = self.pruned(concept, **pruning)
 
@@ -237,7 +238,7 @@ class Owner:
             batch_size=min(NORMS_BATCH, self.profile.batch_size),
         )
 
-    def _cut(
+    def _conceptprune(
         self,
         subject: Subject,
         *,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 from rbtc.stats import Difference, Share, clustered, paired
 

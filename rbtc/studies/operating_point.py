@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
+from rbtc.files import results_root
 from rbtc.models.prompts import vocabulary
 from rbtc.models.subjects import Reference, Subject
 from rbtc.paper import wide_table
-from rbtc.paths import results_root
 from rbtc.report.tables import effect, save_csv
 from rbtc.stats import Difference
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects

@@ -26,10 +26,9 @@ from tqdm.auto import tqdm
 
 from rbtc import command
 from rbtc.attack.topk import check_keep
-from rbtc.files import check_writable
+from rbtc.files import check_writable, results_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
-from rbtc.paths import results_root
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.stronger_attack import attack_signs, given

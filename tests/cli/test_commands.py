@@ -333,11 +333,7 @@ def test_book_passes_its_words_on(call, tmp_path):
     assert call("book", "run", "no_such_chapter").status == 2
     done = call("book", "gate", "--root", tmp_path)
     assert done.status == 2 and done.err.startswith("error: ")
-
-
-def test_doctor_passes_its_words_on(call):
     assert call("doctor", "no_such_profile").status == 2
-    assert "packages" in call("doctor", "mini", "08_objects").out.replace("package:", "packages")
 
 
 def test_the_module_is_the_command(pruned):
