@@ -137,38 +137,38 @@ def test_a_study_misses_its_judge_before_it_prunes(pipeline, tmp_path, ask):
         ask(lab)
 
 
-def jury(pipeline, tmp_path, **places):
+def judges(pipeline, tmp_path, **places):
     evaluation = dataclasses.replace(PROFILE.evaluation, **places)
     profile = dataclasses.replace(PROFILE, evaluation=evaluation)
-    return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).jury
+    return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).judges
 
 
 def test_a_judge_that_is_required_is_loaded_and_damaged_weights_are_found(pipeline, tmp_path):
     card = {"kind": "resnet", "names": ["a", "b"], "layers": [1, 1, 1, 1]}
     network, folder = build_resnet(2), tmp_path / "judge"
     save_judge(network, card, folder)
-    there = jury(pipeline, tmp_path, style_classifier=str(folder))
+    there = judges(pipeline, tmp_path, style_classifier=str(folder))
     there.require("style", "style")
     assert there.loaded("style")
     next(network.parameters()).data.view(-1)[0] = float("nan")
     save_judge(network, card, folder)
     with pytest.raises(ValueError, match="NaN"):
-        jury(pipeline, tmp_path, style_classifier=str(folder)).require("style")
-    Lab(PROFILE, pipeline=pipeline, store=tmp_path, classifier=Judge()).jury.require("object")
+        judges(pipeline, tmp_path, style_classifier=str(folder)).require("style")
+    Lab(PROFILE, pipeline=pipeline, store=tmp_path, classifier=Judge()).judges.require("object")
 
 
 @pytest.mark.parametrize(("kind", "key"), [("style", "style_classifier"), ("clip", "clip")])
 def test_a_style_judge_or_clip_that_is_not_there_is_named(pipeline, tmp_path, kind, key):
     with pytest.raises(ValueError, match=rf"no judge for '{kind}': .* evaluation\.{key}"):
-        jury(pipeline, tmp_path, **{key: ""}).require(kind)
+        judges(pipeline, tmp_path, **{key: ""}).require(kind)
     with pytest.raises(FileNotFoundError, match="gone does not exist"):
-        jury(pipeline, tmp_path, **{key: "models/gone"}).require(kind)
+        judges(pipeline, tmp_path, **{key: "models/gone"}).require(kind)
 
 
 def test_a_clip_without_a_tokenizer_is_not_there(pipeline, tmp_path):
     save_judge(build_resnet(2), {"kind": "clip", "model": {}}, tmp_path / "clip")
     with pytest.raises(FileNotFoundError, match="holds no tokenizer"):
-        jury(pipeline, tmp_path, clip=str(tmp_path / "clip")).require("clip")
+        judges(pipeline, tmp_path, clip=str(tmp_path / "clip")).require("clip")
 
 
 def test_similarity_misses_its_clip_before_it_draws(pipeline, tmp_path):
@@ -189,7 +189,7 @@ def test_a_judge_that_cannot_be_fetched_says_so(pipeline, tmp_path, monkeypatch)
     with pytest.raises(FileNotFoundError, match=r"could not be fetched .*no route.*resnet50-.*pth"):
         load_judge(name)
     with pytest.raises(FileNotFoundError, match="could not be fetched"):
-        jury(pipeline, tmp_path, classifier=name).require("object")
+        judges(pipeline, tmp_path, classifier=name).require("object")
 
 
 # ---- folders -------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from rbtc import layers
 from rbtc.attack.completion import Completion
 from rbtc.attack.sign_accuracy import SignAccuracy, count_signs
 from rbtc.lab.attacker import Attacker
-from rbtc.lab.bench import Bench
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
 from rbtc.lab.measure import Measure
 from rbtc.lab.owner import Owner
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.ray_engine import ENGINE, RayEngine, engine_of
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant
@@ -58,7 +58,7 @@ class Lab:
             variable RBTC_ENGINE, and draws in this process where it is not set.
 
     Attributes: owner (prunes and defends), attacker (completes and revives), measure (draws and
-    judges), jury (the judges), store (what was computed).
+    judges), judges (the judges), store (what was computed).
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Lab:
             "clip": clip,
             "detector": detector,
         }
-        self.jury = Jury(self.profile, self.device, given)
-        self.owner = Owner(lambda: self.bench, self.profile, self.store)
+        self.judges = Judges(self.profile, self.device, given)
+        self.owner = Owner(lambda: self.pipeline_state, self.profile, self.store)
         ours = self.profile.revive
         self.attacker = Attacker(
             self.store, keep_ratio=ours.keep_ratio, double=ours.double, progress=progress
@@ -97,26 +97,26 @@ class Lab:
         if engine is None and pipeline is None:  # workers load the profile's own model
             engine = engine_of(os.environ.get(ENGINE, ""), self.profile)
         self.measure = Measure(
-            lambda: self.bench, self.jury, self.profile, self.store,
+            lambda: self.pipeline_state, self.judges, self.profile, self.store,
             progress=progress, engine=engine,
         )  # fmt: skip
 
     @cached_property
-    def bench(self) -> Bench:
+    def pipeline_state(self) -> PipelineState:
         """The model, loaded when it is first needed."""
         if self._given is None:
-            return Bench.load(self.profile, self.device)
-        return Bench.given(self._given)
+            return PipelineState.load(self.profile, self.device)
+        return PipelineState.given(self._given)
 
     @property
     def pipeline(self) -> Any:
         """The pipeline, with the weights of the variant that was applied last."""
-        return self.bench.pipe
+        return self.pipeline_state.pipe
 
     @property
     def digest(self) -> str:
         """Sha256 of the model."""
-        return self.bench.digest
+        return self.pipeline_state.digest
 
     @property
     def pretrained(self) -> Variant:
@@ -126,11 +126,11 @@ class Lab:
     @property
     def random_weights(self) -> bool:
         """Whether the model that was loaded says that nobody trained it: no result is a result."""
-        return "bench" in vars(self) and self.bench.random
+        return "pipeline_state" in vars(self) and self.pipeline_state.random
 
     def apply(self, variant: Variant) -> Any:
         """Write all matrices of a variant into the pipeline's UNet, and return the pipeline."""
-        return self.bench.apply(variant)
+        return self.pipeline_state.apply(variant)
 
     def restore(self) -> None:
         """Put the pretrained weights back into the pipeline."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.lab.bench import Bench
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.ray_engine import RayEngine
 from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
@@ -43,15 +43,15 @@ class Measure:
 
     def __init__(
         self,
-        bench: Callable[[], Bench],
-        jury: Jury,
+        state: Callable[[], PipelineState],
+        judges: Judges,
         profile: Profile,
         store: Store,
         *,
         progress: bool = False,
         engine: RayEngine | None = None,
     ) -> None:
-        self._bench, self.jury, self.profile = bench, jury, profile
+        self._state, self.judges, self.profile = state, judges, profile
         self.store, self.progress, self.engine = store, progress, engine
         self.judged = 0
         self.on_judged: Callable[[int], Any] | None = None
@@ -67,13 +67,13 @@ class Measure:
             seeds: n seeds.
         """
         prompts, seeds = _one_each(prompts, seeds)
-        bench, engine = self._bench(), self.engine
+        state, engine = self._state(), self.engine
         images, _ = self.store.images(
             self._of(variant),
             prompts,
             seeds,
-            lambda prompts, seeds: bench.draw(variant, self.profile, prompts, seeds),
-            self.profile.batch_size if engine else self.profile.drawn_at_once(bench.pipe.device),
+            lambda prompts, seeds: state.draw(variant, self.profile, prompts, seeds),
+            self.profile.batch_size if engine else self.profile.drawn_at_once(state.pipe.device),
             code=DRAWING,
             draw=partial(engine.draw, variant) if engine else None,
             progress=self.progress,
@@ -89,9 +89,9 @@ class Measure:
         return self.images(variant, prompts, seeds)
 
     def _of(self, variant: Variant) -> dict[str, Any]:
-        bench = self._bench()
-        sampler = bench.sampler(self.profile)
-        return {"model": bench.digest, "variant": variant.config, "sampler": sampler}
+        state = self._state()
+        sampler = state.sampler(self.profile)
+        return {"model": state.digest, "variant": variant.config, "sampler": sampler}
 
     def predictions(
         self,
@@ -103,7 +103,7 @@ class Measure:
         """What the judge sees in each picture: the names of its best classes."""
 
         def make() -> list[str]:
-            judge, parts = self.jury.get(kind), self._parts(variant, prompts, seeds)
+            judge, parts = self.judges.get(kind), self._parts(variant, prompts, seeds)
             return [str(name) for part in parts for name in judge.predict(part)]
 
         return self._judged("predictions", kind, variant, prompts, seeds, make)
@@ -115,7 +115,7 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[bool]:
-            detector, parts = self.jury.get("detector"), self._parts(variant, prompts, seeds)
+            detector, parts = self.judges.get("detector"), self._parts(variant, prompts, seeds)
             return [bool(seen) for part in parts for seen in detector(part)]
 
         return self._judged("detections", "detector", variant, prompts, seeds, make)
@@ -163,7 +163,7 @@ class Measure:
 
     def _check_known(self, kind: Kind, words: Sequence[str]) -> None:
         """Refuse concepts that a judge can only ever miss."""
-        if (names := self.jury.names(kind)) is None:
+        if (names := self.judges.names(kind)) is None:
             return
         known = {name.casefold(): name for name in names}
         unknown = [word for word in dict.fromkeys(words) if word.casefold() not in known]
@@ -202,7 +202,7 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[float]:
-            clip, images = self.jury.get("clip"), self.images(variant, prompts, seeds)
+            clip, images = self.judges.get("clip"), self.images(variant, prompts, seeds)
             return [float(x) for x in clip_similarity(images, prompts, clip)]
 
         return np.array(self._judged("similarity", "clip", variant, prompts, seeds, make))
@@ -252,7 +252,7 @@ class Measure:
         make: Callable[[], list[Any]],
     ) -> list[Any]:
         try:
-            identity = self.jury.identity(kind)
+            identity = self.judges.identity(kind)
             if identity is None:  # a judge of unknown identity: its word is not kept
                 return make()
             config = {
@@ -262,7 +262,7 @@ class Measure:
                 "prompts": prompts,
                 "seeds": seeds,
             }
-            code = (*DRAWING, *self.jury.code(kind))
+            code = (*DRAWING, *self.judges.code(kind))
             return self.store.json(config, make, code=code)[0]
         finally:
             self.judged += len(seeds)

@@ -14,8 +14,8 @@ import torch
 from rbtc.attack import idealised as ideal
 from rbtc.defense.fills import Hiding, hide
 from rbtc.defense.gaussian import noise_deviation, obfuscate
-from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.salient import SaliencyPruner
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
@@ -43,22 +43,22 @@ class Owner:
     nudity.
     """
 
-    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
-        self._bench, self.profile, self.store = bench, profile, store
+    def __init__(self, state: Callable[[], PipelineState], profile: Profile, store: Store) -> None:
+        self._state, self.profile, self.store = state, profile, store
         self._masks = Recent[Masks](_REMEMBERED)
-        self._salient = SaliencyPruner(bench, profile, store)
+        self._salient = SaliencyPruner(state, profile, store)
 
     @property
     def pretrained(self) -> Variant:
         """The model as it was trained."""
-        bench = self._bench()
-        config = {"kind": "pretrained", "model": bench.digest, "dtype": str(bench.pipe.unet.dtype)}
-        return Variant("pretrained", config, bench.weights)
+        state = self._state()
+        config = {"kind": "pretrained", "model": state.digest, "dtype": str(state.pipe.unet.dtype)}
+        return Variant("pretrained", config, state.weights)
 
     def custom(self, label: str, weights: Weights) -> Variant:
         """A variant with weights made elsewhere, identified by a digest of the weights."""
         digest = tensors_digest(weights)
-        config = {"kind": "custom", "model": self._bench().digest, "weights": digest}
+        config = {"kind": "custom", "model": self._state().digest, "weights": digest}
         return Variant(label, config, weights)
 
     def masks(self, concept: str | Subject, **pruning: Any) -> Masks:
@@ -258,7 +258,7 @@ class Owner:
             "ratio": settings.ratio,
             "calls": settings.calls,
             "seed": settings.seed,
-            "sampler": self._bench().sampler(self.profile),
+            "sampler": self._state().sampler(self.profile),
             "code": code_digest(collect_norms, concept_masks, prune),
         }
 
@@ -278,25 +278,25 @@ class Owner:
         # The norms of the first T calls begin with those of fewer. So with the profile's T on
         # file, every smaller T, every ratio and every concept with the same reference share them.
         settings = replace(settings, calls=max(settings.calls, self.profile.conceptprune.calls))
-        bench = self._bench()
+        state = self._state()
         config = {
             "kind": "norms",
             "base": self.pretrained.config,
             "prompts": prompts,
             "calls": settings.calls,
             "seed": settings.seed,
-            "sampler": bench.sampler(self.profile),
+            "sampler": state.sampler(self.profile),
         }
 
         def make() -> dict[str, torch.Tensor]:
-            norms = collect_norms(bench.apply(self.pretrained), prompts, settings)
+            norms = collect_norms(state.apply(self.pretrained), prompts, settings)
             return {f"{call}/{name}": v for call, of in norms.items() for name, v in of.items()}
 
         flat, _ = self.store.weights(config, make, code=(collect_norms,))
         norms: Norms = {}
         for key, value in flat.items():
             call, name = key.split("/", 1)
-            norms.setdefault(int(call), {})[name] = value.to(bench.pipe.unet.device)
+            norms.setdefault(int(call), {})[name] = value.to(state.pipe.unet.device)
         return norms
 
 

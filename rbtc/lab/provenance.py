@@ -15,7 +15,7 @@ import torch
 
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
-from rbtc.lab.jury import PLACES
+from rbtc.lab.judges import PLACES
 from rbtc.lab.lab import Lab
 
 MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/_generated")

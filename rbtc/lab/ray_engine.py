@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rbtc.lab.bench import Bench
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.store import Batch
 from rbtc.lab.variant import Variant
 from rbtc.models.pipelines import default_device
@@ -45,15 +45,15 @@ def ray_installed() -> bool:
 class _Worker:
     """One pipeline, in a process of its own."""
 
-    def __init__(self, load: Callable[[], Bench], profile: Profile) -> None:
+    def __init__(self, load: Callable[[], PipelineState], profile: Profile) -> None:
         torch.set_num_threads(CORES)  # whatever OMP_NUM_THREADS says where the worker runs
-        self.bench, self.profile = load(), profile
+        self.pipeline_state, self.profile = load(), profile
 
     def draw(
         self, variant: Variant, prompts: list[str], seeds: list[int]
     ) -> tuple[Batch, np.ndarray]:
         """One batch, and its pictures."""
-        return (prompts, seeds), self.bench.draw(variant, self.profile, prompts, seeds)
+        return (prompts, seeds), self.pipeline_state.draw(variant, self.profile, prompts, seeds)
 
 
 class RayEngine:
@@ -65,7 +65,7 @@ class RayEngine:
     Args:
         profile: the model and its settings.
         workers: how many; None takes one per GPU of the cluster, or one per CPU core without any.
-        load: makes a worker's bench; None loads the profile's model.
+        load: makes a worker's state; None loads the profile's model.
         on_batch: called after a batch was filed, with the number of batches filed so far.
 
     Raises:
@@ -78,7 +78,7 @@ class RayEngine:
         profile: Profile,
         workers: int | None = None,
         *,
-        load: Callable[[], Bench] | None = None,
+        load: Callable[[], PipelineState] | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         if not ray_installed():
@@ -89,7 +89,7 @@ class RayEngine:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.profile, self.workers, self.on_batch = profile, workers, on_batch
-        self._load = load or (lambda: Bench.load(profile, torch.device(default_device())))
+        self._load = load or (lambda: PipelineState.load(profile, torch.device(default_device())))
         self._actors: list[Any] = []
 
     def draw(

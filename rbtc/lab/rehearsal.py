@@ -47,7 +47,7 @@ class Rehearsal(Measure):
     """
 
     def __init__(self, real: Measure, wanted: Collection[int] = ()) -> None:
-        super().__init__(real._bench, real.jury, real.profile, real.store)
+        super().__init__(real._state, real.judges, real.profile, real.store)
         self.wanted = frozenset(wanted)
         self.asked: set[tuple[str, str, int]] = set()
         self._real = real
@@ -56,7 +56,7 @@ class Rehearsal(Measure):
         """Black pictures."""
         prompts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
         self.asked |= {(variant.key, p, int(s)) for p, s in zip(prompts, seeds, strict=True)}
-        return np.zeros((len(seeds), *picture_size(self._bench().pipe), 3), dtype=np.uint8)
+        return np.zeros((len(seeds), *picture_size(self._state().pipe), 3), dtype=np.uint8)
 
     def hits(self, *arguments: Any, **options: Any) -> pd.DataFrame:
         """As always, but hit is a float, and missing where nothing was drawn."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant
 from rbtc.layers import Weights, prune
@@ -36,8 +36,8 @@ _CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
 class SaliencyPruner:
     """Prunes the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`."""
 
-    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
-        self._bench, self.profile, self.store = bench, profile, store
+    def __init__(self, state: Callable[[], PipelineState], profile: Profile, store: Store) -> None:
+        self._state, self.profile, self.store = state, profile, store
         self._gradients = Recent[Gradients](2)  # they are large
 
     def pruned(
@@ -66,7 +66,7 @@ class SaliencyPruner:
         if unknown := sorted(set(options) - set(SaliencyConfig.__dataclass_fields__)):
             raise ValueError(f"unknown saliency options {unknown}")
         kinds = check_kinds(kinds)
-        bench = self._bench()
+        state = self._state()
         sampler = {"steps": self.profile.steps, "guidance": self.profile.guidance}
         settings = SaliencyConfig(**{**sampler, **options})
         # The prompts that ConceptPrune prunes by: both methods know the same of the concept.
@@ -77,20 +77,20 @@ class SaliencyPruner:
             "prompts": prompts,
             "layers": list(kinds),
             **vars(settings),
-            "sampler": bench.sampler(self.profile),
+            "sampler": state.sampler(self.profile),
         }
         chosen = {"score": score, "share": share, "per": per}
         config = {**of_gradients, **chosen, "kind": "saliency masks"}
 
         def masks() -> dict[str, torch.Tensor]:
             found = self._gradients_of(pretrained, of_gradients, prompts, settings)
-            return top_masks(saliency(found, bench.matrices(kinds), score), share, per=per)
+            return top_masks(saliency(found, state.matrices(kinds), score), share, per=per)
 
         def weights() -> Weights:
             filed, _ = self.store.weights(config, masks, code=_CODE)
-            device = bench.pipe.unet.device
+            device = state.pipe.unet.device
             on_device = {name: mask.to(device) for name, mask in filed.items()}
-            return prune(bench.matrices(kinds), on_device)
+            return prune(state.matrices(kinds), on_device)
 
         config_of_model = {**config, "kind": "pruned by saliency", "code": code_digest(*_CODE)}
         return Variant(f"pruned by {score} ({subject.word})", config_of_model, weights)
@@ -105,7 +105,7 @@ class SaliencyPruner:
         """Gradients on the forget set. They are large, so only their masks are filed."""
 
         def make() -> Gradients:
-            pipe = self._bench().apply(pretrained)
+            pipe = self._state().apply(pretrained)
             drawn = {
                 name: config[name]
                 for name in ("base", "prompts", "sampler", "pictures", "first_seed", "batch_size")

@@ -72,7 +72,7 @@ def way_sweep(
     at_least_one(images=images, concepts=len(concepts), ways=len(ways))
     for way in ways:
         check_keep(way.keep_ratio)
-    lab.jury.require("object")
+    lab.judges.require("object")
     rows = []
     for concept in tqdm(concepts, desc="attacks", disable=not lab.progress):
         subject = lab.subject(concept)

@@ -216,7 +216,7 @@ def test_the_trade_off_is_a_table(call, pruned, tmp_path):
 
 
 def test_too_many_calls_are_refused_before_the_model_is_loaded(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("rbtc.lab.bench.load_pipeline", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("rbtc.lab.pipeline_state.load_pipeline", lambda *_: pytest.fail("loaded"))
     words = ["prune", EMOJI, "--concept", "church", "-o", tmp_path / "out"]
     for calls, message in (("9", "only 8 steps"), ("0", "calls")):
         done = call(*words, "--calls", calls)

@@ -225,7 +225,7 @@ def test_the_pretrained_values_of_cut_weights_do_not_matter(lab, pipeline, tmp_p
     poisoned = new_lab(pipeline, Store(tmp_path))
     poisoned.pretrained  # noqa: B018 - reads the weights, before they are poisoned
     for name, mask in masks.items():
-        poisoned.bench.weights[name][mask] = 1e6 * torch.randn(int(mask.sum()))
+        poisoned.pipeline_state.weights[name][mask] = 1e6 * torch.randn(int(mask.sum()))
     # The places stay those of the clean model.
     monkeypatch.setattr(poisoned.owner, "_conceptprune", lab.owner._conceptprune)
     assert not same(poisoned.pretrained.weights, lab.pretrained.weights)
@@ -308,7 +308,7 @@ def test_pictures_are_kept_by_prompt_and_seed(lab, pipeline, tmp_path, monkeypat
         made.append(len(prompts))
         return generate(pipe, prompts, seeds, **options)
 
-    monkeypatch.setattr("rbtc.lab.bench.generate", count)
+    monkeypatch.setattr("rbtc.lab.pipeline_state.generate", count)
     lab.measure.store = Store(tmp_path)
     few = lab.measure.images(lab.pretrained, "a church", range(3))
     more = lab.measure.images(lab.pretrained, "a church", range(5))
@@ -336,7 +336,7 @@ def test_a_run_cut_off_between_batches_goes_on_where_it_was(lab, tmp_path, monke
         made.append(list(seeds))
         return np.zeros((len(seeds), 64, 64, 3), np.uint8)
 
-    monkeypatch.setattr("rbtc.lab.bench.generate", fail_once)
+    monkeypatch.setattr("rbtc.lab.pipeline_state.generate", fail_once)
     lab.measure.store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         lab.measure.images(lab.pretrained, "a church", range(20))
@@ -368,7 +368,7 @@ def test_predictions_are_kept_for_judges_of_known_identity(lab, pipeline, folder
     first = lab.measure.predictions(lab.pretrained, "a star", range(3))
     again = new_lab(pipeline, folder)
     assert again.measure.predictions(again.pretrained, "a star", range(3)) == first
-    assert again.jury.get("object").seen == 0
+    assert again.judges.get("object").seen == 0
     unknown = Judge()
     unknown.digest = None
     third = new_lab(pipeline, folder, classifier=unknown)
@@ -401,15 +401,14 @@ def test_the_profiles_own_judge_is_loaded_when_something_is_to_be_judged(
     found = first.measure.predictions(first.pretrained, *asked)
     again = Lab(profile, pipeline=pipeline, store=folder, progress=False)
     assert again.measure.predictions(again.pretrained, *asked) == found
-    assert not again.jury.loaded("style")  # its word was on file
+    assert not again.judges.loaded("style")  # its word was on file
 
 
 def test_a_concept_the_judge_does_not_know_is_refused_before_anything_is_drawn(
     monkeypatch, pipeline, tmp_path, judge_folder
 ):
-    monkeypatch.setattr(
-        "rbtc.lab.bench.generate", lambda *args, **options: pytest.fail("a picture was drawn")
-    )
+    draw = "rbtc.lab.pipeline_state.generate"
+    monkeypatch.setattr(draw, lambda *args, **options: pytest.fail("a picture was drawn"))
     given = new_lab(pipeline, tmp_path / "s", classifier=OfCandles())
     asked = [(given.subject(word), 3) for word in ("candle", "church", "bus")]
     with pytest.raises(ValueError, match=r"object judge has no class for 'church', 'bus': "):
@@ -418,24 +417,24 @@ def test_a_concept_the_judge_does_not_know_is_refused_before_anything_is_drawn(
     own = Lab(profile, pipeline=pipeline, store=tmp_path / "s", progress=False)
     with pytest.raises(ValueError, match=r"no class for 'church': did you mean 'churches'"):
         own.measure.accuracy(own.pretrained, "church", 3)
-    assert not own.jury.loaded("object")
+    assert not own.judges.loaded("object")
 
 
 def test_names_of_judges_are_known_without_their_weights(judge_folder):
-    from rbtc.lab.jury import Jury
+    from rbtc.lab.judges import Judges
 
     (judge_folder / "model.safetensors").write_bytes(b"never read")
     profile = judged_by(classifier=str(judge_folder), style_classifier="resnet50-imagenet1k-v2")
     cpu = torch.device("cpu")
-    jury = Jury(profile, cpu, {"object": None})
-    assert jury.names("object") == tuple(CARD["names"])
-    assert jury.names("style") is None and jury.names("clip") is None
-    assert not jury.loaded("object")
-    assert Jury(profile, cpu, {"object": OfCandles()}).names("object") == OfCandles.names
-    assert Jury(profile, cpu, {"object": object()}).names("object") is None
+    judges = Judges(profile, cpu, {"object": None})
+    assert judges.names("object") == tuple(CARD["names"])
+    assert judges.names("style") is None and judges.names("clip") is None
+    assert not judges.loaded("object")
+    assert Judges(profile, cpu, {"object": OfCandles()}).names("object") == OfCandles.names
+    assert Judges(profile, cpu, {"object": object()}).names("object") is None
     (judge_folder / "judge.json").write_text(json.dumps({**CARD, "names": "church"}))
     with pytest.raises(ValueError, match="names must be a list"):
-        jury.names("object")
+        judges.names("object")
 
 
 def test_a_judge_that_is_not_there_is_named(pipeline, folder):
@@ -491,7 +490,7 @@ def test_a_lab_loads_its_model_when_it_is_needed(tiny_pipeline_folder, tmp_path,
     profile = dataclasses.replace(PROFILE, model=str(tiny_pipeline_folder))
     own = Lab(profile, store=tmp_path, device="cpu", progress=False, classifier=Judge())
     assert own.subject("school bus").word == "bus"
-    assert "bench" not in own.__dict__
+    assert "pipeline_state" not in own.__dict__
     assert same(own.pretrained.weights, lab.pretrained.weights)
     ours = own.measure.images(own.pretrained, "a church", [0]).astype(int)
     # The other lab's picture may come from a fuller batch: equal up to rounding.

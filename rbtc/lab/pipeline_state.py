@@ -19,7 +19,7 @@ from rbtc.models.profiles import Profile
 from rbtc.models.sd15 import is_random
 
 
-class Bench:
+class PipelineState:
     """A pipeline and what identifies it.
 
     Attributes:
@@ -39,13 +39,13 @@ class Bench:
         self._applied: str | None = None
 
     @classmethod
-    def load(cls, profile: Profile, device: torch.device) -> Bench:
+    def load(cls, profile: Profile, device: torch.device) -> PipelineState:
         """The profile's model."""
         pipe = load_pipeline(profile, device)
         return cls(pipe, model_digest(pipe.name_or_path))
 
     @classmethod
-    def given(cls, pipe: Any) -> Bench:
+    def given(cls, pipe: Any) -> PipelineState:
         """A pipeline that came as an object.
 
         Raises:

@@ -19,7 +19,7 @@ PLACES = {"object": "classifier", "style": "style_classifier", "clip": "clip"}
 """Kind of judge -> where a profile's ``evaluation`` names its folder."""
 
 
-class Jury:
+class Judges:
     """One judge per kind: "object", "style", "clip" and "detector".
 
     ``given`` maps a kind to the judge to use instead of the profile's, or None. The profile's
