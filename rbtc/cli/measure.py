@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FEWEST = 20
 """Pictures a class below which --hours rather leaves out classes."""
 SPARE = 0.8
-"""Share of --hours that is planned for drawing; the rest is for pruning and completing."""
+"""Fraction of --hours that is planned for drawing; the rest is for pruning and completing."""
 
 AT_LEAST_ONE = (
     "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",

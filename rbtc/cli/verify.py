@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rbtc.lab import Lab
 
 ALLOWED = 0.02
-"""Share of the judged labels that may flip from device to device, rounded up to whole labels.
+"""Fraction of the judged labels that may flip from device to device, rounded up to whole labels.
 
 A margin for cards and for other versions of torch, which nobody has measured yet. On a CPU with
 another number of threads none flips: ``results/verify_1_thread.json``, made with
