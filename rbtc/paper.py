@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.paths import data_root
+from rbtc.files import data_root
 
 COLUMNS = ("table", "row", "column", "value", "note")
 

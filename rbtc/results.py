@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.paths import data_root, file_digest, results_root
+from rbtc.files import data_root, file_digest, results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
 VERIFIED = "verified.json"

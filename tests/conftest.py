@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
+import signal
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,25 @@ def _write_tokenizer(folder: Path) -> int:
     settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return len(tokens)
+
+
+@pytest.fixture
+def as_module(monkeypatch, capsys):
+    """Run ``python -m NAME WORDS`` in this process: its status and what it said on stderr."""
+
+    def run(name: str, *words: str) -> tuple[int, str]:
+        handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        try:
+            with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+                warnings.simplefilter("ignore", RuntimeWarning)  # it was imported before
+                runpy.run_module(name, run_name="__main__")
+        finally:
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+        return left.value.code, capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from rbtc.studies.measuring.common import judged
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "intervals", "stats", "files", "paths", "command", "solvers"},
+    {"layers", "matrices", "intervals", "stats", "files", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},

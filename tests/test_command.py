@@ -55,13 +55,10 @@ def test_our_own_faults_keep_their_traceback():
         ["rbtc.studies.operating_point", "--profile", "maxi"],
     ],
 )
-def test_command_lines_say_what_is_wrong_in_one_line(words):
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+def test_command_lines_say_what_is_wrong_in_one_line(words, as_module):
+    status, told = as_module(*words)
+    assert status == 2 and told.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in told
 
 
 @pytest.mark.parametrize(

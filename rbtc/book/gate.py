@@ -12,6 +12,7 @@ SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy t
 
 def problems(book: Book, name: str) -> list[str]:
     """Everything that keeps the page of chapter `name` from being published; empty if nothing."""
+    import jupytext
     import nbformat
 
     source, page = book.source(name), book.page(name)
@@ -31,21 +32,15 @@ def problems(book: Book, name: str) -> list[str]:
         found.append(f"{waiting} of {len(code)} code cells were not executed")
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
-    if not _same_cells(source, notebook):
+    made_from = jupytext.read(source)
+    if _cells(made_from) != _cells(notebook):
         found.append("does not hold the cells of its source")
-    if not _twins_agree(book, name):
+    if not _is_twin(book.twin(name), made_from):
         found.append("notebooks/*.py and *.ipynb differ: rbtc book sync")
     toc = book.root / "_toc.yml"
     if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
         found.append("is not listed in _toc.yml")
     return found
-
-
-def _same_cells(source: Path, notebook: Any) -> bool:
-    """Whether a page holds the cells of its source."""
-    import jupytext
-
-    return _cells(jupytext.read(source)) == _cells(notebook)
 
 
 def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
@@ -56,20 +51,15 @@ def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
     ]
 
 
-def _twins_agree(book: Book, name: str) -> bool:
-    """Whether the source and its paired notebook hold the same cells and tags and name a kernel."""
+def _is_twin(path: Path, source: Any) -> bool:
+    """Whether a notebook holds the cells and tags of a source and names a kernel."""
     import jupytext
 
-    if not book.twin(name).is_file():
-        return False
     try:
-        pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
-    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged twin, in many ways
+        twin = jupytext.read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, or damaged
         return False
-    return (
-        _cells(pair[0], tags=True) == _cells(pair[1], tags=True)
-        and "kernelspec" in pair[1].metadata
-    )
+    return _cells(twin, tags=True) == _cells(source, tags=True) and "kernelspec" in twin.metadata
 
 
 def gate(book: Book) -> bool:

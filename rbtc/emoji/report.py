@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(f"--images must be at least 1, not {options.images}")
     check_writable(options.folder)
     lab = Lab(options.profile)
-    lab.jury.require("object")
+    lab.judges.require("object")
     summary = report(lab, images=options.images, concepts=options.concepts, folder=options.folder)
     print(json.dumps(summary, indent=1))
 

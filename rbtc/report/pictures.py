@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 from rbtc.report.style import COLOURS, house_style, new_figure
 

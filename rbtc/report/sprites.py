@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 
 FOLDER = "book/_static/explorer"

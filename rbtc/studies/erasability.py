@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.paths import results_root
+from rbtc.files import results_root
 from rbtc.stats import Proportion
 
 COLUMNS = {

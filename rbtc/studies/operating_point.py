@@ -26,7 +26,7 @@ import pandas as pd
 
 from rbtc.intervals import Difference
 from rbtc.paper import wide_table
-from rbtc.paths import results_root
+from rbtc.files import results_root
 from rbtc.report.tables import effect
 
 PAPER_REFERENCE = "scene"

@@ -23,10 +23,9 @@ from tqdm.auto import tqdm
 
 from rbtc import command
 from rbtc.attack.topk import check_keep
-from rbtc.files import check_writable
+from rbtc.files import check_writable, results_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
-from rbtc.paths import results_root
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.operating_point import KEEP_RATIOS, held_out_concepts
@@ -70,7 +69,7 @@ def way_sweep(
     at_least_one(images=images, concepts=len(concepts), ways=len(ways))
     for way in ways:
         check_keep(way.keep_ratio)
-    lab.jury.require("object")
+    lab.judges.require("object")
     rows = []
     for concept in tqdm(concepts, desc="attacks", disable=not lab.progress):
         subject = lab.subject(concept)

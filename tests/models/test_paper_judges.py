@@ -10,7 +10,7 @@ import torch
 from stubs import PROFILE
 from torch import nn
 
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
 from rbtc.models.evaluate import Classifier, Clip
 from rbtc.models.fid import fid
 from rbtc.models.judges import ImageNetJudge, load_clip
@@ -106,13 +106,13 @@ def test_painters_are_told_apart_by_clip(clip):
 def test_the_jury_makes_the_judge_of_painters_from_its_clip(clip):
     evaluation = dataclasses.replace(PROFILE.evaluation, style_classifier=ZERO_SHOT)
     profile = dataclasses.replace(PROFILE, styles=("Monet", "Dali"), evaluation=evaluation)
-    jury = Jury(profile, torch.device("cpu"), {"clip": clip})
-    jury.require("style")
-    assert jury.names("style") == ("Monet", "Dali")
-    assert isinstance(jury.get("style"), ZeroShotStyles)
-    assert jury.identity("style") is None  # a given CLIP has no digest
-    named = Jury(profile, torch.device("cpu"), {})
-    other = Jury(dataclasses.replace(profile, styles=("Dali",)), torch.device("cpu"), {})
+    judges = Judges(profile, torch.device("cpu"), {"clip": clip})
+    judges.require("style")
+    assert judges.names("style") == ("Monet", "Dali")
+    assert isinstance(judges.get("style"), ZeroShotStyles)
+    assert judges.identity("style") is None  # a given CLIP has no digest
+    named = Judges(profile, torch.device("cpu"), {})
+    other = Judges(dataclasses.replace(profile, styles=("Dali",)), torch.device("cpu"), {})
     assert named.identity("style") and named.identity("style") != other.identity("style")
     assert ZeroShotStyles in named.code("style")
 

@@ -186,7 +186,7 @@ def test_08_objects(lab):
     rows = rows_of(lab.profile, Subject("golf ball"))[:2]
     assert set(own["prompt"]) == {"an image of a golf ball in a room"}
     assert list(own["seed"].unique()) == [row.seed for row in rows]
-    assert set(study.hits["seen"]) <= set(lab.jury.get("object").names)
+    assert set(study.hits["seen"]) <= set(lab.judges.get("object").names)
     frame = comparisons.records(study.rows())
     assert set(frame["column"]) == {"erased class", "preserved classes"}
     assert frame["n"].min() >= 1

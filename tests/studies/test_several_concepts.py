@@ -162,7 +162,7 @@ def test_the_attacker_sees_pruned_and_revived_pictures_only(seeing, study, unkno
     pruned = seeing.owner.pruned(case.concepts[0])
     revived = seeing.attacker.attack(pruned)
     first, second = (seeing.measure.images(one, "a golf flag", [0, 1]) for one in (pruned, revived))
-    clip = seeing.jury.get("clip")
+    clip = seeing.judges.get("clip")
     moved = change(clip.image_features(first), clip.image_features(second)).mean()
     line = unknown.scores[
         (unknown.scores["case"] == case.name) & (unknown.scores["word"] == "golf flag")

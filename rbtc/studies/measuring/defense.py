@@ -119,7 +119,7 @@ def defense_study(
     wide = chosen if preserved_for is None else [lab.subject(name) for name in preserved_for]
     if others := [subject.label for subject in wide if subject not in chosen]:
         raise ValueError(f"preserved_for holds {others}, which are not among {list(concepts)}")
-    lab.jury.require("object")
+    lab.judges.require("object")
     as_noise = {float(variance): standard_deviation(variance) for variance in variances}
     levels = sorted({*map(float, sigmas), *as_noise.values()})
     frames, guesses, grid = [], [], {}

@@ -71,7 +71,7 @@ def honest_study(
         raise ValueError(f"expected noise levels and hidings of {HIDINGS}, not {sigmas}, {hidings}")
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
-    lab.jury.require("object")
+    lab.judges.require("object")
     made = [
         DefendedConcept(lab, subject, sigmas, hidings, noise_seed=noise_seed, share=share,
                         threshold_sigmas=threshold_sigmas, cutoff=cutoff)

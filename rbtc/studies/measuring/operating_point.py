@@ -115,7 +115,7 @@ def pruning_sweep(
     for ratio in ratios:  # refused now, and not when their turn comes
         for n in calls:
             lab.owner.settings(ratio=ratio, calls=n)
-    lab.jury.require("object")
+    lab.judges.require("object")
     rows = [
         {"ratio": 0.0, "calls": 0, "reference": "", "concept": concept, "density": 0.0}
         | kept(lab, lab.pretrained, concept, concepts, images, other_images)
@@ -162,7 +162,7 @@ def keep_sweep(
     at_least_one(images=images, other_images=other_images)
     for k in keep_ratios:
         check_keep(k)
-    lab.jury.require("object")
+    lab.judges.require("object")
     pruning: dict[str, Any] = {"ratio": ratio, "calls": calls, "reference": reference}
     everyone = subjects(lab, concepts)
     frames = []
@@ -206,7 +206,7 @@ def class_sweep(
     at_least_one(images=images)
     for ratio in ratios:
         lab.owner.settings(ratio=ratio)
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames = []
     for subject in subjects(lab, concepts):
 

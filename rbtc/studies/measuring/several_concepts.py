@@ -102,7 +102,7 @@ def several_study(
     at_least_one(images=images, other_images=other_images)
     order = drawn_order(lab, concepts, order_seed)
     cases = nested_sets(order, counts, sets)
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames, matrices = [], []
     plate = cases[len(counts) - 1]  # the first set, with all its concepts
     shown: dict[str, dict[str, np.ndarray]] = {}

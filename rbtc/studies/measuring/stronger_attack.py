@@ -90,7 +90,7 @@ def stronger_study(
     chosen = subjects(lab, concepts)
     if len(chosen) < 2:
         raise ValueError("gains are paired over concepts: give at least two")
-    lab.jury.require("object")
+    lab.judges.require("object")
     signs, settings, sizes, frames, shown = [], [], [], [], {}
     cosines = {}
     for subject in chosen:

@@ -92,7 +92,7 @@ def unknown_study(
         raise ValueError(f"expected one or more cases, each once, got {names}")
     if len(set(words)) < len(words) or not lost <= set(words):
         raise ValueError("the vocabulary must hold every erased word, and each word once")
-    lab.jury.require("object", "clip")
+    lab.judges.require("object", "clip")
     frames = []
     for name, case in zip(names, cases, strict=True):
         measured = _measured(lab, case, words, word_images, coins, seed)
@@ -122,7 +122,7 @@ def _measured(
     def drawn(variant: Variant) -> np.ndarray:
         return lab.measure.images(variant, prompts, seeds)
 
-    clip, judge = lab.jury.get("clip"), lab.jury.get("object")
+    clip, judge = lab.judges.get("clip"), lab.judges.get("object")
     variants = attacked(lab, case)
     pruned, revived = drawn(variants["pruned"]), drawn(variants["revived"])
     embedded = clip.image_features(pruned)
