@@ -75,6 +75,22 @@ def vocabulary(profile: Profile, part: str = "concepts") -> tuple[str, ...]:
     return tuple(dict.fromkeys(own)) if profile.concepts or part == "styles" else ()
 
 
+def held_out_concepts(profile: Profile, count: int = 8) -> list[str]:
+    """Concepts of the model that no chapter shows, evenly spaced in the model's own list.
+
+    Left out: the paper's classes, the restricted concepts, and the things that the profile's
+    reference and style prompts name.
+
+    Raises:
+        ValueError: fewer than ``count`` are left.
+    """
+    used = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
+    free = [word for word in vocabulary(profile) if word not in used]
+    if len(free) < count:
+        raise ValueError(f"{count} held-out concepts were asked for, {len(free)} are free")
+    return [free[i * len(free) // count] for i in range(count)]
+
+
 def choose(name: str, known: Iterable[str], what: str) -> str:
     """The entry of ``known`` that ``name`` means, whatever its case.
 
@@ -138,8 +154,7 @@ def concept_name(profile: Profile, concept: str, kind: Kind = "object") -> str:
 
 def style_prompts(profile: Profile, style: str) -> list[str]:
     """One prompt per thing of the profile, each in the given style."""
-    known = vocabulary(profile, "styles")
-    style = choose(style, known, "style")
+    style = choose(style, vocabulary(profile, "styles"), "style")
     return [
         fill(profile.prompts.style_target, thing=thing, style=style)
         for thing in profile.prompts.things
