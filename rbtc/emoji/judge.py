@@ -31,6 +31,8 @@ TRAINING = Placement(scale=(0.84, 1.0), rotation=5.0, jitter=0.12)
 
 A judge that forgives a broken picture calls a concept erased only when nothing is left of it.
 """
+HELD_OUT_PICTURES = 4096
+"""Fresh pictures that a judge of concepts or styles is scored on."""
 Sheet = Mapping[tuple[str, str], np.ndarray]
 
 
@@ -39,7 +41,7 @@ def score(
     classify: Callable[[torch.Tensor], torch.Tensor],
     world: World,
     which: str,
-    pictures: int = 4096,
+    pictures: int,
     *,
     index: Sequence[int] = (),
     device: str = "cpu",
@@ -103,7 +105,8 @@ def train_resnet_judge(
         return F.cross_entropy(answer, y, label_smoothing=0.05), {"accuracy": hit}
 
     average = train(model, loss, config, folder)
-    scores = {"held_out_augmentations": as_row(score(average, fresh(7919), which, device=device))}
+    hits = score(average, fresh(7919), which, HELD_OUT_PICTURES, device=device)
+    scores = {"held_out_augmentations": as_row(hits)}
     drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
     if which == "concepts" and drawn:
         other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)

@@ -28,9 +28,13 @@ def subject_of(profile: Profile, concept: str | Subject, kind: Kind = "object") 
     """
     if isinstance(concept, Subject):
         return concept
-    word = concept_name(profile, concept, kind)
-    classes = {own: name for name, own in profile.classes.items()} if kind == "object" else {}
-    return Subject(word, classes.get(word), kind)
+    if kind == "style":
+        concept = choose(concept, vocabulary(profile, "styles"), "style")
+    if kind != "object":
+        return Subject(concept, None, kind)
+    word = concept_word(profile, concept)
+    classes = {own: name for name, own in profile.classes.items()}
+    return Subject(word, classes.get(word))
 
 
 def other_subjects(profile: Profile, subject: Subject) -> list[Subject]:
@@ -137,19 +141,6 @@ def evaluation_prompt(profile: Profile, concept: str) -> str:
     word = concept_word(profile, concept)
     template = profile.evaluation.exceptions.get(word, profile.evaluation.prompt)
     return fill(template, concept=word)
-
-
-def concept_name(profile: Profile, concept: str, kind: Kind = "object") -> str:
-    """The model's word for an object or a style; a concept of another kind keeps its name.
-
-    Raises:
-        ValueError: the model knows no such object or style.
-    """
-    if kind == "object":
-        return concept_word(profile, concept)
-    if kind == "style":
-        return choose(concept, vocabulary(profile, "styles"), "style")
-    return concept
 
 
 def style_prompts(profile: Profile, style: str) -> list[str]:

@@ -439,7 +439,8 @@ def test_a_run_folder_is_packed_in_half_precision_with_its_records(tmp_path, mon
     assert record["diffusion"]["start"]["training"] is None
 
 
-def test_a_judge_learns_is_saved_and_loads(tmp_path, sheet):
+def test_a_judge_learns_is_saved_and_loads(tmp_path, sheet, monkeypatch):
+    monkeypatch.setattr("rbtc.emoji.judge.HELD_OUT_PICTURES", 256)
     config = LoopConfig(640, batch_size=32, warmup=64, learning_rate=2e-3, ema=0.9)
     card = train_resnet_judge(
         sheet, CONCEPTS, "concepts", config, tmp_path / "run", tmp_path / "judge", styles=STYLES
