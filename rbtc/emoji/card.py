@@ -23,7 +23,7 @@ from rbtc.emoji.report import standing
 from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, manifest
 from rbtc.emoji.start import training_chain
-from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, models_folder
+from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, OPTIONS, models_folder
 
 TEMPLATE = Path(__file__).with_suffix(".md")
 
@@ -44,7 +44,7 @@ def _options(record: dict[str, Any], stage: str) -> list[str]:
     """The command-line words of what a stage's record has other than by default."""
     usual = dataclasses.asdict(DEFAULTS[stage])
     words = []
-    for option in ("pictures", "batch_size", "learning_rate", "warmup", "seed"):
+    for option in OPTIONS:
         if record.get(option, usual[option]) != usual[option]:
             words += [f"--{option.replace('_', '-')}", str(record[option])]
     for lever, value in record.get("levers", {}).items():

@@ -9,7 +9,6 @@ neither the judges nor emoji-sd ever see.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
-from rbtc.emoji.loop import LoopConfig, train
+from rbtc.emoji.loop import LoopConfig, read_json, train
 from rbtc.emoji.scenes import Placement, World, article
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, STYLES
 from rbtc.emoji.text import MAX_TOKENS, tokens_of
@@ -121,8 +120,7 @@ def _save(
     model: torch.nn.Module, card: dict[str, Any], scores: dict[str, Any], folder: Path, target: Path
 ) -> dict[str, Any]:
     """Write a judge with its card, which holds the record of the finished run in ``folder``."""
-    training = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-    card = {**card, "scores": scores, "training": training}
+    card = {**card, "scores": scores, "training": read_json(folder / "done.json")}
     save_judge(model, card, target)
     return card
 

@@ -9,7 +9,6 @@ the folder tells, how those were trained in turn.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from rbtc.emoji.diffusion import Levers, build_unet
+from rbtc.emoji.loop import read_json, write_json
 from rbtc.emoji.text import build_text_encoder
 from rbtc.files import file_digest
 
@@ -82,9 +82,9 @@ def start_record(folder: Path) -> dict[str, Any]:
     """
     training = None
     if (folder / "done.json").exists():
-        training = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        training = read_json(folder / "done.json")
     elif (folder / "training.json").exists():
-        training = json.loads((folder / "training.json").read_text(encoding="utf-8"))["diffusion"]
+        training = read_json(folder / "training.json")["diffusion"]
     sums = {part: file_digest(folder / part / file) for part, file in PARTS.items()}
     return {"sha256": sums, "training": training}
 
@@ -121,7 +121,7 @@ def starting_model(
         model, record = trained_model(start, tokenizer, levers), start_record(start)
     kept = folder / "start.json"
     if (folder / "checkpoint.pt").exists():
-        first = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+        first = read_json(kept) if kept.exists() else None
         if first != record:
             raise ValueError(
                 f"{folder} holds a run that started from "
@@ -130,5 +130,5 @@ def starting_model(
             )
     elif record is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(kept, record)
     return model, {} if record is None else {"start": record}

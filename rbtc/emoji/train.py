@@ -41,7 +41,7 @@ from rbtc.emoji.diffusion import (
     train_diffusion,
 )
 from rbtc.emoji.judge import Sheet, train_clip_judge, train_resnet_judge
-from rbtc.emoji.loop import LoopConfig
+from rbtc.emoji.loop import LoopConfig, read_json, write_json
 from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import make_tokenizer
@@ -66,6 +66,14 @@ DEFAULTS = {
     ),
     "clip": LoopConfig(96_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema=0.99),
 }
+OPTIONS: dict[str, tuple[type, str | None]] = {
+    "pictures": (int, "pictures to train on, in all"),
+    "batch_size": (int, None),
+    "learning_rate": (float, None),
+    "warmup": (int, "pictures until the full learning rate"),
+    "seed": (int, None),
+}
+"""What a command may change of a stage's `LoopConfig`: type and help."""
 CODE_PICTURES = 4_096
 """Pictures the latent code is fitted on."""
 SCORE_PICTURES = 1024
@@ -104,14 +112,6 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
         guidance=GUIDANCE,
     )
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def training_world(sheet: Sheet, names: list[str], seed: int, *, styled: float = STYLED) -> World:
@@ -156,8 +156,8 @@ def train_vae_stage(
     ).cpu()
     vae.save_pretrained(folder / "final")
     fresh = training_world(sheet, names, config.seed + 3)
-    done = _read(folder / "done.json") | vae_scores(vae, code, fresh, SCORE_PICTURES)
-    _write(folder / "done.json", done)
+    done = read_json(folder / "done.json") | vae_scores(vae, code, fresh, SCORE_PICTURES)
+    write_json(folder / "done.json", done)
     return done
 
 
@@ -219,22 +219,22 @@ def pack(run: Path, names: list[str], models: Path, *, start: Path | None = None
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
     for config in temporary.glob("*/config.json"):  # where it was trained is nobody's business
-        content = _read(config)
+        content = read_json(config)
         content.pop("_name_or_path", None)
         config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     shutil.copy(run / "code.safetensors", temporary)
     for name in ("vocab.json", "merges.txt"):  # what transformers before 5 looks for
         shutil.copy(run / "tokenizer" / name, temporary / "tokenizer")
     words = {"concepts": names, "styles": list(sets.STYLES), "scenes": list(SCENES)}
-    _write(temporary / "concepts.json", words)
+    write_json(temporary / "concepts.json", words)
     done = source / "done.json"
     record = {
         "code": {"pictures": CODE_PICTURES, "channels": vae.config.latent_channels},
-        "vae": _read(run / "vae" / "done.json"),
-        "diffusion": _read(done) if done.exists() else {"start": start_record(source)},
+        "vae": read_json(run / "vae" / "done.json"),
+        "diffusion": read_json(done) if done.exists() else {"start": start_record(source)},
         "sampler": {"steps": SAMPLER_STEPS, "guidance": GUIDANCE},
     }
-    _write(temporary / "training.json", record)
+    write_json(temporary / "training.json", record)
     if (target / "README.md").exists():
         shutil.copy(target / "README.md", temporary)
     shutil.rmtree(target, ignore_errors=True)
@@ -248,11 +248,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd"
     )
-    parser.add_argument("--pictures", type=int, help="pictures to train on, in all")
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--warmup", type=int, help="pictures until the full learning rate")
-    parser.add_argument("--seed", type=int)
+    for name, (kind, text) in OPTIONS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
     parser.add_argument(
         "--start",
         type=Path,
@@ -315,11 +312,7 @@ def main(arguments: list[str] | None = None) -> None:
     if stage == "code":
         print(fit_code_stage(run, sheet, names))
         return
-    given = {
-        key: value
-        for key in ("pictures", "batch_size", "learning_rate", "warmup", "seed")
-        if (value := getattr(options, key)) is not None
-    }
+    given = {key: value for key in OPTIONS if (value := getattr(options, key)) is not None}
     config = dataclasses.replace(DEFAULTS[stage], **given)
     common = (run, sheet, names, config, device)
     if stage == "diffusion":

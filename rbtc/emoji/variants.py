@@ -16,7 +16,6 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rbtc import command
+from rbtc.emoji.loop import read_json
 from rbtc.emoji.report import save_rows, without_ffn
 from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.start import training_chain
@@ -41,8 +41,7 @@ LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
 
 def trained(folder: Path) -> dict[str, Any]:
     """What a packed model's record says of all its runs: pictures, and the last run's levers."""
-    content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    chain = training_chain(content["diffusion"])
+    chain = training_chain(read_json(folder / "training.json")["diffusion"])
     levers = chain[-1].get("levers", {})
     return {
         "pictures": sum(run.get("pictures", 0) for run in chain),

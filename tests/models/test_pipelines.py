@@ -7,10 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from rbtc.models.folders import weight_files
+from rbtc.models.generate import generate
 from rbtc.models.pipelines import load_pipeline, model_folder
 from rbtc.models.profiles import load_profile
 
@@ -52,6 +54,12 @@ def index(**entries):
 
 def at(profile, folder):
     return dataclasses.replace(profile, model=str(folder))
+
+
+def assert_same(ours, theirs):
+    theirs, ours = theirs.state_dict(), ours.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
 def refused(profile, folder, error, message):
@@ -119,8 +127,10 @@ def test_load_pipeline(mini, tiny_pipeline_folder, tiny_pipeline):
     assert pipe.safety_checker is None
     assert pipe.unet.dtype == torch.float32 and pipe.device.type == "cpu"  # no half on a CPU
     assert Path(pipe.name_or_path) == tiny_pipeline_folder
-    for name, value in tiny_pipeline.unet.state_dict().items():
-        assert torch.equal(pipe.unet.state_dict()[name], value)
+    assert_same(pipe.unet, tiny_pipeline.unet)
+    assert pipe.tokenizer("a ball").input_ids == tiny_pipeline.tokenizer("a ball").input_ids
+    first, again = (generate(one, ["a ball"], [3], steps=2) for one in (tiny_pipeline, pipe))
+    assert np.array_equal(first, again)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +179,10 @@ def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
-    with pytest.raises(
-        FileNotFoundError, match=r"could not be fetched.*no route to host"
-    ) as caught:
-        load_pipeline(sd15, device="cpu")
-    assert "Offline mode" not in str(caught.value)
+    message = refused(sd15, sd15.model, FileNotFoundError, "could not be fetched.*no route to host")
+    assert "Offline mode" not in message
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(FileNotFoundError, match=r"Offline mode is on .*another try goes on"):
-        load_pipeline(sd15, device="cpu")
+    refused(sd15, sd15.model, FileNotFoundError, "Offline mode is on .*another try goes on")
 
 
 # ---- what was loaded is what the files say -------------------------------------------------------
@@ -205,9 +211,7 @@ def test_names_of_another_library_version(mini, folder, tiny_pipeline, prefix):
     renamed = {prefix + n.removeprefix("text_model."): tensor for n, tensor in tensors.items()}
     counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]} if prefix else {}
     rewrite(path, renamed | counted)
-    loaded = load_pipeline(at(mini, folder), device="cpu").text_encoder.state_dict()
-    for name, value in tiny_pipeline.text_encoder.state_dict().items():
-        assert torch.equal(loaded[name], value)
+    assert_same(load_pipeline(at(mini, folder), "cpu").text_encoder, tiny_pipeline.text_encoder)
     rewrite(path, {f"x.{name}": tensor for name, tensor in renamed.items()})
     refused(mini, folder, ValueError, "text_encoder are not in its file")
 
@@ -222,9 +226,7 @@ def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline):
         old[name] = tensor
     assert len(old.keys() - tensors.keys()) == 16
     rewrite(path, old)
-    loaded = load_pipeline(at(mini, folder), device="cpu").vae.state_dict()
-    for name, value in tiny_pipeline.vae.state_dict().items():
-        assert torch.equal(loaded[name], value)
+    assert_same(load_pipeline(at(mini, folder), "cpu").vae, tiny_pipeline.vae)
 
 
 def test_shards_are_one_file_and_variants_do_not_count(mini, folder):
