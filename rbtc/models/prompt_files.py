@@ -79,27 +79,38 @@ def asked_rows(profile: Profile, subject: Subject, count: int, first: int = 0) -
 def _read(path: Path, changed: int) -> dict[str, list[Row]]:
     del changed  # part of the cache's key
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"its columns are {reader.fieldnames}, expected {list(COLUMNS)}")
-            rows = [Row(r["asked"], r["prompt"], int(r["seed"])) for r in reader]
-    except (ValueError, TypeError, csv.Error) as error:
+        header, *records = _records(path)
+        if tuple(header) != COLUMNS:
+            raise ValueError(f"its columns are {header}, expected {list(COLUMNS)}")
+        rows = [Row(asked, prompt, int(seed)) for asked, prompt, seed in records]
+    except ValueError as error:
         raise ValueError(f"the prompt file {path} is damaged: {error}") from error
-    said = [row.prompt.replace("school bus", "bus") for row in rows]  # a class, and nobody's age
-    if minors := [prompt for prompt in said if MINORS.search(prompt)]:
-        raise ValueError(f"the prompt file {path} may speak of adults only, not {minors[0]!r}")
     table: dict[str, list[Row]] = {}
     for row in rows:
+        if MINORS.search(row.prompt.replace("school bus", "bus")):  # a class, and nobody's age
+            raise ValueError(f"the prompt file {path} may speak of adults only, not {row.prompt!r}")
         table.setdefault(row.asked.casefold(), []).append(row)
     return table
+
+
+def _records(path: Path) -> list[list[str]]:
+    """The records of a CSV file that are not empty.
+
+    Raises:
+        ValueError: no text, or no CSV.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [record for record in csv.reader(stream) if record]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
 def read_prompts(path: str | Path) -> list[str]:
     """Prompts of a CSV file: the column "prompt" or "adv_prompt", or the first one.
 
     A file without a header is taken whole. Quoted prompts may span lines, so records are counted,
-    not lines. The page's stamp remembers the file's digest.
+    not lines.
 
     Raises:
         FileNotFoundError: no such file.
@@ -108,11 +119,7 @@ def read_prompts(path: str | Path) -> list[str]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no prompt file {path}: give the path of a CSV file")
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            records = [record for record in csv.reader(stream) if record]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    records = _records(path)
     header = [name.strip().casefold() for name in records[0]] if records else []
     column = next((header.index(name) for name in _PROMPT_COLUMNS if name in header), None)
     body = records if column is None else records[1:]

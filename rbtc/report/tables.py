@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.intervals import Difference, Estimate, Share, clustered, interval, paired
 from rbtc.files import write_whole
+from rbtc.intervals import Difference, Estimate, Share, clustered, interval, paired
 from rbtc.report.outputs import output_path
 
 Values = Mapping[Any, Mapping[Any, Estimate | float]]

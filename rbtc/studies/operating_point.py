@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from rbtc.files import results_root
 from rbtc.intervals import Difference
 from rbtc.paper import wide_table
-from rbtc.files import results_root
 from rbtc.report.tables import effect
 
 PAPER_REFERENCE = "scene"

@@ -26,9 +26,10 @@ from rbtc.attack.topk import check_keep
 from rbtc.files import check_writable, results_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
+from rbtc.models.prompts import held_out_concepts
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
-from rbtc.studies.measuring.operating_point import KEEP_RATIOS, held_out_concepts
+from rbtc.studies.measuring.operating_point import KEEP_RATIOS
 from rbtc.studies.measuring.stronger_attack import attack_signs, given
 from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
 
@@ -137,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     check_writable(options.folder)
     profile = load_profile(options.profile)
     lab = Lab(profile)
-    concepts = held_out_concepts(lab, options.concepts)
+    concepts = held_out_concepts(profile, options.concepts)
     sweep = way_sweep(lab, concepts, images=options.images)
     path = options.folder / f"{NAME}.csv"
     if path.is_file():

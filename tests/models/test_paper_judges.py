@@ -11,8 +11,8 @@ from stubs import PROFILE
 from torch import nn
 
 from rbtc.lab.judges import Judges
+from rbtc.models.distances import fid
 from rbtc.models.evaluate import Classifier, Clip
-from rbtc.models.fid import fid
 from rbtc.models.judges import ImageNetJudge, load_clip
 from rbtc.models.open_clips import NAME, ZERO_SHOT, OpenClipJudge, ZeroShotStyles, load_open_clip
 from rbtc.models.profiles import load_profile
@@ -56,7 +56,7 @@ def test_the_judge_of_objects_is_resnet50_with_its_own_transforms():
     assert isinstance(judge, Classifier)
     assert judge.probabilities(PICTURES[:1]).shape == (1, 1000)
     assert judge.features(PICTURES[:1]).shape == (1, 2048)
-    assert judge._input(PICTURES[:1], torch.device("cpu")).shape == (1, 3, 224, 224)
+    assert judge._inputs(PICTURES[:1]).shape == (1, 3, 224, 224)
     known = {name.casefold() for name in names}
     assert {word.casefold() for word in load_profile("sd15").classes.values()} <= known
 
@@ -103,7 +103,7 @@ def test_painters_are_told_apart_by_clip(clip):
         ZeroShotStyles(clip, [])
 
 
-def test_the_jury_makes_the_judge_of_painters_from_its_clip(clip):
+def test_the_lab_makes_the_judge_of_painters_from_its_clip(clip):
     evaluation = dataclasses.replace(PROFILE.evaluation, style_classifier=ZERO_SHOT)
     profile = dataclasses.replace(PROFILE, styles=("Monet", "Dali"), evaluation=evaluation)
     judges = Judges(profile, torch.device("cpu"), {"clip": clip})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from rbtc.models.prompts import vocabulary
+from rbtc.models.prompts import held_out_concepts
 from rbtc.models.subjects import Reference, Subject
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
@@ -36,23 +36,6 @@ CALLS = (2, 5, 8)
 REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
 KEEP_RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-
-def held_out_concepts(lab: Lab, count: int = 8) -> list[str]:
-    """Concepts of the model that no chapter shows, evenly spaced in the model's own list.
-
-    Left out: the paper's classes, the restricted concepts, and the things that the profile's
-    reference and style prompts name.
-
-    Raises:
-        ValueError: fewer than ``count`` are left.
-    """
-    profile = lab.profile
-    used = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
-    free = [word for word in vocabulary(profile) if word not in used]
-    if len(free) < count:
-        raise ValueError(f"{count} held-out concepts were asked for, {len(free)} are free")
-    return [free[i * len(free) // count] for i in range(count)]
 
 
 def kept(
@@ -247,7 +230,7 @@ def main(arguments: list[str] | None = None) -> None:
         profile = dataclasses.replace(profile, model=options.model)
         model_folder(profile)  # of a model that is not there nothing else is true
     lab = Lab(profile)
-    concepts = held_out_concepts(lab, options.concepts)
+    concepts = held_out_concepts(profile, options.concepts)
     counts = {"images": options.images, "other_images": options.other_images}
     grid = {"ratios": options.ratios, "references": options.references}
     sweep = pruning_sweep(lab, concepts, **counts, **grid)
