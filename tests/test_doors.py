@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import stat
-import subprocess
-import sys
 import urllib.error
 from pathlib import Path
 
@@ -239,29 +236,6 @@ def test_a_folder_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"the folder .*file/results cannot be written"):
         check_writable(tmp_path / "file" / "results")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["rbtc.studies.operating_point", "--folder", "{file}/results"],
-        ["rbtc.studies.operating_point", "--images", "0", "--folder", "{folder}"],
-        ["rbtc.studies.operating_point", "--concepts", "1", "--folder", "{folder}"],
-        ["rbtc.emoji.report", "--folder", "{file}/results"],
-        ["rbtc.emoji.report", "--images", "0"],
-    ],
-)
-def test_commands_refuse_before_work_in_one_line(words, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    words = [word.format(file=tmp_path / "file", folder=tmp_path) for word in words]
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "RBTC_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert not (tmp_path / "cache").exists()
 
 
 @pytest.fixture
