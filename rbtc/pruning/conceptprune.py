@@ -44,7 +44,7 @@ class ConceptPruneConfig:
         ratio: Share of each row that is a candidate at each call.
         calls: Number T of UNet calls, from the noisiest, that are united.
         seed: The one seed every prompt starts from.
-        select_ratio: A weight is pruned when more than this share of the T calls select it; 0 is
+        select_ratio: A weight is pruned when more than this fraction of the T calls select it; 0 is
             the union.
         steps: Denoising steps; None keeps the pipeline's default.
         guidance: Guidance scale; None keeps the pipeline's default.

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from stubs import Block
 from torch import nn
 
 from rbtc.attack.completion import complete_all
@@ -8,20 +9,6 @@ from rbtc.attack.revive import revive, revive_model
 from rbtc.attack.sign_accuracy import sign_accuracy
 from rbtc.attack.topk import retain_signs
 from rbtc.layers import read_weights, write_weights, zero_masks
-
-
-class FeedForward(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.net = nn.ModuleList(
-            [nn.Linear(width, 8 * width), nn.Identity(), nn.Linear(4 * width, width)]
-        )
-
-
-class Block(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.ff = FeedForward(width)
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +45,13 @@ def test_revive_brings_weights_closer_to_the_original(models):
 
 def test_revive_is_its_three_steps(models):
     weights = read_weights(models[1])
-    found = revive(
-        weights,
-        keep_ratio=0.4,
-        per="row",
-        strategy="neuron_sample",
-        seed=3,
-        algorithm="svt",
-        max_iterations=5,
-    )
+    kept, drawn = {"keep_ratio": 0.4, "per": "row"}, {"strategy": "neuron_sample", "seed": 3}
+    solver = {"algorithm": "svt", "max_iterations": 5}
+    found = revive(weights, **kept, **drawn, **solver)
     masks = zero_masks(weights)
-    completions = complete_all(weights, masks, algorithm="svt", max_iterations=5)
-    signs = retain_signs(completions, keep_ratio=0.4, per="row")
-    expected = assign_magnitudes(weights, signs, masks, strategy="neuron_sample", seed=3)
+    completions = complete_all(weights, masks, **solver)
+    signs = retain_signs(completions, **kept)
+    expected = assign_magnitudes(weights, signs, masks, **drawn)
     for name in weights:
         assert torch.equal(found.weights[name], expected[name])
         assert torch.equal(found.signs[name], signs[name])

@@ -211,7 +211,7 @@ def test_another_solver_is_found(verify, capsys, monkeypatch):
     def stopped(filled, places, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
         return plain(filled, places, max_iterations=1)
 
-    plain = completion.released
+    plain = completion.released_or_limit
     assert set(inspect.signature(stopped).parameters) <= set(inspect.signature(plain).parameters)
     monkeypatch.setattr(completion, "released", stopped)
     assert verify() == 1

@@ -7,7 +7,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from rbtc.matrices import ALL_KINDS, find_matrices, read_matrices
-from rbtc.pruning.loss import diffusion_loss, noise_levels
+from rbtc.pruning.loss import diffusion_loss, signal_and_noise
 from rbtc.pruning.saliency import (
     Gradients,
     SaliencyConfig,
@@ -49,13 +49,13 @@ def batch(pipe, n=2):
 
 
 def test_noise_levels_are_the_schedulers_own(pipe):
-    signal, spread = noise_levels(pipe.scheduler)
+    signal, spread = signal_and_noise(pipe.scheduler)
     assert torch.allclose(signal**2 + spread**2, torch.ones_like(signal))
     assert torch.allclose(signal.float() ** 2, pipe.scheduler.alphas_cumprod, atol=1e-6)
     if pipe.scheduler.config.prediction_type == "v_prediction":
         assert signal[-1] < 1e-3  # pure noise
     with pytest.raises(ValueError, match="alphas_cumprod"):
-        noise_levels(object())
+        signal_and_noise(object())
 
 
 def test_the_loss_is_the_distance_to_the_target(pipe):
