@@ -79,7 +79,7 @@ def complete(
         time; its error grows with the matrix's condition number and reaches the estimates that are
         almost zero first. Give float64 where values matter, not only signs.
     missing: (rows, columns) bool; None takes the entries equal to zero, as the release does.
-    algorithm: "released" (`released`, see the module), "softimpute" (decreasing lambdas with warm
+    algorithm: "released" (`released_or_limit`), "softimpute" (decreasing lambdas with warm
         starts and truncated SVDs, `rbtc.solvers.softimpute.soft_impute`), "svt" (one lambda,
         `rbtc.solvers.softimpute.svt`), "als" (one lambda, factors of limited rank,
         `rbtc.solvers.als.alternating`) or "spectral" (`rbtc.solvers.spectral.spectral`).
