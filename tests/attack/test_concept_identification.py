@@ -48,7 +48,7 @@ def test_of_several_erased_words_as_many_are_looked_at():
     assert identified(scores, ["b", "a", "c"]) == [True] * 3
 
 
-def test_coins_change_signs_at_the_filled_places_and_nothing_else():
+def test_coins_change_signs_at_the_filled_entries_and_nothing_else():
     torch.manual_seed(0)
     weight = torch.randn(40, 50)
     mask = torch.rand(40, 50) < 0.3

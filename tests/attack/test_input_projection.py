@@ -33,7 +33,7 @@ def right(found, weight):
     return float((found.values.sign() == weight[found.missing].sign()).float().mean())
 
 
-def test_partners_are_the_halves_of_the_projection_column_by_column():
+def test_the_halves_of_the_projection_are_taken_column_by_column():
     state = block()
     (projection,) = find_input_projections(state).values()
     gain = state[NAME.replace("ff.net.2", "norm3")]
@@ -42,7 +42,7 @@ def test_partners_are_the_halves_of_the_projection_column_by_column():
     assert projection.half("gate") is projection.gate
 
 
-def test_a_unet_has_partners_for_all_its_layers(tiny_pipeline):
+def test_a_unet_has_projections_for_all_its_layers(tiny_pipeline):
     found = find_input_projections(tiny_pipeline.unet)
     assert len(found) == 16
     state = tiny_pipeline.unet.state_dict()
@@ -57,7 +57,7 @@ def test_a_block_without_a_projection_of_the_right_size_is_refused():
         find_input_projections({**state, READS: state[READS][:10]})
 
 
-def test_partners_that_tell_something_are_made_use_of():
+def test_projections_that_tell_something_are_made_use_of():
     weight, missing, projection = related()
     shown = weight.masked_fill(missing, 0)
     alone = complete(shown, missing, algorithm="spectral", exponent=0.0)
@@ -67,7 +67,7 @@ def test_partners_that_tell_something_are_made_use_of():
     assert right(joint, weight) > 0.85
 
 
-def test_the_size_of_the_partners_does_not_matter_but_their_share_does():
+def test_the_scale_given_decides_and_not_the_projections_own():
     weight, missing, projection = related()
     shown = weight.masked_fill(missing, 0)
     found = complete_jointly(shown, missing, projection)

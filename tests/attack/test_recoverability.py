@@ -108,7 +108,7 @@ def test_the_fast_mode_stands_for_the_released_one():
     assert fast.n == released.n and abs(fast.value - released.value) < 0.05
 
 
-def test_what_lies_at_the_missing_places_does_not_matter():
+def test_what_lies_at_the_missing_entries_does_not_matter():
     weight = low_rank()
     missing = largest(weight, 4)
     a = estimate_sign_accuracy(weight, missing)
@@ -188,7 +188,7 @@ def test_alike_hides_large_weights_in_the_columns_that_were_pruned():
     estimate_sign_accuracy(weight, missing, fraction=0.05, choose="alike", complete=spy(seen))
     hidden = seen[0][1] & ~missing
     assert int(hidden.sum()) == 60 * 5
-    assert hidden[:, 20:].sum() < 5  # rows that have too few left where the cut is
+    assert hidden[:, 20:].sum() < 5  # rows that have too few left where pruning was
     left = weight[:, :20][~missing[:, :20]].abs().mean()
     assert weight[hidden].abs().mean() > 1.1 * left
     estimate_sign_accuracy(

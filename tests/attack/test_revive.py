@@ -17,15 +17,15 @@ def models():
     torch.manual_seed(0)
     original, pruned = (nn.ModuleList([Block(48), Block(32)]) for _ in range(2))
     pruned.load_state_dict(original.state_dict())
-    weights, cut = {}, {}
+    weights, pruned_weights = {}, {}
     for name, weight in read_weights(original).items():
         u, s, vt = torch.linalg.svd(torch.randn(weight.shape), full_matrices=False)
         weights[name] = u * torch.arange(1, len(s) + 1) ** -0.5 @ vt
         score = weights[name].abs() * (torch.rand(weight.shape[1]) + 0.5)
         top = score.topk(int(0.04 * weight.shape[1]), dim=1).indices
-        cut[name] = weights[name].scatter(1, top, 0)
+        pruned_weights[name] = weights[name].scatter(1, top, 0)
     write_weights(original, weights)
-    write_weights(pruned, cut)
+    write_weights(pruned, pruned_weights)
     return original, pruned
 
 
@@ -70,7 +70,7 @@ def test_completions_are_reused(models):
 
 
 def test_explicit_masks_overwrite_what_they_name(models):
-    """An attacker of an obfuscated model guesses places that are not zero."""
+    """An attacker of an obfuscated model flags entries that are not zero."""
     weights = read_weights(models[0])
     masks = {name: torch.zeros(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
     first = next(iter(masks))
@@ -154,5 +154,5 @@ def test_completions_of_another_model_are_refused():
     assert revive(first, completions=found).missing["a"].equal(first["a"] == 0)
     with pytest.raises(ValueError, match=r"a: the model holds .* another model"):
         revive(second, completions=found)
-    # Who names the places vouches for them.
+    # Who names the entries vouches for them.
     revive(second, completions=found, missing={"a": masks[0]})

@@ -18,7 +18,7 @@ NAME = "mid_block.attentions.0.transformer_blocks.0.ff.net.2.weight"
 
 
 def layer(relation=1.0, seed=0, rows=10, hidden=240):
-    """A pruned layer whose large entries are cut, its truth, mask and projection."""
+    """A pruned layer whose large entries are gone, its truth, mask and projection."""
     generator = torch.Generator().manual_seed(seed)
     value = torch.randn(4 * rows, hidden, generator=generator)
     mix = torch.randn(rows, 4 * rows, generator=generator) / (4 * rows) ** 0.5
@@ -33,7 +33,7 @@ def right(found, truth):
     return float((found.values.sign() == truth[found.missing].sign()).float().mean())
 
 
-def test_partners_are_chosen_where_they_tell_something_and_not_where_they_do_not():
+def test_the_projection_is_chosen_where_it_tells_something():
     alone, joint = Setting(0.0, 0.1), Setting(0.0, 0.1, projection=0.5)
     weight, truth, mask, projection = layer(relation=2.0)
     choice = choose_setting(weight, mask, [alone, joint], projection.value)
@@ -43,7 +43,7 @@ def test_partners_are_chosen_where_they_tell_something_and_not_where_they_do_not
     assert predictive_correlation(truth, projection.value) > 0.5
 
 
-def test_what_the_partners_tell_is_nothing_where_there_is_no_relation():
+def test_what_the_projection_tells_is_nothing_where_there_is_no_relation():
     _, truth, _, projection = layer(relation=0.0)
     assert abs(predictive_correlation(truth, projection.value)) < 0.1
     assert predictive_correlation(truth, torch.zeros(3, truth.shape[1])) == 0.0

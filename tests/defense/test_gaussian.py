@@ -321,7 +321,7 @@ def test_bad_mixtures_are_refused(change, message):
             formula(0.01, **options)
 
 
-def test_bad_places_are_refused():
+def test_bad_points_are_refused():
     options = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03}
     for w in (-0.1, float("nan")):
         with pytest.raises(ValueError, match="w is a half-width"):

@@ -27,14 +27,14 @@ def mixed(share, modified, unmodified, n=60_000, seed=0):
     return values * torch.where(which, modified, unmodified), which
 
 
-def model(correlated, seed=0, rows=48, columns=192, cut=0.12):
-    """One layer whose columns share a covariance or not; most of some columns is cut."""
+def model(correlated, seed=0, rows=48, columns=192, pruned=0.12):
+    """One layer whose columns share a covariance or not; most of some columns is pruned."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(rows, rows, generator=generator, dtype=torch.float64)
     mixing = mixing @ torch.diag(torch.linspace(1, 0.05, rows, dtype=torch.float64))
     draws = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
     weight = 0.03 * (mixing @ draws / mixing.norm(dim=1, keepdim=True) if correlated else draws)
-    chosen = torch.rand(columns, generator=generator) < cut
+    chosen = torch.rand(columns, generator=generator) < pruned
     mask = (torch.rand(rows, columns, generator=generator) < 0.95) & chosen
     return {"w": weight.masked_fill(mask, 0)}, {"w": mask}
 

@@ -161,8 +161,8 @@ def test_a_mask_marks_exactly_its_share_and_the_highest_scores(share):
     total = sum(score.numel() for score in scores.values())
     assert sum(int(mask.sum()) for mask in masks.values()) == round(share * total)
     kept = torch.cat([scores[n][~masks[n]] for n in scores])
-    cut = torch.cat([scores[n][masks[n]] for n in scores])
-    assert cut.min() >= kept.max()
+    marked = torch.cat([scores[n][masks[n]] for n in scores])
+    assert marked.min() >= kept.max()
     assert all(masks[n].shape == scores[n].shape and masks[n].dtype == torch.bool for n in scores)
 
 
