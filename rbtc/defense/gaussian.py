@@ -144,7 +144,7 @@ def interval_probability(w: Any, *, alpha: Any, sigma_modified: Any, sigma_unmod
 
     Args:
         w: Half-width of the interval, >= 0; 0 gives the limit, infinity gives alpha.
-        alpha: Share of modified weights, in (0, 1).
+        alpha: Fraction of modified weights, in (0, 1).
         sigma_modified: Standard deviation sM of the noise.
         sigma_unmodified: Standard deviation sU of the surviving weights.
 
@@ -177,7 +177,7 @@ def posterior(x: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any)
 
     Args:
         x: Weight value, finite.
-        alpha: Share of modified weights, in (0, 1).
+        alpha: Fraction of modified weights, in (0, 1).
         sigma_modified: Standard deviation sM of the noise.
         sigma_unmodified: Standard deviation sU of the surviving weights.
 
@@ -245,6 +245,6 @@ def pooled_sigma(layers: pd.DataFrame) -> float:
     """Standard deviation of all surviving weights, from those of `sigma_by_layer`."""
     known = layers.dropna(subset=["sigma"])
     count, mean, sigma = (known[name].to_numpy(float) for name in ("count", "mean", "sigma"))
-    shares = count / count.sum()
-    square = float(shares @ (sigma**2 + mean**2))
-    return math.sqrt(max(square - float(shares @ mean) ** 2, 0.0))
+    parts = count / count.sum()
+    square = float(parts @ (sigma**2 + mean**2))
+    return math.sqrt(max(square - float(parts @ mean) ** 2, 0.0))

@@ -44,7 +44,7 @@ PSEUDO = 4.0
 """The layer's fraction counts in a column's fraction like so many weights."""
 
 FIRST = 0.1
-"""Share of modified weights where the search starts from nothing."""
+"""Fraction of modified weights where the search starts from nothing."""
 
 
 def modified_probability(

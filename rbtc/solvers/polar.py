@@ -44,7 +44,7 @@ _BANDS, _BAND_ROWS = 4, 128  # blocks of a symmetric product, and the least heig
 
 
 HALF = (1 + 1 / _BANDS) / 2
-"""Share of a product that is computed where the result is symmetric and large."""
+"""Fraction of a product that is computed where the result is symmetric and large."""
 
 
 _CORRECTIONS = {"cpu": 5, "cuda": 8}  # so many cost as much as one eigendecomposition

@@ -32,7 +32,7 @@ RESTING_MOVES = 5e-3
 
 
 FORECAST_ERROR = 0.5
-"""Share of the tolerance: how far a step may be off that is taken with a forecast W."""
+"""Fraction of the tolerance: how far a step may be off that is taken with a forecast W."""
 
 
 _JUDGED = 4096  # a forecast is judged by so many entries of a step or more ...
@@ -120,8 +120,8 @@ def released_tracked(
             step = smallest * matrix.sample(w)
             error = None
             if expected is not None:
-                guess = expected[1] * matrix.sample(expected[0], every)
-                error = every**0.5 * relative_change(guess, step[::every], matrix.energy)
+                forecast_step = expected[1] * matrix.sample(expected[0], every)
+                error = every**0.5 * relative_change(forecast_step, step[::every], matrix.energy)
             forecast.judge(iteration, w, smallest, error)
         else:
             w, smallest = expected

@@ -20,9 +20,9 @@ from rbtc.defense.roc import roc
 FILLS = ("layer", "row", "resampled", "permuted", "correlated")
 
 
-def mixed(share, modified, unmodified, n=60_000, seed=0):
+def mixed(fraction, modified, unmodified, n=60_000, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    which = torch.rand(n, generator=generator) < share
+    which = torch.rand(n, generator=generator) < fraction
     values = torch.randn(n, generator=generator, dtype=torch.float64)
     return values * torch.where(which, modified, unmodified), which
 
@@ -43,12 +43,12 @@ def model(correlated, seed=0, rows=48, columns=192, pruned=0.12):
 
 
 @pytest.mark.parametrize(
-    ("share", "modified"), [(0.12, 1e-6), (0.12, 1e-3), (0.1, 5e-3), (0.05, 0.2), (0.02, 1.0)]
+    ("fraction", "modified"), [(0.12, 1e-6), (0.12, 1e-3), (0.1, 5e-3), (0.05, 0.2), (0.02, 1.0)]
 )
-def test_the_fit_finds_what_made_the_weights(share, modified):
-    values, _ = mixed(share, modified, 0.03)
+def test_the_fit_finds_what_made_the_weights(fraction, modified):
+    values, _ = mixed(fraction, modified, 0.03)
     found = fit_mixture(values)
-    assert found.fraction == pytest.approx(share, rel=0.15)
+    assert found.fraction == pytest.approx(fraction, rel=0.15)
     assert found.sigma_modified == pytest.approx(modified, rel=0.1)
     assert found.sigma_unmodified == pytest.approx(0.03, rel=0.03)
     assert found.gain > 0
