@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-import runpy
-import signal
-import sys
-import warnings
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # `make test`: a worker a core, before torch counts them
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
 from stubs import PROFILE, Judge
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 def _byte_characters() -> list[str]:
@@ -34,32 +39,12 @@ def _write_tokenizer(folder: Path) -> int:
     return len(tokens)
 
 
-@pytest.fixture
-def as_module(monkeypatch, capsys):
-    """Run ``python -m NAME WORDS`` in this process: its status and what it said on stderr."""
-
-    def run(name: str, *words: str) -> tuple[int, str]:
-        handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-        monkeypatch.setattr(sys, "argv", [name, *words])
-        try:
-            with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
-                warnings.simplefilter("ignore", RuntimeWarning)  # it was imported before
-                runpy.run_module(name, run_name="__main__")
-        finally:
-            for one, handler in handlers.items():
-                signal.signal(one, handler)
-        return left.value.code, capsys.readouterr().err
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory):
     """StableDiffusionPipeline with the sixteen FFN output matrices, 64x64 pictures, float32.
 
     Shared by the whole session: leave it as you found it, or deep-copy what you change.
     """
-    import torch
     from diffusers import (
         AutoencoderKL,
         DDIMScheduler,

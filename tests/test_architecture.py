@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import io
 import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,15 @@ MOST_LINES = {"": 900, "10_claims": 3450, "11_contradictions": 2200}
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
 """What the attack must do without: whoever pruned, and the original model."""
 
+TWICE = {
+    *"Finding Row accuracy_table article attacked audit beside change check choose compare".split(),
+    *"counts diagonal front harden load_tokenizer long_form measure measured model_name".split(),
+    *"noise paired prune read_prompts records revive run save scan setup share spread".split(),
+    *"summary texts together verdict watch write write_tokenizer".split(),
+}
+"""Public names that two modules define, so that a reader has to ask which is meant; none is added,
+and one that was renamed comes off."""
+
 ATTACKER = "rbtc.lab.attacker"
 """The attack on a lab's variants; of the lab it needs the variants and where results are kept."""
 
@@ -53,6 +63,7 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -69,9 +80,7 @@ def _imports(node: ast.AST) -> Iterator[str]:
         yield from _imports(child)
 
 
-IMPORTS = {
-    name: set(_imports(ast.parse(path.read_text("utf-8")))) for name, path in MODULES.items()
-}
+IMPORTS = {name: set(_imports(tree)) for name, tree in TREES.items()}
 
 
 def _loaded(tree: ast.Module) -> Iterator[str]:
@@ -146,6 +155,17 @@ def test_a_reader_can_read_what_a_page_rests_on(page):
         waiting |= LOADED.get(name, set()) - seen
     lines = {name: _code_lines(MODULES[name]) for name in seen & MODULES.keys()}
     assert sum(lines.values()) <= MOST_LINES.get(page.stem, MOST_LINES[""]), lines
+
+
+def test_a_public_name_is_defined_once():
+    homes = defaultdict(set)
+    for module, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                homes[node.name].add(module)
+    twice = {name for name, modules in homes.items() if len(modules) > 1 and name[0] != "_"}
+    assert twice - TWICE - {"main"} == set(), "give the newer one another name"
+    assert TWICE - twice == set(), "defined once by now: take it off the list"
 
 
 def test_the_attack_sees_nothing_of_the_owner():

@@ -215,24 +215,6 @@ def test_a_folder_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
         check_writable(tmp_path / "file" / "results")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["rbtc.studies.operating_point", "--folder", "{file}/results"],
-        ["rbtc.studies.operating_point", "--images", "0", "--folder", "{folder}"],
-        ["rbtc.studies.operating_point", "--concepts", "1", "--folder", "{folder}"],
-        ["rbtc.emoji.report", "--folder", "{file}/results"],
-        ["rbtc.emoji.report", "--images", "0"],
-    ],
-)
-def test_commands_refuse_before_work_in_one_line(words, tmp_path, as_module, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("RBTC_CACHE", str(tmp_path / "cache"))
-    status, told = as_module(*(w.format(file=tmp_path / "file", folder=tmp_path) for w in words))
-    assert status == 2 and told.strip().splitlines()[-1].startswith("error: ")
-    assert "Traceback" not in told and not (tmp_path / "cache").exists()
-
-
 @pytest.fixture
 def no_work(monkeypatch):
     """Nothing that an emoji command or a benchmark begins with may be called."""

@@ -170,7 +170,7 @@ class Attacker:
     ) -> Masks:
         """Weights taken for pruned ones: the smallest ``share``, or all below ``threshold``."""
         if attacker == "budget":
-            return budget_attack(variant.weights, share=share, scope=scope)
+            return budget_attack(variant.weights, fraction=share, scope=scope)
         if attacker != "threshold":
             raise ValueError(f'attacker must be "budget" or "threshold", not {attacker!r}')
         if threshold is None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from rbtc.attack import idealised as ideal
-from rbtc.defense.fills import Hiding, hide
+from rbtc.defense.fills import Fill, fill_pruned
 from rbtc.defense.gaussian import noise_deviation, obfuscate
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
 from rbtc.lab.pipeline_state import PipelineState
@@ -203,17 +203,17 @@ class Owner:
         return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
 
     def hidden(
-        self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
+        self, concept: str | Subject, *, how: Fill, seed: int = 0, **pruning: Any
     ) -> Variant:
         """The model whose pruned weights resemble the survivors, see `rbtc.defense.fills`."""
-        _check_one_of("how", how, get_args(Hiding))
+        _check_one_of("how", how, get_args(Fill))
         base = self.pruned(concept, **pruning)
 
         def weights() -> Weights:
-            return hide(base.weights, self.masks(concept, **pruning), how=how, seed=seed)
+            return fill_pruned(base.weights, self.masks(concept, **pruning), how=how, seed=seed)
 
         settings = {"kind": "hidden", "how": how, "seed": seed}
-        return derived(base, f"hidden ({how})", weights, hide, **settings)
+        return derived(base, f"hidden ({how})", weights, fill_pruned, **settings)
 
     def settings(
         self, *, ratio: float | None = None, calls: int | None = None

@@ -17,7 +17,7 @@ from rbtc.studies.honest_attacker import HONEST, attacked, noise
 from rbtc.studies.measuring.defense_attacks import attack, attack_places
 
 if TYPE_CHECKING:
-    from rbtc.defense.fills import Hiding
+    from rbtc.defense.fills import Fill
     from rbtc.lab import Lab, Variant
     from rbtc.models.subjects import Subject
 
@@ -52,7 +52,7 @@ class DefendedConcept:
         lab: Lab,
         subject: Subject,
         sigmas: Sequence[float],
-        hidings: Sequence[Hiding],
+        hidings: Sequence[Fill],
         *,
         noise_seed: int,
         share: float,
@@ -140,7 +140,7 @@ class DefendedConcept:
                 "concept": self.subject.label,
                 "defence": defence,
                 "layer": survivors.loc[name, "short"],
-                "share": fit.share,
+                "share": fit.fraction,
                 "sigma_modified": fit.sigma_modified,
                 "sigma_unmodified": fit.sigma_unmodified,
                 "gain": fit.gain,

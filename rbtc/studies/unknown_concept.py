@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rbtc.attack.concept_identification import found, rank
+from rbtc.attack.concept_identification import identified, rank
 from rbtc.intervals import Difference, Share, clustered, paired
 from rbtc.stats import Proportion
 
@@ -52,7 +52,7 @@ class UnknownStudy:
         """`{count: share of the erased concepts among as many words}`; a model is a cluster."""
         hits: dict[int, list[tuple[bool, str]]] = {}
         for case, count, scores, lost in self._cases(measure):
-            hits.setdefault(count, []).extend((hit, case) for hit in found(scores, lost))
+            hits.setdefault(count, []).extend((hit, case) for hit in identified(scores, lost))
         return {
             count: clustered([hit for hit, _ in of], [case for _, case in of])
             for count, of in sorted(hits.items())

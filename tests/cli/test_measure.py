@@ -226,12 +226,12 @@ def test_another_solver_is_found(verify, capsys, monkeypatch):
 
     from rbtc.attack import completion
 
-    def stopped(filled, places, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
-        return plain(filled, places, max_iterations=1)
+    def stopped(filled, index, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
+        return plain(filled, index, max_iterations=1)
 
-    plain = completion.released
+    plain = completion.released_or_limit
     assert set(inspect.signature(stopped).parameters) <= set(inspect.signature(plain).parameters)
-    monkeypatch.setattr(completion, "released", stopped)
+    monkeypatch.setattr(completion, "released_or_limit", stopped)
     assert verify() == 1
     assert "right of church" in capsys.readouterr().out
 

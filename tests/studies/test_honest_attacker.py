@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from round_trip import assert_reads_back
 
-from rbtc.defense.fills import Hiding
+from rbtc.defense.fills import Fill
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import curves
 from rbtc.report.fronts import front as front_figure
@@ -28,7 +28,7 @@ def study(lab):
 
 
 def test_every_defence_meets_its_attackers(study):
-    assert get_args(Hiding) == ALL
+    assert get_args(Fill) == ALL
     assert study.defences == ("noise 1e-6", "noise 1e-2", *HIDINGS)
     each = study.guesses.groupby("defence")["attacker"].apply(set).to_dict()
     assert each["layer"] == {"columns"}  # there is no sigma_M for the others to know

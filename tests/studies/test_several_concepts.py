@@ -8,7 +8,7 @@ import pytest
 from round_trip import assert_reads_back
 from stubs import PROFILE, Judge, parameter_defaults
 
-from rbtc.attack.concept_identification import change
+from rbtc.attack.concept_identification import feature_change
 from rbtc.lab import Lab
 from rbtc.layers import density
 from rbtc.models.profiles import load_profile
@@ -163,7 +163,7 @@ def test_the_attacker_sees_pruned_and_revived_pictures_only(seeing, study, unkno
     revived = seeing.attacker.attack(pruned)
     first, second = (seeing.measure.images(one, "a golf flag", [0, 1]) for one in (pruned, revived))
     clip = seeing.judges.get("clip")
-    moved = change(clip.image_features(first), clip.image_features(second)).mean()
+    moved = feature_change(clip.image_features(first), clip.image_features(second)).mean()
     line = unknown.scores[
         (unknown.scores["case"] == case.name) & (unknown.scores["word"] == "golf flag")
     ].set_index("measure")["score"]

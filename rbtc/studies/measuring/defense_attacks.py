@@ -49,7 +49,7 @@ def attack_places(
 
     masks = lab.owner.masks(subject)
     found = detection(guess, masks)
-    named = found.guessed / sum(mask.numel() for mask in masks.values())
+    named = found.flagged / sum(mask.numel() for mask in masks.values())
     usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())
     possible = named <= MOST_NAMED and usable
     after = lab.attacker.attack_guessed(variant, guess) if possible else None

@@ -206,7 +206,7 @@ def found(lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: 
         facts.append(
             Fact(f"{attacker} attacker finds", seen.recall, f"{seen.recall:.2f} of the cut")
         )
-        if seen.guessed:
+        if seen.flagged:
             right = f"{seen.precision:.2f} of what it names"
             facts.append(Fact(f"{attacker} attacker is right", seen.precision, right))
     return tuple(facts)
