@@ -106,12 +106,13 @@ def train_resnet_judge(
     average = train(model, loss, config, folder)
     hits = score(average, fresh(7919), which, HELD_OUT_PICTURES, device=device)
     scores = {"held_out_augmentations": as_row(hits)}
-    drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
-    if which == "concepts" and drawn:
-        other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)
-        index = [names.index(c) for c in drawn]
-        found = score(average, other, which, 2048, index=index, device=device)
-        scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(found)
+    unseen = [style for style in (*STYLES, HELD_OUT_STYLE) if style not in styles]
+    for style in unseen if which == "concepts" else ():
+        if drawn := [c for c in concepts if (c, style) in sheet]:
+            other = World(sheet, drawn, [style], seed=config.seed + 104729)
+            index = [names.index(c) for c in drawn]
+            found = score(average, other, which, 2048, index=index, device=device)
+            scores[f"held_out_house_{style}"] = as_row(found)
     card = {"kind": "resnet", "task": which, "layers": layers, "names": names}
     return _save(average, card, scores, folder, target)
 

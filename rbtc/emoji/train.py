@@ -275,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--list", type=Path, help="another concept list, like data/emoji/third_edition.csv"
     )
+    parser.add_argument(
+        "--without-house", choices=sets.STYLES, help="concept-judge: never show it this house"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for field in dataclasses.fields(Levers):
         flag = "--" + field.name.replace("_", "-")
@@ -322,13 +325,16 @@ def main(arguments: list[str] | None = None) -> None:
     if stage == "vae":
         done = train_vae_stage(*common, compiled=options.compile, bfloat16=options.bfloat16)
     else:
-        where = (config, run / stage, options.models / MODEL_FOLDERS[stage])
+        ending = f"-without-{options.without_house}" if options.without_house else ""
+        target = options.models / (MODEL_FOLDERS[stage] + ending)
+        where = (config, run / (stage + ending), target)
         if stage == "clip":
             tokenizer = make_tokenizer(run / "tokenizer", names, sets.STYLES)
             card = train_clip_judge(sheet, names, tokenizer, *where, device=device)
         else:
             which = "concepts" if stage == "concept-judge" else "styles"
-            card = train_resnet_judge(sheet, names, which, *where, device=device)
+            houses = [style for style in sets.STYLES if style != options.without_house]
+            card = train_resnet_judge(sheet, names, which, *where, device=device, styles=houses)
         done = card["scores"]
     print(json.dumps(done, indent=1))
 
