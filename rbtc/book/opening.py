@@ -132,8 +132,9 @@ def _heading(page: Any) -> tuple[str, str]:
 
 
 def _first_picture(page: Any) -> bytes | None:
-    _, data = next(pictures(page), (0, None))
-    return data and base64.b64decode(data["image/png"])
+    for _, data in pictures(page):
+        return base64.b64decode(data["image/png"])
+    return None
 
 
 def _small(png: bytes) -> bytes:

@@ -107,7 +107,11 @@ def check(
     if chapter is not None and chapter not in known:
         raise ValueError(f"unknown chapter {chapter!r}: those with pictures are {known}")
     asked = Question(profile, chapter, seconds_per_picture, device)
-    return [Finding(topic, *answer) for topic, look in CHECKS for answer in look(asked)]
+    return [
+        Finding(topic, state, text, *remedy)
+        for topic, look in CHECKS
+        for state, text, *remedy in look(asked)
+    ]
 
 
 def _answer(there: bool, text: str, remedy: str = "") -> Answer:

@@ -52,6 +52,8 @@ def measure(
     Everything computed is kept under RBTC_CACHE: a command that was stopped goes on where it was,
     and ends with the same results. RBTC_ENGINE=ray draws on several GPUs.
     """
+    from tqdm.auto import tqdm
+
     from rbtc.files import check_writable
     from rbtc.lab import Lab
     from rbtc.results import folder_of
@@ -76,7 +78,8 @@ def measure(
             say(told)
         total = rehearsed(lab, name, plans[name])[0]
         _refuse_fuller(folders[name], total, force)
-        with _bar(name, total) as bar:
+        hidden = not shown()
+        with tqdm(total=total, desc=name, unit="picture", disable=hidden, file=sys.stderr) as bar:
             lab.measure.on_judged = bar.update
             lab.measure.judged, lab.store.computed["images"] = 0, 0
             study, run = measured(name, lab, plans[name])
@@ -195,13 +198,6 @@ def _refuse_fuller(folder: Path, total: int, force: bool) -> None:
         )
 
 
-def _bar(name: str, total: int) -> Any:
-    """A bar with the time left on a terminal; nothing elsewhere."""
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc=name, unit="picture", disable=not shown(), file=sys.stderr)
-
-
 def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> dict:
     """The `given` parameters, checked against the defaults' names and types.
 
@@ -216,7 +212,9 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
         )
     fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
     for key, value in fitted.items():
-        _check_count(value, key, name)
+        least = int(key in AT_LEAST_ONE)
+        if type(value) is int and not key.endswith("seed") and value < least:
+            raise ValueError(f"{name}: {key} must be at least {least}, not {value}")
     return fitted
 
 
@@ -239,11 +237,3 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"expected a {type(default).__name__} like {default!r}"
         )
     return value
-
-
-def _check_count(value: Any, name: str, chapter: str) -> None:
-    """Refuse a count below one, and a whole number below zero that is no seed."""
-    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("seed"):
-        return
-    if value < (least := int(name in AT_LEAST_ONE)):
-        raise ValueError(f"{chapter}: {name} must be at least {least}, not {value}")

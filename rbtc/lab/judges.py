@@ -15,7 +15,7 @@ from rbtc.models.judges import LenientJudge, StricterJudge, load_clip, load_judg
 from rbtc.models.open_clips import ZERO_SHOT, ZeroShotStyles
 from rbtc.models.profiles import Profile
 
-PLACES = {
+PROFILE_KEYS = {
     "object": "classifier",
     "other object": "other_classifier",
     "style": "style_classifier",
@@ -71,7 +71,7 @@ class Judges:
         if self._zero_shot(kind):
             return ZeroShotStyles(self.get("clip"), self.profile.styles)
         if kind != "detector":
-            return (load_clip if kind == "clip" else load_judge)(self._place(kind), self.device)
+            return (load_clip if kind == "clip" else load_judge)(self._located(kind), self.device)
         if self.profile.evaluation.detector == "nudenet":
             return NudeNet()
         if not self.profile.restricted:
@@ -116,7 +116,7 @@ class Judges:
             return self.names("object") if kind == STRICTER else self._classes()
         if self._zero_shot(kind):
             return self.profile.styles
-        place = self._place(kind)
+        place = self._located(kind)
         if kind == "clip" or not isinstance(place, Path):
             return None  # a CLIP has no classes; a built-in judge's come with its weights
         return tuple(read_card(place, "resnet")["names"])
@@ -140,7 +140,7 @@ class Judges:
             clip = self.identity("clip")
             return None if clip is None else f"{clip} {ZERO_SHOT} {list(self.profile.styles)}"
         if kind not in self._identities:
-            place = self._place(kind)
+            place = self._located(kind)
             self._identities[kind] = model_digest(place) if isinstance(place, Path) else place
         return self._identities[kind]
 
@@ -158,8 +158,8 @@ class Judges:
         own = () if kind in self.given else (load_clip if kind == "clip" else load_judge,)
         return (*own, clip_similarity) if kind == "clip" else own
 
-    def _place(self, kind: str) -> Path | str:
-        key = PLACES.get(kind, "")
+    def _located(self, kind: str) -> Path | str:
+        key = PROFILE_KEYS.get(kind, "")
         if not (name := getattr(self.profile.evaluation, key, "")):
             raise ValueError(
                 f"profile {self.profile.name!r} has no judge for {kind!r}: name its folder as "

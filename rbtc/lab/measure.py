@@ -101,6 +101,7 @@ class Measure:
         kind: str = "object",
     ) -> list[str]:
         """What the judge sees in each picture: the names of its best classes."""
+        prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[str]:
             judge, parts = self.judges.get(kind), self._parts(variant, prompts, seeds)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,7 @@ class RayEngine:
         self._load = load or (lambda: PipelineState.load(profile, torch.device(default_device())))
         self._actors: list[Any] = []
 
-    def draw(
-        self, variant: Variant, batches: Sequence[Batch]
-    ) -> Iterator[tuple[Batch, np.ndarray]]:
+    def draw(self, variant: Variant, batches: list[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Batches with their pictures, uint8 (n, h, w, 3), as they are done.
 
         Raises:

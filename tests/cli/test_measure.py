@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -101,10 +100,11 @@ def test_a_fuller_measurement_is_not_written_over(copied, words):
     assert results.read_run(copied / "mini" / CHAPTER).pictures == 36
 
 
-def test_a_killed_measurement_goes_on_and_ends_the_same(measured, words, tmp_path):
-    words = [sys.executable, "-m", "rbtc", *words, "--out", str(tmp_path / "out")]
-    environment = {**os.environ, "RBTC_CACHE": str(tmp_path / "cache")}
-    process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+def test_a_killed_measurement_goes_on_and_ends_the_same(measured, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("RBTC_CACHE", str(tmp_path / "cache"))
+    words = [*words, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "rbtc", *words]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
     images = tmp_path / "cache" / "runs" / "images"
     while not list(images.glob("*/*.safetensors")) and time.monotonic() < end:
@@ -113,7 +113,7 @@ def test_a_killed_measurement_goes_on_and_ends_the_same(measured, words, tmp_pat
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out" / "mini").iterdir())
-    assert subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode == 0
+    assert run(words) == 0
     one, other = (folder / "mini" / CHAPTER for folder in (measured, tmp_path / "out"))
     for name in ("hits.csv", "study.json", "pictures.webp"):
         assert (one / name).read_bytes() == (other / name).read_bytes()

@@ -326,24 +326,6 @@ def test_pictures_are_kept_by_prompt_and_seed(lab, pipeline, tmp_path, monkeypat
     assert made[-1] == 3
 
 
-def test_a_run_cut_off_between_batches_goes_on_where_it_was(lab, tmp_path, monkeypatch):
-    made = []
-
-    def fail_once(pipe, prompts, seeds, **options):
-        if len(made) == 1:
-            made.append([])
-            raise KeyboardInterrupt
-        made.append(list(seeds))
-        return np.zeros((len(seeds), 64, 64, 3), np.uint8)
-
-    monkeypatch.setattr("rbtc.lab.pipeline_state.generate", fail_once)
-    lab.measure.store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        lab.measure.images(lab.pretrained, "a church", range(20))
-    lab.measure.images(lab.pretrained, "a church", range(20))
-    assert made == [list(range(8)), [], list(range(8, 16)), list(range(16, 20))]
-
-
 # ---- judgements ----------------------------------------------------------------------------------
 
 
