@@ -42,10 +42,9 @@ OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
 """What the attack must do without: whoever pruned, and the original model."""
 
 TWICE = {
-    *"Finding Row accuracy_table article attacked audit beside change check choose compare".split(),
-    *"counts diagonal front harden load_tokenizer long_form measure measured model_name".split(),
-    *"noise paired prune read_prompts records revive run save scan setup share spread".split(),
-    *"summary texts together verdict watch write write_tokenizer".split(),
+    *"Finding Row accuracy_table article attacked audit check choose compare counts harden".split(),
+    *"long_form measure measured model_name noise paired prune read_prompts records report".split(),
+    *"revive run save scan setup share summary texts together verdict watch write".split(),
 }
 """Public names that two modules define, so that a reader has to ask which is meant; none is added,
 and one that was renamed comes off."""

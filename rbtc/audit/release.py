@@ -19,7 +19,7 @@ from torch import Tensor
 from rbtc.attack.recoverability import Choice, Complete, estimate_sign_accuracy, fast_complete
 from rbtc.audit.checkpoints import Checkpoint, Entry
 from rbtc.audit.zeros import Scatter, rounded_zeros, scatter
-from rbtc.stats import Proportion
+from rbtc.stats import Proportion, pool
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Audit:
         Layers count by how many weights were hidden in them.
         """
         counted = [each.signs for each in self.pruned or self.layers if each.signs is not None]
-        return sum(counted[1:], counted[0]) if counted else None
+        return pool(counted) if counted else None
 
     @property
     def findings(self) -> tuple[Literal["signed zeros", "recoverable"], ...]:

@@ -33,7 +33,7 @@ from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import prompt_pairs
 from rbtc.pruning.activations import collect_norms
-from rbtc.stats import Proportion
+from rbtc.stats import Proportion, pool
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 RATIOS = (0.02, 0.05, 0.1, 0.2)
@@ -74,7 +74,7 @@ def reliance(lab: Lab, images: int) -> Proportion:
     found = [
         lab.measure.accuracy(variant, concept, images) for concept in lab.profile.classes.values()
     ]
-    return sum(found[1:], found[0])
+    return pool(found)
 
 
 def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from rbtc.defense.gaussian import interval_probability, obfuscate, posterior, si
 
 shares = st.floats(0.001, 0.999)
 sigmas = st.floats(1e-6, 1e2)
+MIXTURE = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03}
 
 
 def pruned_model(dtype=torch.float32, sigma=0.03, density=0.04, seed=0):
@@ -160,14 +161,13 @@ def test_posterior_is_stable_and_sees_the_tails():
 
 
 def test_formulas_return_what_they_were_given():
-    options = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03}
     for formula in (interval_probability, posterior):
-        value = formula(0.02, **options)
+        value = formula(0.02, **MIXTURE)
         assert isinstance(value, float)
-        array = formula(np.array([0.02, 0.03]), **options)
+        array = formula(np.array([0.02, 0.03]), **MIXTURE)
         assert isinstance(array, np.ndarray) and array[0] == value
         for dtype in (torch.float32, torch.float64):
-            tensor = formula(torch.tensor([0.02, 0.03], dtype=dtype), **options)
+            tensor = formula(torch.tensor([0.02, 0.03], dtype=dtype), **MIXTURE)
             assert tensor.dtype == dtype
             assert tensor[0].item() == pytest.approx(value, rel=1e-6)
         surface = formula(
@@ -315,25 +315,18 @@ def test_bad_noise_is_refused(options, message):
     ],
 )
 def test_bad_mixtures_are_refused(change, message):
-    options = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03} | change
     for formula in (interval_probability, posterior):
         with pytest.raises(ValueError, match=message):
-            formula(0.01, **options)
-
-
-def test_bad_points_are_refused():
-    options = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03}
-    for w in (-0.1, float("nan")):
-        with pytest.raises(ValueError, match="w is a half-width"):
-            interval_probability(w, **options)
-    for x in (math.inf, float("nan")):
-        with pytest.raises(ValueError, match="x must be finite"):
-            posterior(x, **options)
+            formula(0.01, **MIXTURE | change)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda *_: interval_probability(-0.1, **MIXTURE), "w is a half-width"),
+        (lambda *_: interval_probability(math.nan, **MIXTURE), "w is a half-width"),
+        (lambda *_: posterior(math.inf, **MIXTURE), "x must be finite"),
+        (lambda *_: posterior(math.nan, **MIXTURE), "x must be finite"),
         (lambda w, m: budget_attack(w, fraction=0.0), "fraction must lie in"),
         (lambda w, m: budget_attack(w, fraction=1.0), "fraction must lie in"),
         (lambda w, m: budget_attack(w, fraction=1e-6), "less than one weight"),
