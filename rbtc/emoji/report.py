@@ -144,7 +144,7 @@ def report(
     """Measure everything, write it under ``folder`` and return the summary."""
     accuracy = accuracy_table(lab, images)
     by_kind = accuracy.groupby("kind")["accuracy"]
-    means, worst = by_kind.mean(), by_kind.min()
+    means, worst = by_kind.mean().to_dict(), by_kind.min().to_dict()
     zeroed = reliance(lab, max(1, images // 4))
     neurons = specificity(lab, concepts)
     decay = singular_decay(lab.pretrained.weights)
