@@ -100,7 +100,7 @@ def fit_code(pictures: torch.Tensor, channels: int = CODE_CHANNELS) -> LatentCod
     Raises:
         ValueError: more components are asked for than a patch has numbers.
     """
-    patches = F.pixel_unshuffle(pictures, PATCH).movedim(1, -1).flatten(0, 2)  # (places, 192)
+    patches = F.pixel_unshuffle(pictures, PATCH).movedim(1, -1).flatten(0, 2)  # (positions, 192)
     if not 0 < channels <= patches.shape[1]:
         raise ValueError(f"channels must lie in 1 to {patches.shape[1]}, got {channels}")
     exact = patches.double()

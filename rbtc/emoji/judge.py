@@ -31,7 +31,7 @@ TRAINING = Placement(scale=(0.84, 1.0), rotation=5.0, jitter=0.12)
 A judge that forgives a broken picture calls a concept erased only when nothing is left of it.
 """
 HELD_OUT_PICTURES = 4096
-"""Fresh pictures that a judge of concepts or styles is scored on."""
+"""Fresh pictures that a judge is scored on; half as many of the house that it never saw."""
 Sheet = Mapping[tuple[str, str], np.ndarray]
 
 
@@ -64,11 +64,6 @@ def as_row(proportion: Proportion, name: str = "value") -> dict[str, float]:
     return {name: proportion.value, **{k: getattr(proportion, k) for k in ("low", "high", "n")}}
 
 
-def usual_house(styles: Sequence[str]) -> str | None:
-    """The house of captions without a style, where it is one of ``styles``."""
-    return HOUSE if HOUSE in styles else None
-
-
 def train_resnet_judge(
     sheet: Sheet,
     concepts: Sequence[str],
@@ -89,7 +84,7 @@ def train_resnet_judge(
     names = list(concepts if which == "concepts" else styles)
     torch.manual_seed(config.seed)
     model = build_resnet(len(names), layers=layers).to(device)
-    house = usual_house(styles) if which == "concepts" else None
+    house = HOUSE if which == "concepts" and HOUSE in styles else None
 
     def fresh(seed: int, **options: Any) -> World:
         return World(sheet, concepts, styles, seed=config.seed + seed, house=house, **options)
@@ -111,7 +106,8 @@ def train_resnet_judge(
         if drawn := [c for c in concepts if (c, style) in sheet]:
             other = World(sheet, drawn, [style], seed=config.seed + 104729)
             index = [names.index(c) for c in drawn]
-            found = score(average, other, which, 2048, index=index, device=device)
+            pictures = HELD_OUT_PICTURES // 2
+            found = score(average, other, which, pictures, index=index, device=device)
             scores[f"held_out_house_{style}"] = as_row(found)
     card = {"kind": "resnet", "task": which, "layers": layers, "names": names}
     return _save(average, card, scores, folder, target)
@@ -150,7 +146,6 @@ def train_clip_judge(
     target: Path,
     *,
     device: str = "cpu",
-    styles: Sequence[str] = STYLES,
 ) -> dict[str, Any]:
     """Train the small CLIP with the usual symmetric contrastive loss on captioned renders.
 
@@ -160,8 +155,7 @@ def train_clip_judge(
     description = {**CLIP_MODEL, "text_cfg": text_cfg}
     torch.manual_seed(config.seed)
     model: Any = build_clip(description).to(device)
-    house = usual_house(styles)
-    world = World(sheet, concepts, styles, seed=config.seed + 23, house=house)
+    world = World(sheet, concepts, STYLES, seed=config.seed + 23, house=HOUSE)
 
     def images(pictures: torch.Tensor) -> torch.Tensor:
         return F.normalize(model.encode_image(pictures.to(device)), dim=-1)
@@ -185,8 +179,9 @@ def train_clip_judge(
     model.eval()
     with torch.no_grad():
         names = texts([article(c) for c in concepts])
-    fresh = World(sheet, concepts, styles, seed=config.seed + 6007, house=house)
-    hits = score(lambda x: images(x) @ names.T, fresh, "concepts", 2048, device=device)
+    fresh = World(sheet, concepts, STYLES, seed=config.seed + 6007, house=HOUSE)
+    count = HELD_OUT_PICTURES // 2
+    hits = score(lambda x: images(x) @ names.T, fresh, "concepts", count, device=device)
     scores = {"zero_shot_concept": as_row(hits)}
     card = _save(model, {"kind": "clip", "model": description}, scores, folder, target)
     tokenizer.save_pretrained(target / "tokenizer")

@@ -99,12 +99,11 @@ def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
             ratios[name].append((target / reference * scale).sqrt())
     pooled = {short_name(name): torch.cat(values) for name, values in ratios.items()}
     pooled["all"] = torch.cat(list(pooled.values()))
-    return pd.DataFrame({"layer": name, **_quantiles(values)} for name, values in pooled.items())
-
-
-def _quantiles(values: torch.Tensor) -> dict[str, float]:
-    finite = values[values.isfinite()].double()
-    return {f"q{q}": float(torch.quantile(finite, q)) for q in QUANTILES}
+    rows = []
+    for name, values in pooled.items():
+        finite = values[values.isfinite()].double()
+        rows.append({"layer": name} | {f"q{q}": float(finite.quantile(q)) for q in QUANTILES})
+    return pd.DataFrame(rows)
 
 
 def singular_decay(weights: Weights) -> pd.DataFrame:
@@ -145,7 +144,7 @@ def report(
     """Measure everything, write it under ``folder`` and return the summary."""
     accuracy = accuracy_table(lab, images)
     by_kind = accuracy.groupby("kind")["accuracy"]
-    means, worst = by_kind.mean(), by_kind.min()
+    means, worst = by_kind.mean().to_dict(), by_kind.min().to_dict()
     zeroed = reliance(lab, max(1, images // 4))
     neurons = specificity(lab, concepts)
     decay = singular_decay(lab.pretrained.weights)

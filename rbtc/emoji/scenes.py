@@ -182,13 +182,12 @@ class World:
         self._random = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         drawn = [(c, s) for c in concepts for s in styles if (c, s) in sheet]
-        if missing := set(concepts) - {c for c, _ in drawn}:
-            raise ValueError(f"no house of {list(styles)} draws {sorted(missing)}")
-        by_house = [c for c in concepts if (c, house) in drawn]
-        if house is not None and len(by_house) < len(concepts):
+        if undrawn := set(concepts) - {c for c, _ in drawn}:
+            raise ValueError(f"no house of {list(styles)} draws {sorted(undrawn)}")
+        missing = [c for c in concepts if house not in styles or (c, house) not in sheet]
+        if house is not None and missing:
             raise ValueError(
-                f"{house} shall draw every concept without a style, but does not draw "
-                f"{sorted(set(concepts) - set(by_house))}"
+                f"{house} shall draw every concept without a style, but does not draw {missing}"
             )
         pixels = _planes([sheet[pair] for pair in drawn])
         pixels[:, :3] *= pixels[:, 3:]  # premultiply, so that resampling keeps clean edges

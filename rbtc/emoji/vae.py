@@ -38,9 +38,7 @@ ENCODED = 4
 LOG_VARIANCE = -12.0
 
 
-def build_vae(
-    *, latent_channels: int = CODE_CHANNELS, widths: tuple[int, ...] = WIDTHS
-) -> AutoencoderKL:
+def build_vae(*, latent_channels: int = CODE_CHANNELS) -> AutoencoderKL:
     """An untrained AutoencoderKL with three halvings (f = 8) and a nearly certain encoder.
 
     The full-resolution level is narrow on purpose: on a CPU it is most of the cost of decoding.
@@ -52,7 +50,7 @@ def build_vae(
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=widths,
+        block_out_channels=WIDTHS,
         layers_per_block=1,
         latent_channels=latent_channels,
         norm_num_groups=8,

@@ -121,11 +121,10 @@ def as_input(images: np.ndarray) -> torch.Tensor:
 
 
 class ResNetJudge:
-    """Names what a picture shows. ``card`` is the content of judge.json."""
+    """Names what a picture shows; ``names`` are its classes in column order."""
 
-    def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:
-        """Wrap a trained model; ``card["names"]`` are its classes in column order."""
-        self.card, self.names = card, tuple(card["names"])
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self.names = tuple(names)
         self._model = model.eval().requires_grad_(False)
 
     def _inputs(self, images: np.ndarray) -> torch.Tensor:
@@ -209,7 +208,7 @@ class ImageNetJudge(ResNetJudge):
 
     def __init__(self, model: nn.Module, transforms: Any, names: Sequence[str]) -> None:
         """Wrap the model; ``transforms`` take (n, 3, h, w) uint8."""
-        super().__init__(model, {"names": list(names), "task": "concepts"})
+        super().__init__(model, names)
         self._transforms = transforms
 
     def _inputs(self, images: np.ndarray) -> torch.Tensor:
@@ -241,7 +240,7 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
         return ImageNetJudge(model.to(device), weights.transforms(), names)
     card = read_card(folder, "resnet")
     model = _fill(build_resnet(len(card["names"]), layers=card["layers"]), folder)
-    return ResNetJudge(model.to(device), card)
+    return ResNetJudge(model.to(device), card["names"])
 
 
 def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> OpenClipJudge:

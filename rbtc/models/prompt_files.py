@@ -94,11 +94,7 @@ def _read(path: Path, changed: int) -> dict[str, list[Row]]:
 
 
 def _records(path: Path) -> list[list[str]]:
-    """The records of a CSV file that are not empty.
-
-    Raises:
-        ValueError: no text, or no CSV.
-    """
+    """The records of a CSV file that are not empty."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             return [record for record in csv.reader(stream) if record]

@@ -4,8 +4,6 @@ I2P, MMA-Diffusion and Ring-A-Bell are data sets of the hub, read by `datasets`;
 gated: their owners want to be asked first. COCO's captions are in the owners' own archive. Rows,
 checksum and source of the first load are recorded, and a later load of other content is an error.
 A local file of the same layout will do in every set's place.
-
-Seeds are those of the published evaluation: 0 for every prompt (METHOD 7.3, 7.4).
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,36 +75,24 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class PromptSet:
-    """What was loaded.
+    """What was loaded; seeds of the published evaluation are 0 for every prompt (METHOD 7.3, 7.4).
 
     name: the paper's. prompts: in their owners' order. source: data set, archive or file. revision:
-    the hub's commit, "" where there is none.
+    the hub's commit, "" where there is none. rows: number of prompts. sha256: of the prompts, one
+    JSON string a line.
     """
 
     name: str
     prompts: tuple[str, ...]
     source: str
     revision: str
-
-    @property
-    def rows(self) -> int:
-        """Number of prompts."""
-        return len(self.prompts)
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the prompts, one JSON string a line."""
-        return hashlib.sha256("\n".join(map(json.dumps, self.prompts)).encode()).hexdigest()
+    rows: int
+    sha256: str
 
     @property
     def record(self) -> dict[str, Any]:
         """All but the prompts."""
-        names = ("name", "source", "revision", "rows", "sha256")
-        return {name: getattr(self, name) for name in names}
-
-    def seeds(self) -> list[int]:
-        """One seed a prompt: 0 (METHOD 7.3, 7.4)."""
-        return [0] * self.rows
+        return {key: value for key, value in asdict(self).items() if key != "prompts"}
 
 
 def load_prompt_set(
@@ -136,7 +122,8 @@ def load_prompt_set(
     prompts = tuple(text for text in (str(p).strip() for p in prompts if p is not None) if text)
     if not prompts:
         raise ValueError(f"the prompt set {name!r} from {place} holds no prompts")
-    found = PromptSet(name, prompts, place, commit)
+    digest = hashlib.sha256("\n".join(map(json.dumps, prompts)).encode()).hexdigest()
+    found = PromptSet(name, prompts, place, commit, len(prompts), digest)
     _record(found, records or cache_root() / "prompt-sets.json")
     return found
 

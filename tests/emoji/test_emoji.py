@@ -24,7 +24,7 @@ from rbtc.emoji.diffusion import (
     parameter_groups,
     train_diffusion,
 )
-from rbtc.emoji.judge import score, train_resnet_judge
+from rbtc.emoji.judge import train_clip_judge, train_resnet_judge
 from rbtc.emoji.loop import LoopConfig, schedule, train
 from rbtc.emoji.scenes import COLOURS, SCENES, Placement, World, article, place
 from rbtc.emoji.start import fresh_model, starting_model
@@ -33,7 +33,7 @@ from rbtc.emoji.train import fit_code_stage, models_folder, pack, train_vae_stag
 from rbtc.emoji.vae import build_vae, noisy, train_vae, vae_scores
 from rbtc.layers import find_layers
 from rbtc.models.generate import generate
-from rbtc.models.judges import load_judge
+from rbtc.models.judges import load_clip, load_judge
 
 CONCEPTS, STYLES = ["disc", "bar"], ["plain", "bold"]
 TINY = Levers(width=8, inner_width=8, text_width=8, activation_sparsity=0.1, neuron_sparsity=0.1)
@@ -454,6 +454,18 @@ def test_a_judge_learns_is_saved_and_loads(tmp_path, sheet, monkeypatch):
     assert np.mean([CONCEPTS[i] == s for i, s in zip(batch.concepts, seen, strict=True)]) > 0.7
     assert judge.probabilities(images).sum(1) == pytest.approx(np.ones(16), abs=1e-5)
     assert judge.features(images).shape == (16, 512)
-    assert score(judge._model, World(sheet, CONCEPTS, STYLES), "concepts", 128).n == 128
     with pytest.raises(ValueError, match="uint8"):
         judge.predict(images.astype(float))
+
+
+def test_a_clip_is_trained_saved_and_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr("rbtc.emoji.judge.HELD_OUT_PICTURES", 256)
+    wanted = {(c, s): _icon(c, "plain") for c in CONCEPTS for s in sets.STYLES}
+    tokenizer = make_tokenizer(tmp_path / "tokenizer", CONCEPTS, sets.STYLES)
+    config = LoopConfig(32, batch_size=16, warmup=16)
+    run, target = tmp_path / "run", tmp_path / "clip"
+    card = train_clip_judge(wanted, CONCEPTS, tokenizer, config, run, target)
+    assert card["scores"]["zero_shot_concept"]["n"] == 128 and card["training"]["pictures"] == 32
+    clip = load_clip(target)
+    assert clip.text_features(["a disc", "a bar on a blue background"]).shape == (2, 128)
+    assert clip.image_features(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 128)

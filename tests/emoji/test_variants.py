@@ -15,8 +15,8 @@ def test_a_variant_is_counted_before_and_after_pruning_and_attack(lab):
     )
     assert len(scores) == 2 * (2 + 1 + 2)
     assert (scores["erased_n"] == 2).all() and (scores["preserved_n"] == 1).all()
-    cut = scores[scores["ratio"] == 0.2]
-    assert (cut["density"] > 0).all() and cut["sign_accuracy"].between(0, 1).all()
+    pruned = scores[scores["ratio"] == 0.2]
+    assert (pruned["density"] > 0).all() and pruned["sign_accuracy"].between(0, 1).all()
     levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "styled": 0.5, "pictures": 7}
     table = variants_table(scores.assign(variant="A", **levers))
     assert list(table["model"]) == ["pretrained", "no feed-forward", "pruned", "revived", "revived"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rbtc.files import data_root
-from rbtc.models import judges
 from rbtc.models.judges import build_clip, build_resnet, load_clip, load_judge, save_judge
 
 NAMES = ["church", "star"]
@@ -141,8 +139,3 @@ def test_a_clip_needs_its_tokenizer(clip):
             spoil(path)
         with pytest.raises(error, match=message):
             load_clip(clip)
-
-
-def test_judging_needs_nothing_of_the_emoji_package():
-    for path in Path(judges.__file__).parent.glob("*.py"):
-        assert "rbtc.emoji" not in re.sub(r"`.*?`", "", path.read_text("utf-8")), path

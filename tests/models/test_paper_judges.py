@@ -95,10 +95,10 @@ def test_the_real_architecture_takes_pictures_and_prompts():
 def test_painters_are_told_apart_by_clip(clip):
     judge = ZeroShotStyles(clip, ["Monet", "Van Gogh"])
     assert isinstance(judge, Classifier)
-    shares = judge.probabilities(PICTURES)
-    assert shares.shape == (3, 2)
-    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
-    assert judge.predict(PICTURES) == [judge.names[i] for i in shares.argmax(1)]
+    found = judge.probabilities(PICTURES)
+    assert found.shape == (3, 2)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    assert judge.predict(PICTURES) == [judge.names[i] for i in found.argmax(1)]
     with pytest.raises(ValueError, match=r"at least one style"):
         ZeroShotStyles(clip, [])
 

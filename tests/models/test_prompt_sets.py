@@ -41,7 +41,7 @@ def test_a_set_is_recorded_with_rows_checksum_and_commit(hub, records):
     hub[SOURCES["I2P"].hub] = {"categories": ["x", "y"], "prompt": ["a road\nat night", " a bus "]}
     found = load_prompt_set("I2P", records=records)
     assert found.prompts == ("a road\nat night", "a bus")
-    assert (found.rows, found.revision, found.seeds()) == (2, "c0ffee", [0, 0])
+    assert (found.rows, found.revision) == (2, "c0ffee")
     assert hub["asked"] == [("AIML-TUDA/i2p", "train", "c0ffee")]
     (kept,) = json.loads(records.read_text()).values()
     assert kept["sha256"] == found.sha256 and len(found.sha256) == 64 and kept["rows"] == 2

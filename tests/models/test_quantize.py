@@ -105,7 +105,7 @@ def test_quant_recover_cannot_bring_pruned_weights_back():
         (torch.ones(2, 6), {"codebook": "int4"}, "codebook is 'int4'"),
         (torch.ones(2, 6), {"bits": 2.5}, "bits is 2.5, expected a whole number"),
         (torch.ones(2, 6), {"bits": "4"}, "bits is '4', expected a whole number"),
-        (torch.ones(2, 6), {"bits": 1}, "bits is 1, expected 2 to 8"),
+        (torch.ones(2, 6), {"bits": 1}, "bits is 1, expected a whole number from 2 to 8"),
         (torch.ones(2, 6), {"bits": 8, "codebook": "nf4"}, "the nf4 code book has 4"),
         (torch.ones(2, 6), {"group_size": 4}, "expected a divisor of the 6 columns"),
         (torch.ones(2, 6), {"group_size": 0}, "group_size is 0"),
