@@ -34,7 +34,7 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 900, "10_claims": 3450, "11_contradictions": 2200}
+MOST_LINES = {"": 950, "10_claims": 3450, "11_contradictions": 2200}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
