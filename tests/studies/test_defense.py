@@ -9,9 +9,9 @@ from round_trip import assert_reads_back
 from rbtc.defense.detection import spare_whole_rows
 from rbtc.defense.gaussian import pooled_sigma, standard_deviation
 from rbtc.paper import wide_table
-from rbtc.report.charts import lines_with_intervals
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import surface
+from rbtc.report.lines import lines_with_intervals
 from rbtc.report.pictures import picture_grid
 from rbtc.studies.defense import attacked, defended, table_12_column
 from rbtc.studies.measuring.defense import defense_study, measure
