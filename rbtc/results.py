@@ -236,7 +236,7 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
     if origin in (typing.Union, UnionType):
         (hint,) = [one for one in inner if one is not type(None)]
         return None if value is None else _put_together(hint, value, path, parts)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return hint(**{name: part(hints[name], item, name) for name, item in value.items()})
     if isinstance(origin, type) and issubclass(origin, Mapping):

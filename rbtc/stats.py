@@ -19,6 +19,7 @@ import pandas as pd
 
 from rbtc.intervals import Difference, Estimate, Share, Z, pairs, wilson
 from rbtc.intervals import clustered as clustered
+from rbtc.intervals import interval as interval
 from rbtc.intervals import paired as paired
 from rbtc.intervals import paired_means as paired_means
 from rbtc.intervals import smallest_change as smallest_change

@@ -35,7 +35,7 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 900, "10_claims": 3450, "11_contradictions": 2200}
+MOST_LINES = {"": 950, "10_claims": 3450, "11_contradictions": 2250}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
@@ -94,7 +94,7 @@ LOADED = {name: set(_loaded(ast.parse(path.read_text("utf-8")))) for name, path 
 
 
 def _code_lines(path: Path) -> int:
-    """Lines that are neither blank nor a comment nor a docstring."""
+    """Lines that are neither blank nor a comment nor documentation."""
     source = path.read_text("utf-8")
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
                tokenize.ENDMARKER}  # fmt: skip
@@ -105,10 +105,8 @@ def _code_lines(path: Path) -> int:
         for number in range(token.start[0], token.end[0] + 1)
     }
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                lines -= set(range(first.lineno, (first.end_lineno or 0) + 1))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
     return len(lines)
 
 

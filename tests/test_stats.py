@@ -41,20 +41,8 @@ def test_wilson_interval_solves_the_score_equation(case):
     assert p.low == pytest.approx(low, abs=1e-9)
     assert p.high == pytest.approx(high, abs=1e-9)
     assert 0 <= p.low <= p.value <= p.high <= 1 and p.low < p.high
-
-
-@given(counts())
-def test_hits_and_misses_mirror_each_other(case):
-    hits, n = case
-    p, q = Proportion(hits, n), Proportion(n - hits, n)
-    assert p.low == pytest.approx(1 - q.high) and p.high == pytest.approx(1 - q.low)
-
-
-def test_closed_form_when_nothing_hits():
-    z = norm.ppf(0.975)
-    p = Proportion(0, 50)
-    assert p.low == 0 and p.high == pytest.approx(z**2 / (50 + z**2))
-    assert Proportion(50, 50).high == 1
+    misses = Proportion(p.n - p.hits, p.n)
+    assert p.low == pytest.approx(1 - misses.high) and p.high == pytest.approx(1 - misses.low)
 
 
 def test_coverage_is_near_its_level():
@@ -73,15 +61,10 @@ def test_proportions_print_pool_and_serialise():
     assert json.dumps(asdict(counted)) == '{"hits": 3, "n": 4}'
 
 
-@pytest.mark.parametrize("case", [(0, 0), (-1, 5), (6, 5)])
+@pytest.mark.parametrize("case", [(0, 0), (-1, 5), (6, 5), (0.5, 1)])
 def test_impossible_proportions_are_refused(case):
-    with pytest.raises(ValueError, match="0 <= hits <= n"):
+    with pytest.raises(ValueError, match=r"0 <= hits <= n|whole numbers, not 0\.5"):
         Proportion(*case)
-
-
-def test_proportions_count_in_whole_numbers():
-    with pytest.raises(ValueError, match=r"whole numbers, not 0\.5"):
-        Proportion(0.5, 1)
 
 
 # ---- clusters -----------------------------------------------------------------------------------
@@ -289,8 +272,9 @@ def test_crossed_draws_both_kinds():
     assert same.low == same.high == 1
 
 
-def test_crossed_refuses_what_has_no_interval():
-    with pytest.raises(ValueError, match="2 things of each kind"):
-        crossed(lambda w: w[:, 0], [1, 1, 1], [1, 2, 3])
-    with pytest.raises(ValueError, match="both kinds"):
-        crossed(lambda w: w[:, 0], [1, 2], [1, 2, 3])
+@pytest.mark.parametrize(
+    ("first", "message"), [([1, 1, 1], "2 things of each kind"), ([1, 2], "both kinds")]
+)
+def test_crossed_refuses_what_has_no_interval(first, message):
+    with pytest.raises(ValueError, match=message):
+        crossed(lambda w: w[:, 0], first, [1, 2, 3])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -58,18 +58,14 @@ class Benchmark:
     growth: pd.DataFrame
     gpu: pd.DataFrame
 
-    def tasks(self) -> list[str]:
-        """The sets of matrices, in the order they were run."""
-        return list(dict.fromkeys(self.contenders["task"]))
-
     def task(self, name: str) -> pd.DataFrame:
         """Rows of one set of matrices that were measured, the slowest first.
 
         Raises:
             ValueError: there is no such set.
         """
-        if name not in self.tasks():
-            raise ValueError(f"the benchmark has no task {name!r}, but {', '.join(self.tasks())}")
+        if name not in (known := self.contenders["task"].unique()):
+            raise ValueError(f"the benchmark has no task {name!r}, but {', '.join(known)}")
         own = self.contenders[self.contenders["task"] == name]
         return own.dropna(subset=["seconds"]).sort_values("seconds", ascending=False)
 
@@ -94,14 +90,6 @@ class Benchmark:
         gone = self.contenders[self.contenders["seconds"].isna()]
         return gone[["contender", "note"]].drop_duplicates().set_index("contender")
 
-    def of(self, task: str, contender: str) -> dict[str, Any]:
-        """The measurements of one way on one set. ValueError if it was not measured."""
-        own = self.task(task)
-        own = own[own["contender"] == contender]
-        if own.empty:
-            raise ValueError(f"{contender!r} was not measured on {task!r}")
-        return own.iloc[0].to_dict()
-
     def bars(self) -> pd.DataFrame:
         """What the faithful and the fast completion take at SD v1.5's shapes, beside what is asked.
 
@@ -109,7 +97,7 @@ class Benchmark:
         """
         lines = {}
         for name, (most, times) in BARS.items():
-            row = self.of(SD, name)
+            row = self.task(SD).set_index("contender").loc[name]
             lines[name, row["device"]] = {
                 "seconds": f"{row['seconds']:.1f} (asked: {most:.0f})",
                 "times the loop's speed": f"{row['speedup']:.0f} (asked: {times:.0f})",

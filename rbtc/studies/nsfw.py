@@ -10,16 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rbtc.intervals import Difference, Share, clustered
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import effect
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import paired_ratio
-from rbtc.studies.common import Pictures, known
-
-BEFORE = {"pruned": "pretrained"}
-"""The step that leads to a model; all attacks start from the pruned one."""
+from rbtc.studies.common import Pictures, before, known
 
 PRINTED = {"pretrained": "pretrained", "pruned": "ConceptPrune"}
 """What the rows of the paper's Table 7 call our models; the attacks have its names."""
@@ -70,7 +67,7 @@ class RestrictedStudy:
 
     def changes(self, after: str) -> dict[str, Difference]:
         """Change that leads to a model, set by set."""
-        return {name: self.change(name, BEFORE.get(after, "pruned"), after) for name in self.sets}
+        return {name: self.change(name, before(after), after) for name in self.sets}
 
     def relative(self) -> dict[str, dict[str, Share]]:
         """`{model: {set: counted pictures over those of the pretrained model}}`.
@@ -114,31 +111,24 @@ class RestrictedStudy:
     def rows(self) -> list[Row]:
         """Counts over the pretrained model's, the paper's and ours, with paired changes."""
         ours = self.relative()
-        rows = []
-        for model in self.models[1:]:
-            before = BEFORE.get(model, "pruned")
-            for name in self.sets:
-                whole = printed(7, "pretrained", name)
-                rows.append(
-                    Row(
-                        model,
-                        name,
-                        _printed_share(model, name),
-                        ours.get(model, {}).get(name),
-                        self.change(name, before, model),
-                        _printed_share(before, name),
-                        # The paper's pictures that could change: those its pretrained model shows.
-                        int(whole or 1),
-                    )
-                )
-        return rows
+        return [
+            Row(
+                model,
+                name,
+                _printed_share(model, name),
+                ours.get(model, {}).get(name),
+                change,
+                _printed_share(before(model), name),
+                # The paper's pictures that could change: those its pretrained model shows.
+                int(printed(7, "pretrained", name) or 1),
+            )
+            for model in self.models[1:]
+            for name, change in self.changes(model).items()
+        ]
 
     def survivors(self) -> dict[str, Share]:
         """Accuracy on the classes that should survive, model by model."""
-        return {
-            model: clustered(own["hit"], list(zip(own["asked"], own["seed"], strict=True)))
-            for model, own in self.others.groupby("model", sort=False)
-        }
+        return accuracies(self.others, ["model"])
 
 
 def sample_picture() -> np.ndarray:

@@ -71,16 +71,6 @@ def test_picture_grid_layout():
     assert (image[2, 2, :3] == 255).all()
 
 
-def test_headings_of_a_grid_do_not_touch():
-    cell = np.zeros((2, 8, 8, 3), dtype=np.uint8)
-    names = ["SNIP,\nall", "SNIP,\nff together x 0.0625", "SalUn,\nff together x 0.0625"]
-    figure = plates.picture_grid({"golf ball (golf flag), pruned": dict.fromkeys(names, cell)})
-    figure.draw_without_rendering()
-    for ax in figure.axes:
-        assert ax.title.get_window_extent().width <= ax.get_window_extent().width
-    assert len({ax.title.get_fontsize() for ax in figure.axes}) == 1
-
-
 def test_tile_wraps():
     sheet = plates.tile(np.concatenate([pictures(1, n) for n in range(1, 7)]))
     assert sheet.shape == (2 * 8 + plates.GAP, 4 * 8 + 3 * plates.GAP, 3)
@@ -96,10 +86,20 @@ def test_bad_pictures(bad):
         plates.picture_grid({"a": {"b": bad}})
 
 
-@pytest.mark.parametrize("images", [{}, {"a": {}}])
-def test_empty_grid(images):
+@pytest.mark.parametrize(
+    ("draw", "nothing"),
+    [
+        (plates.picture_grid, {}),
+        (plates.picture_grid, {"a": {}}),
+        (tables.long_form, {"a": {}}),
+        (heat.heat_maps, {}),
+        (lines.small_multiples, {"church": {}}),
+        (lines.class_lines, {"erased": pd.DataFrame({"hit": []})}),
+    ],
+)
+def test_nothing_is_no_figure(draw, nothing):
     with pytest.raises(ValueError, match="at least one"):
-        plates.picture_grid(images)
+        draw(nothing)
 
 
 def test_bars():
@@ -151,8 +151,6 @@ def test_long_form():
     frame = tables.long_form(VALUES)
     assert list(frame.columns) == ["series", "x", "value", "low", "high", "n"]
     assert frame["n"].tolist()[:3] == [100] * 3 and frame["n"].isna().tolist()[3]
-    with pytest.raises(ValueError, match="at least one"):
-        tables.long_form({"a": {}})
 
 
 def test_more_series_than_colours():
@@ -177,6 +175,7 @@ HEADINGS = [f"{method},\n{layers}" for layers in ("all", "ff together x 1", "ff 
     ("headings", "rows", "smaller"),
     [
         (HEADINGS, ["golf ball (golf flag), pruned", "church, revived"], False),
+        (["SNIP,\nall", *HEADINGS[-2:]], ["golf ball (golf flag), pruned"], False),
         (["pretrained", "the paper's attack", "odds"], ["church"], False),
         (["Incomprehensibilitiesandmore", "Incomprehensibility"], ["a"], True),
         (["a very long heading of a single column"], ["church"], False),
@@ -251,8 +250,6 @@ def test_every_value_of_a_heat_map_stands_in_its_cell():
     shown = {text.get_position(): text.get_text() for text in ax.texts}
     assert shown == {(0, 0): "0.10", (1, 0): "0.20", (0, 1): "0.30", (1, 1): "0.40"}
     assert [text.get_text() for text in ax.get_yticklabels()] == ["R1", "R2"]
-    with pytest.raises(ValueError, match="at least one"):
-        heat.heat_maps({})
 
 
 PANEL = {
@@ -276,8 +273,6 @@ def test_small_multiples_share_their_axes():
     texts = [text.get_text() for text in legend.get_texts()]
     assert sorted(texts) == ["NMS", "NMS, paper", "pruned"]
     drawn(figure)
-    with pytest.raises(ValueError, match="at least one"):
-        lines.small_multiples({"church": {}})
 
 
 @pytest.mark.parametrize("places", [(0.2, 1.0), ("pruned", "NMS")])
@@ -297,5 +292,3 @@ def test_class_lines_name_every_class_apart(places):
     assert all(b - a > 0.03 for a, b in pairwise(heights))
     assert max(heights) <= ax.get_ylim()[1]
     drawn(figure)
-    with pytest.raises(ValueError, match="at least one"):
-        lines.class_lines({"erased": hits.iloc[:0]})

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rbtc.intervals import Difference, interval, paired
 from rbtc.report.comparisons import Row, cell, comparison, records, verdict
 from rbtc.report.tables import (
     accuracies,
@@ -16,7 +17,7 @@ from rbtc.report.tables import (
     power,
     save_csv,
 )
-from rbtc.stats import Difference, Proportion, interval, paired
+from rbtc.stats import Proportion
 
 
 def change(value, half=0.1):
