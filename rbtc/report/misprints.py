@@ -138,7 +138,7 @@ def reruns() -> Check:
 
 def best_keep_ratio() -> Check:
     """The K at which NMS is best, table by table."""
-    best = {name: wide_table(table)["NMS"].idxmax() for name, table in KEEP_TABLES.items()}
+    best = {name: str(wide_table(table)["NMS"].idxmax()) for name, table in KEEP_TABLES.items()}
     return _check(best, len({*best.values()}) > 1)
 
 

@@ -46,6 +46,12 @@ def paper_keep_ratio() -> float:
     return float(printed_point()["keep_ratio"])
 
 
+def _ablated(study: Any, strategy: str, keep_ratio: float) -> float | None:
+    """Mean of Tables 3 and 8 to 10 over the study's classes; None unless the paper has them all."""
+    found = [study.paper(one).get(strategy, {}).get(keep_ratio) for one in study.subjects]
+    return None if None in found else fmean(found)
+
+
 # ---- chapters 02 to 04: estimates, signs and K --------------------------------------------------
 
 
@@ -97,7 +103,7 @@ def untuned(study: Any, keep_ratio: float) -> list[Value]:
 
 def dropped(study: Any, keep_ratio: float) -> Value:
     """Chapter 04: from all signs kept to the profile's K."""
-    paper = _minus(study.paper_mean("NMS", paper_keep_ratio()), study.paper_mean("NMS", 1.0))
+    paper = _minus(_ablated(study, "NMS", paper_keep_ratio()), _ablated(study, "NMS", 1.0))
     names = [model_name("NMS", k) for k in (1.0, keep_ratio)]
     return change(study.sweep, *names, f"K = {keep_ratio:g}", paper=paper)
 
@@ -106,7 +112,7 @@ def over_rival(study: Any, rival: str) -> list[Value]:
     """Chapter 04: from another magnitude to NMS at each K, over the classes with every strategy."""
     return [
         change(study.tables, model_name(rival, k), model_name("NMS", k), f"K = {k:g}",
-               paper=_minus(study.paper_mean("NMS", k), study.paper_mean(rival, k)))
+               paper=_minus(_ablated(study, "NMS", k), _ablated(study, rival, k)))
         for k in study.keep_ratios
     ]  # fmt: skip
 
@@ -302,14 +308,14 @@ def hidden(
             that clearly break one are left out.
     """
     own = getattr(study, "defense", study)
-    halves = {half: _of(own.hits, classes=half) for half in margins or {}}
+    rules = [(rule, _of(own.hits, classes=half)) for half, rule in (margins or {}).items()]
     seen = _by_noise(study) if own is not study else _by_defence(study, evidence)
     left = [
         value
         for name, value in seen.items()
         if all(
-            hits.empty or margins[half].judge(change(hits, "pruned", name)) != "does not hold"
-            for half, hits in halves.items()
+            hits.empty or rule.judge(change(hits, "pruned", name)) != "does not hold"
+            for rule, hits in rules
         )
     ]
     none = exact(1.0, "no defence leaves the classes alone")

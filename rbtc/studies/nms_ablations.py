@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -123,8 +122,8 @@ class AblationStudy:
         lines = {}
         for other in ("pruned", *(name for name in self.strategies if name != "NMS")):
             for k in self.keep_ratios:
-                start = before if other == "pruned" else self.paper_mean(other, k)
-                end = self.paper_mean("NMS", k)
+                start = before if other == "pruned" else self._printed(other, k)
+                end = self._printed("NMS", k)
                 ours = self.change(other, k)
                 lines[f"{other} to NMS", f"{k:g}"] = {
                     "paper": "" if start is None or end is None else f"{end - start:+.2f}",
@@ -161,11 +160,11 @@ class AblationStudy:
             f"K = {k:g}": (base, model) for model, k in self.sweep_models().items() if model != base
         }
 
-    def paper_mean(self, strategy: str, keep_ratio: float) -> float | None:
+    def _printed(self, strategy: str, keep_ratio: float) -> float | None:
         """Mean of the paper's numbers over the concepts of the tables; None unless it has all."""
         found = [self.paper(s).get(strategy, {}).get(keep_ratio) for s in self.subjects]
         known = [value for value in found if value is not None]
-        return fmean(known) if known and len(known) == len(found) else None
+        return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def top(keep_ratio: float) -> str:

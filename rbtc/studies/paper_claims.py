@@ -1,3 +1,5 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
+# (pandas cannot say whether a selection is a frame or a series)
 """What tests the paper's claims, and by which rule.
 
 `data/paper/claims.csv` holds where the paper makes each claim, the claim in our words and the

@@ -3,26 +3,16 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.report.misprints import PRINTED, misfit_figure, misfits
+from rbtc.studies import contradictions as study
 from rbtc.studies.chapters import Measured
-from rbtc.studies.contradictions import (
-    COLUMNS,
-    MEASURED,
-    contradictions,
-    frame_of,
-    kinds,
-    reading_table,
-)
 from rbtc.studies.measuring.contradictions import measure
 
 
 @pytest.fixture(scope="module")
-def weights(lab):
-    return measure(lab, ["golf ball"])
-
-
-@pytest.fixture(scope="module")
-def nothing(tmp_path_factory):
-    return Measured(results=tmp_path_factory.mktemp("no-results"))
+def given(lab, tmp_path_factory):
+    """The weights' numbers, and no measurement of another chapter."""
+    nothing = Measured(results=tmp_path_factory.mktemp("no-results"))
+    return measure(lab, ["golf ball"]), nothing
 
 
 @pytest.mark.parametrize("name", PRINTED)
@@ -43,33 +33,33 @@ def test_known_misprints():
     misfit_figure().canvas.draw()
 
 
-def test_weights_are_looked_at_and_missing_results_said(weights, nothing, tmp_path):
-    assert_reads_back(weights, tmp_path)
-    found = contradictions(weights, nothing)
+def test_weights_are_looked_at_and_missing_results_said(given, tmp_path):
+    assert_reads_back(given[0], tmp_path)
+    found = study.contradictions(*given)
     by_check = {check: one for one in found.itertuples() for check in one.check.split()}
     for name in ("quantised_zeros", "observed_share", "noise_readings"):  # of the last, one is made
         assert by_check[name].support == "supports"
     assert len(by_check["keep_scope"].found[0].numbers) == 3
     assert not by_check["solvers"].found and "no measurement of 02" in by_check["solvers"].missing
-    assert not frame_of(found)["value"].isna().any()
-    groups = kinds(found)
+    assert not study.frame_of(found)["value"].isna().any()
+    groups = study.kinds(found)
     assert {*groups} == {"printed", "measured", "reading"}
-    assert sum(len(reading_table(own)) for own in groups.values()) == len(found)
+    assert sum(len(study.reading_table(own)) for own in groups.values()) == len(found)
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", study.MEASURED)
 def test_the_measurements_in_the_repository_bear_on_the_readings(name):
-    check = MEASURED[name](Measured())
+    check = study.MEASURED[name](Measured())
     assert check.numbers and all(check.numbers.values())
 
 
-def test_a_bad_list_is_refused(weights, nothing, tmp_path):
+def test_a_bad_list_is_refused(given, tmp_path):
     path = tmp_path / "list.csv"
-    line = dict.fromkeys(COLUMNS, "") | {"id": "X01"}
+    line = dict.fromkeys(study.COLUMNS, "") | {"id": "X01"}
     for lines, wrong in (([line | {"check": "coin"}], r"X01: unknown checks \['coin'\]"),
                          ([line] * 2, "twice"), ([{"id": "X01"}], "columns")):  # fmt: skip
         pd.DataFrame(lines).to_csv(path, index=False)
         with pytest.raises(ValueError, match=wrong):
-            contradictions(weights, nothing, path)
+            study.contradictions(*given, path)
     with pytest.raises(FileNotFoundError, match="clone"):
-        contradictions(weights, nothing, tmp_path / "none.csv")
+        study.contradictions(*given, tmp_path / "none.csv")
