@@ -27,9 +27,9 @@ concepts = ["golf ball"]
 from IPython.display import Markdown
 
 from rbtc.report import markdown, tables
-from rbtc.report.contradiction_tables import kinds, misfit_figure, misfits, reading_table
+from rbtc.report.misprints import misfit_figure, misfits
 from rbtc.studies import chapters
-from rbtc.studies.contradictions import contradictions, frame_of
+from rbtc.studies.contradictions import contradictions, frame_of, kinds, reading_table
 
 weights, run = chapters.study(
     "11_contradictions", profile, live=live, results=results, concepts=concepts

@@ -122,3 +122,22 @@ def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
     frame = load_table(table, folder=root / "paper").dropna(subset="value").iloc[::-1]
     keys = zip(frame["row"].str.casefold(), frame["column"], strict=True)
     return dict(zip(keys, frame["value"].astype(float), strict=True))
+
+
+def paper_list(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """A list beside the tables, `claims.csv` for one, as text; a whole path is taken as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: other columns.
+    """
+    path = data_root() / "paper" / path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no {path}: work in a clone of the repository, or set RBTC_DATA to its data "
+            "folder"
+        )
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != tuple(columns):
+        raise ValueError(f"{path}: expected the columns {columns}, got {tuple(frame.columns)}")
+    return frame

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from rbtc.report import markdown
-from rbtc.report.claims import OUTCOMES, Verdict
+from rbtc.report.claims import OUTCOMES, Claim
 from rbtc.results import Run, read_run
 from rbtc.studies.chapters import Measured
 from rbtc.studies.paper_claims import verdicts
@@ -44,21 +44,21 @@ def runs(root: Path, profile: str = "mini") -> dict[str, Run]:
     return {folder.name: read_run(folder) for folder in folders}
 
 
-def by_page(judged: Sequence[Verdict]) -> dict[str, dict[str, int]]:
+def by_page(claims: Sequence[Claim]) -> dict[str, dict[str, int]]:
     """`{page: {outcome: how many measurements have it}}`.
 
     A claim may be tested by several measurements, on several pages; each has its own outcome.
     """
     found: dict[str, dict[str, int]] = {}
-    for finding in (one for verdict in judged for one in verdict.findings):
-        own = found.setdefault(finding.part.chapter, {})
-        own[finding.outcome] = own.get(finding.outcome, 0) + 1
+    for part in (one for claim in claims for one in claim.parts):
+        own = found.setdefault(part.chapter, {})
+        own[part.outcome] = own.get(part.outcome, 0) + 1
     return found
 
 
-def status_table(root: Path, judged: Sequence[Verdict] = ()) -> pd.DataFrame:
+def status_table(root: Path, claims: Sequence[Claim] = ()) -> pd.DataFrame:
     """One line per measured chapter, as Markdown: when, where, how long, on how much, verdicts."""
-    told = by_page(judged)
+    told = by_page(claims)
     return pd.DataFrame(
         [
             {
@@ -115,5 +115,5 @@ def minutes_table(root: Path) -> str:
 
 def measured(root: Path) -> str:
     """The snippet that the status page includes, in Markdown."""
-    judged = verdicts(Measured(results=root / "results"))
-    return f"{summary(root)}\n\n{markdown.table(status_table(root, judged))}\n"
+    table = status_table(root, verdicts(Measured(results=root / "results")))
+    return f"{summary(root)}\n\n{markdown.table(table)}\n"

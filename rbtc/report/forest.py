@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from rbtc.report.claims import OUTCOMES, Finding, Outcome, Verdict
+from rbtc.report.claims import OUTCOMES, Claim, Outcome, Value
 from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
@@ -27,21 +27,20 @@ MARKS: dict[Outcome, str] = {
 }  # fmt: skip
 
 
-def changes(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Finding]]:
-    """The parts of the claims that are about changes of a share, as far as they were measured.
+def changes(claims: Sequence[Claim]) -> list[tuple[str, tuple[Value, ...]]]:
+    """Key of the claim and values of each part about changes of a share, as far as measured.
 
     A change beyond one is of something else, a distance for one, and has no place on this axis.
     """
     return [
-        (verdict, finding)
-        for verdict in verdicts
-        for finding in verdict.findings
-        if finding.values
-        and all(one.change and abs(one.value) <= 1 for one in finding.values)
+        (claim.key, part.values)
+        for claim in claims
+        for part in claim.parts
+        if part.values and all(one.change and abs(one.value) <= 1 for one in part.values)
     ]
 
 
-def forest(verdicts: Sequence[Verdict]) -> Figure:
+def forest(claims: Sequence[Claim]) -> Figure:
     """Changes on one axis: a line of the figure per part of a claim, a mark per judged value.
 
     Colour and mark tell the value's outcome, so the figure reads without colours too. The pale bar
@@ -52,18 +51,18 @@ def forest(verdicts: Sequence[Verdict]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    found = changes(verdicts)
+    found = changes(claims)
     if not found:
         raise ValueError("a figure needs at least one measured change, got none")
     with house_style():
         figure, ax = plt.subplots(figsize=(6.4, 0.24 * len(found) + 1.2), layout="constrained")
         plt.close(figure)
         shown: set[Outcome] = set()
-        for place, (_, finding) in enumerate(found):
-            many = len(finding.values)
-            for number, (one, outcome) in enumerate(
-                zip(finding.values, finding.outcomes, strict=True)
-            ):
+        for place, (_, values) in enumerate(found):
+            many = len(values)
+            for number, one in enumerate(values):
+                outcome = one.outcome
+                assert outcome is not None
                 y = place + (0.0 if many == 1 else 0.5 * (number / (many - 1) - 0.5))
                 if one.classes:
                     ax.plot(one.classes, [y, y], color=COLOURS[outcome], linewidth=4, alpha=0.2,
@@ -75,7 +74,7 @@ def forest(verdicts: Sequence[Verdict]) -> Figure:
                 )  # fmt: skip
                 shown.add(outcome)
         ax.axvline(0, color="#1b1b1b", linewidth=1)
-        ax.set_yticks(range(len(found)), _keys([v.claim.key for v, _ in found]), fontsize=8)
+        ax.set_yticks(range(len(found)), _keys([key for key, _ in found]), fontsize=8)
         ax.set_ylim(len(found) - 0.4, -0.6)
         ax.set(xlabel="change of a share, with its 95 % interval")
         handles, labels = ax.get_legend_handles_labels()

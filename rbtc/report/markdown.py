@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.files import write_whole
+from rbtc.files import data_root, write_whole
 from rbtc.report.outputs import output_path
 
 
@@ -32,6 +32,17 @@ def table(frame: pd.DataFrame, *, index: str | None = None) -> str:
 def link(text: str, target: str) -> str:
     """A link; an empty text shows the title of the page it leads to."""
     return f"[{text}]({target})"
+
+
+def chapter(page: str, folder: str = "", text: str | None = None) -> str:
+    """A link to a chapter where the book has it; its text is the chapter's name in words.
+
+    >>> chapter("77_unwritten")
+    '77 unwritten'
+    """
+    words = page.replace("_", " ") if text is None else text
+    there = words and page and (data_root().parent / "notebooks" / f"{page}.py").is_file()
+    return link(words, f"{folder}{page}.ipynb") if there else words
 
 
 def joined(parts: Sequence[str], between: str = "<br>") -> str:

@@ -10,7 +10,7 @@ class differs from the next, and whether another class would do the same, is tol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean, stdev
 from typing import Any
 
@@ -109,19 +109,15 @@ def changes_table(
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index=name or None)
 
 
-def verdict_counts(rows: Iterable[Row], down: Sequence[str] | None = None) -> pd.DataFrame:
+def verdict_counts(rows: Iterable[Row]) -> pd.DataFrame:
     """How many places of each column got which verdict; columns without a printed effect left out.
 
     Args:
         rows: places of a comparison, one per class and column.
-        down: the columns to count, in order; all by default.
     """
-    counted: dict[str, Counter[str]] = {}
-    for row in rows:
-        if row.verdict and (down is None or row.column in down):
-            counted.setdefault(row.column, Counter())[row.verdict] += 1
-    lines = {column: {name: of[name] for name in VERDICTS} for column, of in counted.items()}
-    return pd.DataFrame.from_dict(lines, orient="index", columns=list(VERDICTS))
+    found = pd.DataFrame([(r.column, r.verdict) for r in rows if r.verdict], columns=["of", "has"])
+    counted = pd.crosstab(found["of"], found["has"]).rename_axis(index=None, columns=None)
+    return counted.reindex(index=found["of"].unique(), columns=list(VERDICTS), fill_value=0)
 
 
 def _ends(change: Difference) -> str:

@@ -84,12 +84,17 @@ def effect(hits: pd.DataFrame, before: str, after: str, *, column: str = "model"
     Raises:
         ValueError: the two have no trial in common, or a picture stands there twice.
     """
+    both = pairs(hits, before, after, column=column)
+    if both.empty:
+        raise ValueError(f"{before!r} and {after!r} share no picture: nothing to compare")
+    return paired(both["hit_before"], both["hit_after"], trials(both).tolist())
+
+
+def pairs(hits: pd.DataFrame, before: str, after: str, *, column: str = "model") -> pd.DataFrame:
+    """The pictures of one concept, prompt and seed that two models share: hit_before, hit_after."""
     keys = [name for name in ("concept", *TRIAL, "prompt", "repeat") if name in hits]
     halves = [hits.loc[hits[column] == name, [*keys, "hit"]] for name in (before, after)]
-    pairs = halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
-    if pairs.empty:
-        raise ValueError(f"{before!r} and {after!r} share no picture: nothing to compare")
-    return paired(pairs["hit_before"], pairs["hit_after"], trials(pairs).tolist())
+    return halves[0].merge(halves[1], on=keys, suffixes=("_before", "_after"), validate="1:1")
 
 
 def effects(

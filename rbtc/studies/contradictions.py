@@ -4,72 +4,47 @@
 """The paper's contradictions and open ends, each with our reading and what bears on it.
 
 `data/paper/contradictions.csv` lists them. What bears on one is arithmetic on the printed tables
-(`rbtc.report.misprints`), what other chapters measured, or a look at the weights of a model. Only
-the last is measured here; no picture is drawn but those that pruning needs.
+(`rbtc.report.misprints`), what other chapters measured, or a look at the weights of a model
+(`rbtc.studies.measuring.contradictions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.files import data_root
-from rbtc.models.subjects import Subject
-from rbtc.report.claims import RISES, Outcome, Studies, change
+from rbtc.paper import paper_list
+from rbtc.report import markdown
 from rbtc.report.misprints import PRINTED, Check, Support
 from rbtc.report.tables import power
-from rbtc.studies.defense import ATTACKERS, attacked, defended
-from rbtc.studies.measuring.common import subjects
 
 if TYPE_CHECKING:
-    from rbtc.lab import Lab
+    from rbtc.report.claims import Studies
 
 COLUMNS = ("id", "where", "issue", "reading", "confidence", "check", "claims", "page")
 
-_SUPPORT: dict[Outcome, Support] = {"holds": "supports", "does not hold": "against"}
 
-
-@dataclass(frozen=True)
-class Contradiction:
-    """A place where the paper contradicts itself, or leaves something open.
+@dataclass(frozen=True, eq=False)
+class WeightStudy:
+    """What the weights of a model say.
 
     Attributes:
-        key: X01 and so on.
-        where: Places of the paper.
-        issue: What does not fit.
-        reading: What we take for meant.
-        confidence: In the reading: high, medium or low.
-        checks: Names of what bears on it.
-        claims: Keys of the claims that test it, see `rbtc.studies.paper_claims`.
-        page: Chapter that treats it, empty if none.
-        found: The checks' results; a check that could not be made is left out.
-        missing: Why a check could not be made.
+        numbers: One line per number of a check: check (its name), number, value (as text), support
+            (of our reading; empty where the number only illustrates).
     """
 
-    key: str
-    where: str
-    issue: str
-    reading: str
-    confidence: str
-    checks: tuple[str, ...]
-    claims: tuple[str, ...]
-    page: str
-    found: tuple[Check, ...] = ()
-    missing: str = ""
+    numbers: pd.DataFrame
 
-    @property
-    def support(self) -> Support:
-        """What the checks together say of our reading."""
-        said = {check.support for check in self.found} - {""}
-        decided = said - {"undecided"}
-        if len(decided) == 1:
-            return decided.pop()
-        return "undecided" if said else ""
+    def check(self, name: str) -> Check:
+        """The numbers of one check."""
+        own = self.numbers[self.numbers["check"] == name]
+        return Check(dict(zip(own["number"], own["value"], strict=True)), own["support"].iloc[0])
 
 
 # ---- from what the chapters measured -----------------------------------------------------------
@@ -77,32 +52,43 @@ class Contradiction:
 
 def noise_readings(studies: Studies) -> Check:
     """What the smallest level does, read as a standard deviation and as a variance."""
+    from rbtc.studies.defense import defended
+
     study = studies["05_defense"][0].defense
     if not study.variances:
         raise LookupError("no noise was read as a variance")
-    least = min(study.variances)
-    readings = {"standard deviation": (min(study.sigmas),) * 2,
-                "variance": (least, study.variances[least])}  # fmt: skip
-    numbers = {}
-    for words, (level, sigma) in readings.items():
-        one = change(study.part("erased"), "pruned", defended(sigma))
-        numbers[f"{power(level)} as {words} changes the erased class by"] = f"{one.value:+.2f}"
+    least, smallest = min(study.variances), min(study.sigmas)
+    numbers = {
+        f"{power(level)} as {words} changes the erased class by": (
+            f"{study.change('pruned', defended(sigma)).value:+.2f}"
+        )
+        for words, level, sigma in (
+            ("standard deviation", smallest, smallest),
+            ("variance", least, study.variances[least]),
+        )
+    }
     # Both may leave the pictures as they were; then the model cannot tell the readings apart.
     return Check(numbers, "undecided")
 
 
 def visible_noise(studies: Studies) -> Check:
     """The two attackers on the smallest noise: what they find, and what it gives them."""
+    from rbtc.studies.defense import ATTACKERS, attacked
+
     study = studies["05_defense"][0].defense
-    sigma, erased = float(study.guesses["sigma"].min()), study.part("erased")
-    numbers = {}
-    for attacker in ATTACKERS:
-        own = study.guesses.query("attacker == @attacker and sigma == @sigma")
-        hits = erased.loc[erased["model"] == attacked(attacker, sigma), "hit"]
-        told = f"{own['recall'].mean():.2f}, {hits.mean():.2f}"
-        numbers[f"{attacker}: cut places found, accuracy after"] = told
-    gain = change(erased, *(attacked(attacker, sigma) for attacker in ATTACKERS))
-    return Check(numbers, _SUPPORT.get(RISES.judge(gain), "undecided"))
+    sigma = float(study.guesses["sigma"].min())
+    models = [attacked(attacker, sigma) for attacker in ATTACKERS]
+    if missing := {*models} - {*study.hits["model"]}:
+        raise LookupError(f"no pictures of {', '.join(sorted(missing))}")
+    own = study.guesses[study.guesses["sigma"] == sigma].groupby("attacker")["recall"].mean()
+    numbers = {
+        f"{attacker}: cut places found, accuracy after": (
+            f"{own[attacker]:.2f}, {study.accuracy(model).value:.2f}"
+        )
+        for attacker, model in zip(ATTACKERS, models, strict=True)
+    }
+    said: dict[str, Support] = {"rises": "supports", "falls": "against"}
+    return Check(numbers, said.get(study.change(*models).direction, "undecided"))
 
 
 def blind_formula(studies: Studies) -> Check:
@@ -133,78 +119,9 @@ def pooled_or_averaged(studies: Studies) -> Check:
 def our_keep_ratio(studies: Studies) -> Check:
     """The K at which NMS is best here, concept by concept; ties name the largest K."""
     study = studies["04_nms_ablations"][0]
-    values = study.sweep_values()
-    best = {
-        one.label: max(sorted(values, reverse=True), key=lambda k, c=one.label: values[k][c])
-        for one in study.subjects
-    }
-    return Check({f"ours, {name}": f"Top {k:g}" for name, k in best.items()})
-
-
-# ---- from the weights ---------------------------------------------------------------------------
-
-
-def keep_scope(lab: Lab, concept: Subject) -> Check:
-    """Right signs among those kept when K is counted per layer, per row, or over all layers."""
-    from rbtc.attack.sign_accuracy import count_signs
-
-    truth = lab.pretrained.weights
-    base = lab.owner.pruned(concept)
-    masks = lab.owner.masks(concept)
-    numbers = {}
-    for per in ("layer", "row", "global"):
-        kept = lab.attacker.attack(base, per=per).weights
-        signs = {name: kept[name].sign() * masks[name] for name in kept}
-        found = count_signs(signs, truth).values()
-        right, total = sum(one.correct for one in found), sum(one.n for one in found)
-        numbers[f"right signs, K per {per}"] = f"{right / total:.3f}"
-    return Check(numbers)
-
-
-def drawn_magnitudes(lab: Lab, concept: Subject) -> Check:
-    """Mean magnitude that the two readings of Neuron Sample write, relative to NMS's."""
-    base = lab.owner.pruned(concept)
-    masks = lab.owner.masks(concept)
-    means = {}
-    for strategy in ("neuron_sample", "neuron_empirical", "neuron_max"):
-        filled = lab.attacker.attack(base, strategy=strategy).weights
-        written = [filled[name][mask].abs() for name, mask in masks.items()]
-        means[strategy] = float(sum(w.sum() for w in written) / sum((w > 0).sum() for w in written))
-    largest = means.pop("neuron_max")
-    words = {"neuron_sample": "Gaussian fit", "neuron_empirical": "empirical"}
-    return Check({f"{words[k]}, share of NMS": f"{v / largest:.2f}" for k, v in means.items()})
-
-
-def quantised_zeros(lab: Lab, concept: Subject) -> Check:
-    """Share of the cut weights that Quant Recover leaves at zero, for every 4-bit code."""
-    masks = lab.owner.masks(concept)
-    total = sum(int(mask.sum()) for mask in masks.values())
-    numbers = {}
-    for code in ("int", "fp4", "nf4"):
-        weights = lab.owner.quantized(concept, codebook=code).weights
-        zeros = sum(int((weights[name][mask] == 0).sum()) for name, mask in masks.items())
-        numbers[code] = f"{zeros / total:.3f}"
-    stay = all(text == "1.000" for text in numbers.values())
-    return Check({f"cut weights still zero, {k}": v for k, v in numbers.items()},
-                 "supports" if stay else "against")  # fmt: skip
-
-
-def natural_zeros(lab: Lab, concept: Subject) -> Check:
-    """Exact zeros that the candidate layers hold before any pruning, as they are and in halves."""
-    weights = lab.pretrained.weights.values()
-    total = sum(w.numel() for w in weights)
-    return Check({
-        name: f"{sum(int(((w.half() if half else w) == 0).sum()) for w in weights):,} of {total:,}"
-        for name, half in (("zeros before pruning", False), ("in half precision", True))
-    })  # fmt: skip
-
-
-def observed_share(lab: Lab, concept: Subject) -> Check:
-    """Share of a pruned layer's entries that completion can see."""
-    from rbtc.layers import density
-
-    share = 1 - density(lab.owner.masks(concept))
-    return Check({"entries observed": f"{share:.3f}"}, "supports" if share > 0.5 else "against")
+    by_k = pd.DataFrame(study.sweep_values()).sort_index(axis=1, ascending=False)
+    best = by_k.idxmax(axis=1)
+    return Check({f"ours, {s.label}": f"Top {best[s.label]:g}" for s in study.subjects})
 
 
 MEASURED: dict[str, Callable[[Studies], Check]] = {
@@ -212,110 +129,106 @@ MEASURED: dict[str, Callable[[Studies], Check]] = {
     for one in (noise_readings, visible_noise, blind_formula, solvers, pooled_or_averaged,
                 our_keep_ratio)
 }  # fmt: skip
-WEIGHTS: dict[str, Callable[[Lab, Subject], Check]] = {
-    one.__name__: one
-    for one in (keep_scope, drawn_magnitudes, quantised_zeros, natural_zeros, observed_share)
-}
-
-
-@dataclass(frozen=True, eq=False)
-class WeightStudy:
-    """What the weights of a model say.
-
-    Attributes:
-        numbers: One line per number of the `WEIGHTS` checks: check, number, value (as text),
-            support (of our reading; empty where the number only illustrates).
-    """
-
-    numbers: pd.DataFrame
-
-    def check(self, name: str) -> Check:
-        """The numbers of one check."""
-        own = self.numbers[self.numbers["check"] == name]
-        return Check(
-            dict(zip(own["number"], own["value"], strict=True)), next(iter(own["support"]))
-        )
-
-
-def measure(lab: Lab, concepts: Sequence[str] = ("golf ball",)) -> WeightStudy:
-    """Look at the weights of the first concept's models.
-
-    Raises:
-        ValueError: no concept, an unknown one, or one given twice.
-    """
-    concept = subjects(lab, concepts)[0]
-    checks = {name: check(lab, concept) for name, check in WEIGHTS.items()}
-    lines = [
-        (name, number, text, check.support)
-        for name, check in checks.items()
-        for number, text in check.numbers.items()
-    ]
-    return WeightStudy(pd.DataFrame(lines, columns=["check", "number", "value", "support"]))
+"""The checks by name."""
 
 
 # ---- the list -----------------------------------------------------------------------------------
 
 
-def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
-    """Read the list, `data/paper/contradictions.csv` by default, without checking anything.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: other columns, a key given twice, or an unknown check.
-    """
-    path = data_root() / "paper" / "contradictions.csv" if path is None else Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no contradictions in {path}: work in a clone of the repository")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
-    if (twice := frame["id"].duplicated()).any():
-        raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
-    known = {*PRINTED, *MEASURED, *WEIGHTS}
-    found = []
-    for line in frame.to_dict("records"):
-        checks = tuple(line["check"].split())
-        if unknown := set(checks) - known:
-            raise ValueError(f"{path}, {line['id']}: unknown checks {sorted(unknown)}")
-        words = [line[name] for name in ("id", "where", "issue", "reading", "confidence")]
-        found.append(Contradiction(*words, checks, tuple(line["claims"].split()), line["page"]))
-    return found
-
-
-def contradictions(weights: WeightStudy, studies: Studies) -> list[Contradiction]:
+def contradictions(
+    weights: WeightStudy, studies: Studies, path: str | Path = "contradictions.csv"
+) -> pd.DataFrame:
     """The list with all that can be checked: printed tables, what was measured, and weights.
 
     Args:
         weights: what they say.
         studies: of the chapters.
+        path: the list, in `data/paper`.
+
+    Returns:
+        One line per contradiction. The list's own columns: id, where (places of the paper), issue,
+        reading (what we take for meant), confidence (in it), check (names of what bears on it),
+        claims (keys of those that test it, see `rbtc.studies.paper_claims`), page (the chapter that
+        treats it). And kind ("printed" where numbers of the paper decide, "measured", "reading"
+        where nothing does), found (a list of `Check`), support (what they together say of our
+        reading), missing (why a check could not be made).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: other columns, a key given twice, or an unknown check.
     """
-    return [_checked(one, weights, studies) for one in load_contradictions()]
+    frame = paper_list(path, COLUMNS)
+    if (twice := frame["id"].duplicated()).any():
+        raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
+    checks: dict[str, Callable[[], Check]] = {
+        **{name: partial(weights.check, name) for name in weights.numbers["check"]},
+        **{name: partial(check, studies) for name, check in MEASURED.items()},
+        **PRINTED,
+    }
+    lines = []
+    for line in frame.to_dict("records"):
+        names, found, missing = line["check"].split(), [], []
+        if unknown := {*names} - {*checks}:
+            raise ValueError(
+                f"{path}, {line['id']}: unknown checks {sorted(unknown)}; a new one of the weights "
+                "needs `rbtc measure 11_contradictions`"
+            )
+        for name in names:
+            try:
+                found.append(checks[name]())
+            except LookupError as error:
+                missing.append(str(error.args[0]))
+        kind = "measured" if names or line["claims"] else "reading"
+        if names and {*names} <= {*PRINTED}:
+            kind = "printed"
+        lines.append({**line, "kind": kind, "found": found, "support": _support(found),
+                      "missing": "; ".join(missing)})  # fmt: skip
+    return pd.DataFrame(lines)
 
 
-def frame_of(found: Sequence[Contradiction]) -> pd.DataFrame:
+def _support(found: Sequence[Check]) -> Support:
+    """What several checks together say of our reading."""
+    said = {check.support for check in found} - {""}
+    decided = said - {"undecided"}
+    if len(decided) == 1:
+        return decided.pop()
+    return "undecided" if said else ""
+
+
+def frame_of(found: pd.DataFrame) -> pd.DataFrame:
     """One line per number, for a CSV: id, where, number, value, support."""
-    return pd.DataFrame(
-        [
-            {"id": one.key, "where": one.where, "number": name, "value": text,
-             "support": check.support}
-            for one in found
-            for check in one.found
-            for name, text in check.numbers.items()
-        ]
-    )  # fmt: skip
+    lines = [
+        (line.id, line.where, *number, check.support)
+        for line in found.itertuples()
+        for check in line.found
+        for number in check.numbers.items()
+    ]
+    return pd.DataFrame(lines, columns=["id", "where", "number", "value", "support"])
 
 
-def _checked(one: Contradiction, weights: WeightStudy, studies: Studies) -> Contradiction:
-    made, missing = [], []
-    for name in one.checks:
-        try:
-            if name in PRINTED:
-                made.append(PRINTED[name]())
-            elif name in MEASURED:
-                made.append(MEASURED[name](studies))
-            else:
-                made.append(weights.check(name))
-        except LookupError as error:
-            missing.append(str(error.args[0]))
-    return Contradiction(one.key, one.where, one.issue, one.reading, one.confidence, one.checks,
-                         one.claims, one.page, tuple(made), "; ".join(missing))  # fmt: skip
+def kinds(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The contradictions by what bears on them, see `contradictions`."""
+    return {str(kind): own for kind, own in found.groupby("kind")}
+
+
+def reading_table(found: pd.DataFrame, *, pages: str = "") -> pd.DataFrame:
+    """One line per contradiction, as Markdown: what does not fit, our reading, what bears on it.
+
+    Args:
+        found: what to show.
+        pages: folder of the chapters, seen from the page that shows the table.
+    """
+    lines = []
+    for one in found.itertuples():
+        numbers = [f"{name}: {text}" for check in one.found for name, text in check.numbers.items()]
+        support = f"**{one.support}**" if one.support else ""
+        claims = f"claims {', '.join(one.claims.split())}" if one.claims else ""
+        page = markdown.chapter(one.page, pages)
+        lines.append(
+            {
+                "what does not fit": f"**{one.id}** {one.issue} *{one.where}*",
+                "our reading": f"{one.reading} *Confidence: {one.confidence}.*",
+                "what bears on it": markdown.joined([*numbers, support, one.missing, claims, page]),
+            }
+        )
+    return pd.DataFrame(lines)

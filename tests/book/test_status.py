@@ -5,7 +5,7 @@ from round_trip import run_of
 
 from rbtc import saving
 from rbtc.book import status
-from rbtc.report.claims import Claim, Finding, Part, Verdict
+from rbtc.report.claims import Claim, Part
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_a_verification_is_told(root):
 
 
 def test_a_measurement_counts_once_however_many_values_it_has(root):
-    def verdict(*findings):
-        parts = [Finding(Part(page, ""), outcome) for page, outcome in findings]
-        return Verdict(Claim("C01", "", "", "", ()), tuple(parts))
+    def verdict(*outcomes):
+        parts = [Part("C01", page, "", outcome=outcome) for page, outcome in outcomes]
+        return Claim("C01", "", "", "", tuple(parts))
 
     judged = [
         verdict(("05_defense", "holds"), ("07_nsfw", "undecided")),

@@ -28,7 +28,7 @@ MEASURES = {
     "07_nsfw": "rbtc.studies.measuring.nsfw:measure",
     "08_objects": "rbtc.studies.measuring.objects:object_study",
     "09_saliency": "rbtc.studies.measuring.saliency:saliency_study",
-    "11_contradictions": "rbtc.studies.contradictions:measure",
+    "11_contradictions": "rbtc.studies.measuring.contradictions:measure",
     "12_signed_zeros": "rbtc.studies.measuring.signed_zeros:signed_zero_study",
     "13_audit": "rbtc.studies.measuring.audit:audit_study",
     "14_stronger_attack": "rbtc.studies.measuring.stronger_attack:measure",
