@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from rbtc.models.prompts import vocabulary
-from rbtc.models.subjects import Reference, Subject
+from rbtc.models.subjects import Reference
 from rbtc.paper import wide_table
 from rbtc.paths import results_root
 from rbtc.report.tables import effect, save_csv
 from rbtc.stats import Difference
-from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, at_least_one, subjects
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant
@@ -63,9 +63,7 @@ SETTING = ["ratio", "calls", "reference"]
 def paper_kept() -> float:
     """Share of the other classes' accuracy that pruning leaves in the paper: means of Table 1."""
     table = wide_table(1)
-    return float(
-        table["preserved: ConceptPrune"].mean() / table["preserved: pretrained"].mean()
-    )
+    return float(table["preserved: ConceptPrune"].mean() / table["preserved: pretrained"].mean())
 
 
 def held_out_concepts(lab: Lab, count: int = 8) -> list[str]:
@@ -248,8 +246,8 @@ def keep_sweep(
     """Attack the models of one pruning setting with every K; K = 0 is the pruned model.
 
     Returns:
-        One line per picture, see `rbtc.studies.common.judged`, with the columns keep_ratio and
-        sign_accuracy.
+        One line per picture, see `rbtc.studies.measuring.common.Tally`, with the columns
+        keep_ratio and sign_accuracy.
     """
     from tqdm.auto import tqdm
 
@@ -258,24 +256,20 @@ def keep_sweep(
     at_least_one(images=images, other_images=other_images)
     for k in keep_ratios:
         check_keep(k)
-    lab.jury.require("object")
+    tally = Tally(lab, images, other_images=other_images)
     pruning: dict[str, Any] = {"ratio": ratio, "calls": calls, "reference": reference}
     everyone = subjects(lab, concepts)
-    frames = []
     for subject in tqdm(everyone, desc="attacks", disable=not lab.progress):
         signs = lab.sign_accuracy(subject, **pruning).value
-        models = [({"keep_ratio": 0.0, "sign_accuracy": signs},
-                   lab.owner.pruned(subject, **pruning))]  # fmt: skip
-        models += [
-            ({"keep_ratio": k, "sign_accuracy": signs},
-             lab.revived(subject, keep_ratio=k, **pruning))
-            for k in keep_ratios
-        ]  # fmt: skip
         others = [one for one in everyone if one != subject]
-        frames.append(
-            judged(lab, subject, models, images, other_images=other_images, others=others)
-        )
-    return pd.concat(frames, ignore_index=True)
+        for k in (0.0, *keep_ratios):
+            variant = (
+                lab.revived(subject, keep_ratio=k, **pruning)
+                if k
+                else lab.owner.pruned(subject, **pruning)
+            )
+            tally.count(subject, variant, others=others, keep_ratio=k, sign_accuracy=signs)
+    return tally.hits
 
 
 def keep_effects(sweep: pd.DataFrame, against: float = PAPER_KEEP) -> dict[float, Difference]:
@@ -328,27 +322,22 @@ def class_sweep(
     T, the reference prompts and K are the profile's.
 
     Returns:
-        One line per picture, see `rbtc.studies.common.judged`, with the columns model
+        One line per picture, see `rbtc.studies.measuring.common.Tally`, with the columns model
         ("pretrained", "pruned, 0.1", "revived, 0.1"), ratio and density.
     """
     at_least_one(images=images)
     for ratio in ratios:
         lab.owner.settings(ratio=ratio)
-    lab.jury.require("object")
-    frames = []
+    tally = Tally(lab, images)
     for subject in subjects(lab, concepts):
-
-        def models(subject: Subject = subject) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            yield {"model": "pretrained", "ratio": 0.0, "density": 0.0}, lab.pretrained
-            for ratio in ratios:
-                columns = {"ratio": ratio, "density": lab.density(subject, ratio=ratio)}
-                pruned = lab.owner.pruned(subject, ratio=ratio)
-                yield {"model": f"pruned, {ratio:g}", **columns}, pruned
-                revived = lab.revived(subject, ratio=ratio)
-                yield {"model": f"revived, {ratio:g}", **columns}, revived
-
-        frames.append(judged(lab, subject, models(), images))
-    return pd.concat(frames, ignore_index=True)
+        tally.count(subject, lab.pretrained, model="pretrained", ratio=0.0, density=0.0)
+        for ratio in ratios:
+            own = {"ratio": ratio, "density": lab.density(subject, ratio=ratio)}
+            pruned = lab.owner.pruned(subject, ratio=ratio)
+            tally.count(subject, pruned, model=f"pruned, {ratio:g}", **own)
+            revived = lab.revived(subject, ratio=ratio)
+            tally.count(subject, revived, model=f"revived, {ratio:g}", **own)
+    return tally.hits
 
 
 def class_table(hits: pd.DataFrame) -> pd.DataFrame:

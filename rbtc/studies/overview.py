@@ -30,7 +30,7 @@ class Overview:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `measuring.common.judged`.
+        hits: One line per picture, see `measuring.common.Tally`.
         pictures: The first ones that were counted.
     """
 

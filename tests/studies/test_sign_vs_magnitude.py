@@ -1,23 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from round_trip import assert_reads_back
 
 from rbtc.attack.idealised import idealised
 from rbtc.attack.sign_accuracy import cosine
 from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
-from rbtc.studies.measuring.sign_vs_magnitude import sign_study
 from rbtc.studies.sign_vs_magnitude import MAGNITUDE, REFILLS, SIGN, SIGN_AVERAGE, SIGN_MAX
 
 
 @pytest.fixture(scope="module")
-def signs(lab):
-    return sign_study(lab, ["church", "golf ball"], 3, pictures=1, draw_seeds=[7])
-
-
-def test_the_study_reads_back(signs, tmp_path):
-    assert_reads_back(signs, tmp_path)
+def signs(measured):
+    return measured("01_sign_vs_magnitude")
 
 
 def test_sign_study_counts_what_the_lab_counts(lab, signs):

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from round_trip import assert_reads_back
 
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.heat import heat_maps
@@ -12,12 +11,8 @@ GOLF = "golf ball (golf flag)"
 
 
 @pytest.fixture(scope="module")
-def study(lab):
-    return alignment_study(lab, ["golf ball", "church"], images=2, shown=(0.2, 1.0))
-
-
-def test_the_study_reads_back(study, tmp_path):
-    assert_reads_back(study, tmp_path)
+def study(measured):
+    return measured("03_topk_alignment")
 
 
 def test_alignment_knows_the_paper_and_pools(lab, study):
