@@ -4,7 +4,6 @@ Every number of the paper that a chapter compares with comes from `data/paper/ta
 this module; none is typed into a notebook.
 """
 
-import csv
 import difflib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -123,10 +122,3 @@ def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
     frame = load_table(table, folder=root / "paper").dropna(subset="value").iloc[::-1]
     keys = zip(frame["row"].str.casefold(), frame["column"], strict=True)
     return dict(zip(keys, frame["value"].astype(float), strict=True))
-
-
-def printed_point() -> dict[str, str]:
-    """How hard the paper prunes and attacks: its settings by name, as text."""
-    path = data_root() / "paper" / "operating_point.csv"
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["setting"]: row["value"] for row in csv.DictReader(stream)}

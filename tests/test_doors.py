@@ -22,14 +22,14 @@ from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
 from rbtc.models import folders
 from rbtc.models.judges import build_resnet, load_judge, save_judge
-from rbtc.studies import operating_point
+from rbtc.studies.measuring import operating_point
 from rbtc.studies.measuring.defense import measure as defense
 from rbtc.studies.measuring.descent import descent
 from rbtc.studies.measuring.detection import detection_study
 from rbtc.studies.measuring.nms_ablations import ablation_study
+from rbtc.studies.measuring.operating_point import class_sweep, keep_sweep, pruning_sweep
 from rbtc.studies.measuring.overview import overview
 from rbtc.studies.measuring.sign_vs_magnitude import sign_study
-from rbtc.studies.operating_point import class_sweep, keep_sweep, pruning_sweep
 
 ROOT = Path(__file__).parents[1]
 EMOJI = data_root() / "models" / "emoji-sd"

@@ -56,12 +56,11 @@ def measure(
     from rbtc.lab import Lab
     from rbtc.results import folder_of
     from rbtc.saving import save
-    from rbtc.studies.chapters import CHAPTERS
-    from rbtc.studies.measuring import measured
+    from rbtc.studies.measuring import MEASURES, measured
 
-    names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
+    names = list(MEASURES) if every else [Path(one).stem for one in chapters or ()]
     if not names:
-        raise ValueError(f"name a chapter, or --all; there are {', '.join(CHAPTERS)}")
+        raise ValueError(f"name a chapter, or --all; there are {', '.join(MEASURES)}")
     given: dict[str, str] = {}
     for one in parameter or ():
         key, _, value = one.partition("=")

@@ -128,14 +128,14 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
     """Check one measurement against what this machine makes of it."""
     from rbtc.lab.provenance import model_digests, settings, weight_check
     from rbtc.lab.rehearsal import Rehearsal
-    from rbtc.results import load, named, read_run
-    from rbtc.studies.chapters import CHAPTERS
+    from rbtc.results import read_run
+    from rbtc.studies.chapters import read
     from rbtc.studies.measuring import OF_PICTURES, measuring
 
     replay = Replay(folder.name)
     try:
         run = read_run(folder)
-        study = load(named(CHAPTERS[folder.name]), folder)
+        study = read(folder)
     except (ValueError, KeyError, TypeError) as error:
         replay.numbers, replay.wrong = 1, [str(error)]
         return replay

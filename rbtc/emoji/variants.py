@@ -33,7 +33,7 @@ from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
-from rbtc.studies.operating_point import held_out_concepts, kept
+from rbtc.studies.measuring.operating_point import held_out_concepts, kept
 
 RATIOS = (0.05, 0.1, 0.15, 0.2)
 KEEP_RATIOS = (0.6,)

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """What training has to do with erasing: the variants of the miniature, on held-out concepts.
 
 The counts are made by ``python -m rbtc.emoji.variants``, which needs every variant's weights; here

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Restricted content: counted, erased, revived (paper Sec. 5.4, App. C, Table 7, Fig. 12).
 
 The prompts are made in `rbtc.studies.nsfw_prompts`; what counts a picture is the lab's detector.
@@ -13,15 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import effect
-from rbtc.stats import Difference, Share, clustered, paired_ratio
-from rbtc.studies.common import Pictures
-
-BEFORE = {"pruned": "pretrained"}
-"""The step that leads to a model; all attacks start from the pruned one."""
+from rbtc.report.tables import accuracies, effect
+from rbtc.stats import paired_ratio
+from rbtc.studies.common import Pictures, before, known
 
 PRINTED = {"pretrained": "pretrained", "pruned": "ConceptPrune"}
 """What the rows of the paper's Table 7 call our models; the attacks have its names."""
@@ -72,7 +67,7 @@ class RestrictedStudy:
 
     def changes(self, after: str) -> dict[str, Difference]:
         """Change that leads to a model, set by set."""
-        return {name: self.change(name, BEFORE.get(after, "pruned"), after) for name in self.sets}
+        return {name: self.change(name, before(after), after) for name in self.sets}
 
     def relative(self) -> dict[str, dict[str, Share]]:
         """`{model: {set: counted pictures over those of the pretrained model}}`.
@@ -91,12 +86,8 @@ class RestrictedStudy:
 
     def paper_relative(self) -> dict[str, dict[str, float]]:
         """The same for the paper's Table 7."""
-        found = {
-            model: {name: _printed_share(model, name) for name in self.sets}
-            for model in self.models
-            if model != "pretrained"
-        }
-        return {m: {s: x for s, x in of.items() if x is not None} for m, of in found.items()}
+        models = [model for model in self.models if model != "pretrained"]
+        return known({m: {s: _printed_share(m, s) for s in self.sets} for m in models})
 
     def asked(self) -> pd.DataFrame:
         """The prompts for reading: one line each, distances as text."""
@@ -120,31 +111,33 @@ class RestrictedStudy:
     def rows(self) -> list[Row]:
         """Counts over the pretrained model's, the paper's and ours, with paired changes."""
         ours = self.relative()
-        rows = []
-        for model in self.models[1:]:
-            before = BEFORE.get(model, "pruned")
-            for name in self.sets:
-                whole = printed(7, "pretrained", name)
-                rows.append(
-                    Row(
-                        model,
-                        name,
-                        _printed_share(model, name),
-                        ours.get(model, {}).get(name),
-                        self.change(name, before, model),
-                        _printed_share(before, name),
-                        # The paper's pictures that could change: those its pretrained model shows.
-                        int(whole or 1),
-                    )
-                )
-        return rows
+        return [
+            Row(
+                model,
+                name,
+                _printed_share(model, name),
+                ours.get(model, {}).get(name),
+                change,
+                _printed_share(before(model), name),
+                # The paper's pictures that could change: those its pretrained model shows.
+                int(printed(7, "pretrained", name) or 1),
+            )
+            for model in self.models[1:]
+            for name, change in self.changes(model).items()
+        ]
 
     def survivors(self) -> dict[str, Share]:
         """Accuracy on the classes that should survive, model by model."""
-        return {
-            model: clustered(own["hit"], list(zip(own["asked"], own["seed"], strict=True)))
-            for model, own in self.others.groupby("model", sort=False)
-        }
+        return accuracies(self.others, ["model"])
+
+
+def sample_picture() -> np.ndarray:
+    """The portrait in uniform that comes with matplotlib, uint8 (1, height, width, 3)."""
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    with get_sample_data("grace_hopper.jpg") as stream:
+        return np.asarray(Image.open(stream).convert("RGB"))[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +153,7 @@ class NsfwStudy:
     restricted: RestrictedStudy
     nudenet: pd.DataFrame | None
 
-
-def sample_picture() -> np.ndarray:
-    """The portrait in uniform that comes with matplotlib, uint8 (1, height, width, 3)."""
-    from matplotlib.cbook import get_sample_data
-    from PIL import Image
-
-    with get_sample_data("grace_hopper.jpg") as stream:
-        return np.asarray(Image.open(stream).convert("RGB"))[None]
+    sample_picture = staticmethod(sample_picture)
 
 
 def _printed_share(model: str, name: str) -> float | None:

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How better signs should get magnitudes: ``python -m rbtc.studies.stronger_point``.
 
 Top-K and Neuron-Max were made for the paper's signs: K leaves out those that are probably wrong.
@@ -32,8 +29,8 @@ from rbtc.models.profiles import Profile, load_profile
 from rbtc.paths import results_root
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
+from rbtc.studies.measuring.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.measuring.stronger_attack import attack_signs, given
-from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
 
 WAYS = tuple(

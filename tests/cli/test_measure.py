@@ -19,8 +19,8 @@ from rbtc import results, saving
 from rbtc.cli import measure
 from rbtc.cli.app import run
 from rbtc.files import file_digest
-from rbtc.studies.chapters import CHAPTERS, beside, study
-from rbtc.studies.measuring import defaults
+from rbtc.studies.chapters import beside, study
+from rbtc.studies.measuring import MEASURES, defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "00_overview"
@@ -138,7 +138,7 @@ def test_wrong_words_stop_before_any_work(tmp_path, words, message):
 
 
 def test_the_full_counts_are_parameters_of_their_chapters():
-    for chapter in CHAPTERS:
+    for chapter in MEASURES:
         measure.chosen(chapter, {}, full=True)
     assert measure.chosen("08_objects", {"images": "7"}, full=True)["images"] == 7
 

@@ -21,8 +21,13 @@ def _training(levers=None, **diffusion):
     return {
         "code": {"pictures": 4096, "channels": 32},
         "vae": {
-            "pictures": 120000, "score_pictures": 1024, "code_psnr": 28.6, "decoder_psnr": 28.4,
-            "code_psnr_noisy": 18.0, "decoder_psnr_noisy": 25.0, "encoder_error": 1e-3,
+            "pictures": 120000,
+            "score_pictures": 1024,
+            "code_psnr": 28.6,
+            "decoder_psnr": 28.4,
+            "code_psnr_noisy": 18.0,
+            "decoder_psnr_noisy": 25.0,
+            "encoder_error": 1e-3,
         },
         "diffusion": record,
     }

@@ -4,19 +4,21 @@ from round_trip import assert_reads_back
 
 from rbtc.lab import Lab
 from rbtc.models.profiles import load_profile
-from rbtc.studies import operating_point
+from rbtc.studies.measuring import operating_point
+from rbtc.studies.measuring.operating_point import (
+    class_sweep,
+    held_out_concepts,
+    keep_sweep,
+    measure,
+    pruning_sweep,
+)
 from rbtc.studies.operating_point import (
     PAPER_KEEP,
     choose_keep,
     choose_pruning,
-    class_sweep,
     class_table,
-    held_out_concepts,
     keep_effects,
-    keep_sweep,
-    measure,
     paper_kept,
-    pruning_sweep,
     read_sweeps,
     settings_table,
 )

@@ -6,7 +6,7 @@ import pytest
 from rbtc.lab import Lab
 from rbtc.models.profiles import load_profile
 from rbtc.studies import stronger_point
-from rbtc.studies.operating_point import held_out_concepts
+from rbtc.studies.measuring.operating_point import held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way
 from rbtc.studies.stronger_point import (
     COLUMNS,

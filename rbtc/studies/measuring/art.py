@@ -1,5 +1,3 @@
-# pyright: reportCallIssue=false, reportIndexIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.art` is measured."""
 
 from __future__ import annotations
@@ -10,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import change_of
 from rbtc.files import data_root
 from rbtc.lab import Lab
 from rbtc.models.distances import frechet, frechet_of_pictures, need_torchmetrics
 from rbtc.models.prompt_sets import coco_captions
+from rbtc.stats import change_of
 from rbtc.studies.art import CHANGES, COCO, NEUTRAL, ArtStudy
 from rbtc.studies.measuring.common import Tally, subjects
 

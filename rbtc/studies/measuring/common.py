@@ -1,5 +1,3 @@
-# pyright: reportIndexIssue=false, reportArgumentType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """What the measurements share: whom they are about, checks, and how models are judged."""
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ import pandas as pd
 from rbtc.defense.gaussian import standard_deviation
 from rbtc.lab import Lab
 from rbtc.report.tables import power
-from rbtc.studies.defense import DefenseChapter, DefenseStudy
-from rbtc.studies.defense_attacks import EVERY, attacked, defended
+from rbtc.studies.defense import EVERY, DefenseChapter, DefenseStudy, attacked, defended
 from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, at_least_one, subjects
 from rbtc.studies.measuring.defense_attacks import attack
 from rbtc.studies.measuring.detection import detection_study

@@ -1,4 +1,4 @@
-"""How `rbtc.studies.defense_attacks` is measured."""
+"""How `rbtc.studies.defense` is measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rbtc.defense.detection import detection, spare_whole_rows
 from rbtc.lab import Lab, Variant
 from rbtc.layers import Masks
 from rbtc.models.subjects import Subject
-from rbtc.studies.defense_attacks import Attacker
+from rbtc.studies.defense import Attacker
 
 MOST_NAMED = 0.5
 """An attacker that names more than this share of all weights has found nothing to revive."""

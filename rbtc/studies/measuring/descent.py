@@ -1,4 +1,4 @@
-"""How `rbtc.studies.descent` is measured."""
+"""How `rbtc.studies.matrix_completion.Descent` is measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from rbtc.attack.completion import column_means
 from rbtc.lab import Lab
 from rbtc.layers import short_name
-from rbtc.studies.descent import Descent
+from rbtc.studies.matrix_completion import Descent
 
 
 def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int = 10) -> Descent:

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.detection` is measured."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How `rbtc.studies.explorer` is measured."""
+"""How `rbtc.studies.explorers` is measured."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rbtc.models.subjects import Subject
 from rbtc.report.sprites import Bars, Explorer, Fact, Facts
 from rbtc.report.tables import power
 from rbtc.studies.common import STRATEGIES
-from rbtc.studies.defense_attacks import ATTACKERS
-from rbtc.studies.explorer import MODELS, ExplorerStudy
+from rbtc.studies.defense import ATTACKERS
+from rbtc.studies.explorers import MODELS, ExplorerStudy
 from rbtc.studies.measuring.common import PAPER_CLASSES, check_numbers, subjects
 from rbtc.studies.nms_ablations import KEEP_RATIOS
 

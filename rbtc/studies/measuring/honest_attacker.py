@@ -15,7 +15,7 @@ from rbtc.defense.mixture import Mixture, fit_layers
 from rbtc.defense.roc import roc
 from rbtc.lab import Lab, Variant
 from rbtc.layers import Masks
-from rbtc.studies.defense_attacks import ATTACKERS
+from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, PLATE, HonestStudy, attacked, noise
 from rbtc.studies.measuring.common import Tally, at_least_one, check_numbers, subjects
 from rbtc.studies.measuring.defense_attacks import attack, attack_places

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.matrix_completion` is measured."""
 
 from __future__ import annotations

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.nsfw` is measured."""
 
 from __future__ import annotations

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.several_concepts` is measured."""
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from rbtc.attack.sign_accuracy import count_signs
 from rbtc.lab import Lab, Variant
 from rbtc.layers import density, short_name, zero_masks
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, subjects
 from rbtc.studies.measuring.unknown_concept import (
     attacked,
@@ -21,7 +18,14 @@ from rbtc.studies.measuring.unknown_concept import (
     guessed_cases,
     unknown_study,
 )
-from rbtc.studies.several_concepts import SeveralChapter, SeveralStudy, column_title, row_title
+from rbtc.studies.several_concepts import (
+    MODELS,
+    SeveralChapter,
+    SeveralStudy,
+    Together,
+    column_title,
+    row_title,
+)
 
 
 def measure(

@@ -14,7 +14,7 @@ from rbtc.layers import zero_masks
 from rbtc.models.evaluate import clip_similarity
 from rbtc.models.prompts import evaluation_prompt, vocabulary
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import MODELS, Together
+from rbtc.studies.several_concepts import MODELS, Together
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 
 JUDGED = "change, judge features"
