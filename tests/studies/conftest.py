@@ -46,3 +46,15 @@ def measured(lab):
             return measuring(chapter)(lab, **SMALL[chapter])
 
     return made
+
+
+@pytest.fixture(scope="module")
+def chapter(request, measured):
+    """The study of the chapter that the test's module names as ``CHAPTER``."""
+    return measured(request.module.CHAPTER)
+
+
+@pytest.fixture(scope="module")
+def study(chapter):
+    """The same, where a module looks at no part of it."""
+    return chapter

@@ -16,12 +16,9 @@ from rbtc.studies import art as effects
 from rbtc.studies.art import CHANGES, MODELS
 from rbtc.studies.measuring.art import DRAWS, art_study, neutral_pairs
 
+CHAPTER = "06_art"
+
 STYLES = ["openmoji", "twemoji"]
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("06_art")
 
 
 def test_the_frame_holds_every_picture(lab, study):

@@ -7,10 +7,7 @@ import pytest
 from rbtc.report.calibration import calibration
 from rbtc.studies.audit import CHOICES, REASONS, AuditStudy
 
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("13_audit")
+CHAPTER = "13_audit"
 
 
 def test_truth_is_what_the_attack_finds(lab, study):

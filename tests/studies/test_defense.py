@@ -18,12 +18,9 @@ from rbtc.studies.defense import attacked, defended, table_12_column
 from rbtc.studies.measuring.defense import measure
 from rbtc.studies.measuring.detection import _shape
 
+CHAPTER = "05_defense"
+
 FEW = {"sigmas": (1e-2,), "variances": (), "images": 1}
-
-
-@pytest.fixture(scope="module")
-def chapter(measured):
-    return measured("05_defense")
 
 
 @pytest.fixture(scope="module")

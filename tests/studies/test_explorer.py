@@ -9,10 +9,7 @@ import torch
 
 from rbtc.studies.measuring import explorer
 
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("92_explorers")
+CHAPTER = "92_explorers"
 
 
 def test_compare_shows_the_three_models_of_each_concept(lab, study):

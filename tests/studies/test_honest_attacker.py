@@ -15,12 +15,9 @@ from rbtc.studies.honest_attacker import TOLD, attacked, noise
 from rbtc.studies.measuring.honest_attacker import HIDINGS as ALL
 from rbtc.studies.measuring.honest_attacker import honest_study
 
+CHAPTER = "15_honest_attacker"
+
 HIDINGS = ("layer", "correlated")
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("15_honest_attacker")
 
 
 def test_every_defence_meets_its_attackers(study):

@@ -12,10 +12,7 @@ from rbtc.studies.matrix_completion import paper_sign_accuracy
 from rbtc.studies.measuring.descent import descent
 from rbtc.studies.measuring.matrix_completion import SOLVERS
 
-
-@pytest.fixture(scope="module")
-def chapter(measured):
-    return measured("02_matrix_completion")
+CHAPTER = "02_matrix_completion"
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,13 @@
 import numpy as np
-import pytest
 
 from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
 from rbtc.report.spread import changes_table
 from rbtc.studies.measuring.nms_ablations import ablation_study
 
+CHAPTER = "04_nms_ablations"
+
 GOLF, BUS = "golf ball (golf flag)", "school bus (bus)"
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("04_nms_ablations")
 
 
 def test_ablation_counts_what_the_lab_counts(lab, study):

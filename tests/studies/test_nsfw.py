@@ -14,12 +14,14 @@ from rbtc.report.comparisons import comparison
 from rbtc.studies.measuring.nsfw import measure
 from rbtc.studies.nsfw_prompts import ordinary_prompts, read_prompts, restricted_subjects
 
+CHAPTER = "07_nsfw"
+
 FEW = {"keep_ratios": [0.6], "prompts": 1, "words": 1, "candidates": 2}
 
 
 @pytest.fixture(scope="module")
-def study(measured):
-    return measured("07_nsfw").restricted
+def study(chapter):
+    return chapter.restricted
 
 
 def test_all_concepts_are_cut_from_one_model(lab, study):

@@ -13,13 +13,10 @@ from rbtc.report.spread import verdict_counts
 from rbtc.studies.measuring.objects import following, object_study
 from rbtc.studies.objects import MODELS
 
+CHAPTER = "08_objects"
+
 GOLF = "golf ball (golf flag)"
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("08_objects")
 
 
 def test_counts_what_the_lab_counts(lab, study):

@@ -12,12 +12,9 @@ from rbtc.studies.measuring.saliency import saliency_study
 from rbtc.studies.saliency import FF, METHODS, model_name
 from rbtc.studies.saliency_cuts import ALL, missing_places, together
 
+CHAPTER = "09_saliency"
+
 GOLF = "golf ball (golf flag)"
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("09_saliency")
 
 
 def test_the_methods_cut_alike(lab, study):

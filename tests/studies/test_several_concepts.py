@@ -20,12 +20,9 @@ from rbtc.studies.measuring.unknown_concept import (
 from rbtc.studies.several_concepts import CUT, SIGNS, UNRELATED
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 
+CHAPTER = "16_several_concepts"
+
 CLASSES = ["church", "golf ball", "school bus"]
-
-
-@pytest.fixture(scope="module")
-def chapter(measured):
-    return measured("16_several_concepts")
 
 
 @pytest.fixture(scope="module")

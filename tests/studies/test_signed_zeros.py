@@ -13,10 +13,7 @@ from rbtc.studies.signed_zeros import AVERAGE, CHANGES, EXACT, PAPER
 from rbtc.studies.zero_files import CLEANED, CONTAINERS, FILLED, MULTIPLIED, WAYS, round_trip
 from rbtc.studies.zero_operations import FORMATS, KEEPS, LOSES, cutting_table, handling_table
 
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("12_signed_zeros")
+CHAPTER = "12_signed_zeros"
 
 
 def test_every_file_is_read_exactly_and_fixed_ones_say_nothing(study):

@@ -8,10 +8,7 @@ from rbtc.stats import pool
 from rbtc.studies.measuring.stronger_attack import drawn_models, settings_of
 from rbtc.studies.stronger_attack import BEST, CHOSEN, LADDER, MAXIMUM, PAPER
 
-
-@pytest.fixture(scope="module")
-def chapter(measured):
-    return measured("14_stronger_attack")
+CHAPTER = "14_stronger_attack"
 
 
 @pytest.fixture(scope="module")

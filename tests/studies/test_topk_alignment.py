@@ -7,12 +7,9 @@ from rbtc.report.pictures import picture_grid
 from rbtc.stats import pool
 from rbtc.studies.measuring.topk_alignment import alignment_study
 
+CHAPTER = "03_topk_alignment"
+
 GOLF = "golf ball (golf flag)"
-
-
-@pytest.fixture(scope="module")
-def study(measured):
-    return measured("03_topk_alignment")
 
 
 def test_alignment_knows_the_paper_and_pools(lab, study):
