@@ -13,7 +13,7 @@ from rbtc.lab import Lab
 from rbtc.models.distances import frechet, frechet_of_pictures, need_torchmetrics
 from rbtc.models.prompt_sets import coco_captions
 from rbtc.stats import change_of
-from rbtc.studies.art import CHANGES, COCO, NEUTRAL, ArtStudy
+from rbtc.studies.art import CHANGES, COCO, NEUTRAL_PROMPTS, ArtStudy
 from rbtc.studies.measuring.common import Tally, subjects
 
 STYLES = ("openmoji", "fluent", "fxemoji", "notov1", "twemoji")
@@ -36,7 +36,7 @@ def art_study(
     *,
     other_images: int = 1,
     neutral_images: int = 30,
-    neutral_prompts: str | Path = NEUTRAL,
+    neutral_prompts: str | Path = NEUTRAL_PROMPTS,
     pictures: int = 2,
     seed: int = 0,
 ) -> ArtStudy:
