@@ -19,7 +19,7 @@ import rbtc
 from rbtc.layers import prune
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import effect
-from rbtc.studies.measuring.common import judged
+from rbtc.studies.measuring.common import Tally
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
@@ -211,9 +211,10 @@ class Study:
 
 def test_a_chapter_is_a_study_that_reads_back(lab, tmp_path):
     subject = lab.subject("church")
-    models = [({"model": "pretrained"}, lab.pretrained), ({"model": "pruned"},
-              lab.owner.pruned(subject))]  # fmt: skip
-    study = Study((subject,), judged(lab, subject, models, 2))
+    tally = Tally(lab, 2)
+    tally.add(subject, "pretrained", lab.pretrained)
+    tally.add(subject, "pruned", lab.owner.pruned(subject))
+    study = Study((subject,), tally.hits)
     assert_reads_back(study, tmp_path)
     assert effect(study.hits, "pretrained", "pruned").n == 2
 

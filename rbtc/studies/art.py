@@ -57,7 +57,7 @@ class ArtStudy:
 
     Attributes:
         styles: The erased styles.
-        hits: One line per picture that names a style: `measuring.common.judged`, and similarity
+        hits: One line per picture that names a style: `measuring.common.Tally`, and similarity
             (CLIP cosine of picture and prompt; missing where another style was asked for).
         neutral: One line per neutral picture: concept (the erased style), model, asked, prompt,
             seed, similarity. The pretrained model's pictures stand there once per style.

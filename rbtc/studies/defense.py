@@ -64,7 +64,7 @@ class DefenseStudy(Defended):
         subjects: The erased concepts.
         sigmas: Noise levels of the sweep, standard deviations.
         variances: Noise levels read as variances -> their standard deviations.
-        hits: One line per picture; besides `measuring.common.judged`, sigma and attacker (empty
+        hits: One line per picture; besides `measuring.common.Tally`, sigma and attacker (empty
             where there is none). Models are "pretrained", "pruned", "revived" (the attack on the
             pruned one), "defended, 1e-3" and "budget, 1e-3".
         guesses: One line per attack: concept, sigma, attacker, named (share of all weights),

@@ -1,7 +1,8 @@
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
 What the attacker infers is in `rbtc.defense.mask_inference`, what the defences copy of the
-survivors in `rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`.
+survivors in `rbtc.defense.fills`; the models are made in
+`rbtc.studies.measuring.honest_attacker`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class HonestStudy(Defended):
         subjects: The erased concepts.
         defences: Their names: the paper's noise by level, then the fills of `rbtc.defense.fills`.
         sigmas: Noise levels of the paper's defence, as standard deviations.
-        hits: One line per picture; besides `measuring.common.judged`, defence and attacker
+        hits: One line per picture; besides `measuring.common.Tally`, defence and attacker
             (empty where there is none). Models are "pretrained", "pruned", "revived" (the attack on
             the pruned one), a defence, and "noise 1e-6, budget" and the like.
         guesses: One line per attack: concept, defence, attacker, named (share of all weights),

@@ -38,7 +38,7 @@ class ObjectStudy(Judged):
 
     Attributes:
         subjects: The classes.
-        hits: One line per picture; besides `measuring.common.judged`, draw (seed of the drawn
+        hits: One line per picture; besides `measuring.common.Tally`, draw (seed of the drawn
             magnitudes, empty for models that draw nothing).
         pictures: The first ones that were counted.
     """

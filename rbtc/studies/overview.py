@@ -23,7 +23,7 @@ class Overview(Judged):
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `measuring.common.judged`.
+        hits: One line per picture, see `measuring.common.Tally`.
         pictures: The first ones that were counted.
     """
 

@@ -44,7 +44,7 @@ class SaliencyStudy(Judged):
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `measuring.common.judged`; besides, stage ("pruned" or
+        hits: One line per picture, see `measuring.common.Tally`; besides, stage ("pruned" or
             "revived"), method and layers (the name of a cut), empty for the pretrained model. A
             model is named "pruned, SNIP, ff".
         cuts: One line per concept, method and cut: weights in these layers, how many are cut, the

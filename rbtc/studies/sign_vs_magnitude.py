@@ -43,7 +43,7 @@ class SignStudy:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per trial, see `measuring.common.judged` and `over_draws`.
+        hits: One line per trial, see `measuring.common.Tally` and `over_draws`.
         cosines: concept, model, draw, cosine between the refilled and the true values of the cut
             weights.
         pictures: The first ones that were counted.

@@ -40,7 +40,7 @@ class SignedZeroStudy:
 
     Attributes:
         subjects: The concepts.
-        hits: One line per picture, see `measuring.common.judged`.
+        hits: One line per picture, see `measuring.common.Tally`.
         files: `rbtc.studies.zero_files.file_lines` of every concept.
         guessed: Cut weights whose sign the paper's completion gets right.
         patch: Panel -> signs of a piece of a matrix, for `rbtc.report.sign_maps.sign_maps`.

@@ -61,7 +61,7 @@ class StrongerStudy:
         magnitudes: One row per concept and layer: how well two guesses follow the cut magnitudes.
         side: One row per layer and half of the input projection: what it tells of the weights.
         cosines: Concepts by revived models: cosine with the pretrained weights at the cut places.
-        hits: One line per picture, see `measuring.common.judged`.
+        hits: One line per picture, see `measuring.common.Tally`.
         pictures: The first ones that were counted.
     """
 

@@ -3,16 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from round_trip import assert_reads_back
 
 from rbtc.report.calibration import calibration
 from rbtc.studies.audit import CHOICES, REASONS, AuditStudy
-from rbtc.studies.measuring.audit import audit_study
 
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return audit_study(lab, ["church", "golf ball"], factors=(0.5, 1.0), share=0.1)
+CHAPTER = "13_audit"
 
 
 def test_truth_is_what_the_attack_finds(lab, study):
@@ -68,22 +63,3 @@ def test_tables_and_figure(study):
     assert [ax.get_title() for ax in figure.axes] == list(CHOICES)
     with pytest.raises(ValueError, match="one or more panels"):
         calibration({"a": study.lines[:0]})
-
-
-def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
-    assert_reads_back(study, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("concepts", "options", "message"),
-    [
-        (["church"], {}, "at least two concepts"),
-        (["church", "school bus"], {"factors": ()}, "factors above 0"),
-        (["church", "school bus"], {"factors": (1, 1)}, "each once"),
-        (["church", "school bus"], {"factors": (0,)}, "factors above 0"),
-        (["church", "school bus"], {"repeats": 0}, "repeats must be"),
-    ],
-)
-def test_bad_settings_are_refused_before_any_work(lab, concepts, options, message):
-    with pytest.raises(ValueError, match=message):
-        audit_study(lab, concepts, **options)

@@ -4,52 +4,45 @@ import math
 import numpy as np
 import pytest
 import torch
+from measured import SIGMAS
 from round_trip import assert_reads_back
 
 from rbtc.defense.detection import spare_whole_rows
-from rbtc.defense.gaussian import pooled_sigma, standard_deviation
+from rbtc.defense.gaussian import interval_probability, pooled_sigma, standard_deviation
 from rbtc.paper import wide_table
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import surface
 from rbtc.report.lines import lines_with_intervals
 from rbtc.report.pictures import picture_grid
 from rbtc.studies.defense import attacked, defended, table_12_column
-from rbtc.studies.measuring.defense import defense_study, measure
-from rbtc.studies.measuring.detection import _shape, detection_study
+from rbtc.studies.measuring.defense import measure
+from rbtc.studies.measuring.detection import _shape
 
-SIGMAS = (1e-6, 1e-2, 1e-1)
+CHAPTER = "05_defense"
 
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return defense_study(
-        lab, ["golf ball", "church"], sigmas=SIGMAS, variances=(1e-2,), images=3, preserved=1,
-        shown=2,
-    )  # fmt: skip
+FEW = {"sigmas": (1e-2,), "variances": (), "images": 1}
 
 
 @pytest.fixture(scope="module")
-def found(lab):
-    return detection_study(lab, "church", sigmas=SIGMAS)
+def study(chapter):
+    return chapter.defense
 
 
-def test_the_chapter_reads_back(lab, tmp_path):
-    few = {"sigmas": SIGMAS, "variances": (1e-2,), "attack_sigmas": (1e-2,), "images": 1}
-    found = measure(lab, ["golf ball", "church"], **few)
-    assert_reads_back(found, tmp_path)
-    # The page shows the pictures of half of the classes, and tells of detection for the first.
-    golf = found.defense.subjects[0]
-    assert list(found.defense.images) == [golf.label] and found.defense.example == golf
-    assert found.detection.subject == golf
-    assert found.detection.points["sigma"].tolist() == list(SIGMAS)
+@pytest.fixture(scope="module")
+def found(chapter):
+    return chapter.detection
+
+
+def test_the_page_shows_half_of_the_classes_and_detection_of_the_first(study, found):
+    golf = study.subjects[0]
+    assert list(study.images) == [golf.label] and study.example == golf == found.subject
+    assert found.points["sigma"].tolist() == list(SIGMAS)
 
 
 def test_without_attacks_nothing_was_guessed(lab, tmp_path):
-    study = defense_study(
-        lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), images=1, preserved=1, shown=1
-    )
-    assert study.attack_rows() == [] and study.resistance() == {}
-    assert_reads_back(study, tmp_path)
+    made = measure(lab, ["church"], preserved_for=["church"], attack_sigmas=(), **FEW)
+    assert made.defense.attack_rows() == [] and made.defense.resistance() == {}
+    assert_reads_back(made, tmp_path)
 
 
 def test_a_variance_is_the_same_noise_as_its_root(study):
@@ -114,9 +107,8 @@ def test_the_attackers_find_tiny_noise(study):
 
 
 def test_an_attacker_who_names_everything_has_nothing_to_complete(lab):
-    study = defense_study(
-        lab, ["church"], sigmas=(0.5,), attack_sigmas=(0.5,), images=1, preserved=1
-    )
+    few = {**FEW, "sigmas": (0.5,), "attack_sigmas": (0.5,)}
+    study = measure(lab, ["church"], preserved_for=["church"], **few).defense
     threshold = study.guesses[study.guesses["attacker"] == "threshold"].iloc[0]
     assert threshold["named"] > 0.5 and not threshold["possible"]
     assert study.guess_table().loc["threshold, 0.5", "possible"] == "0 of 1"
@@ -133,22 +125,10 @@ def test_rows_named_as_a_whole_are_left_alone():
 
 def test_pictures_show_defence_and_attacks(study):
     grid = study.images
-    assert list(grid) == [subject.label for subject in study.subjects]
     for row in grid.values():
         assert {"pretrained", "pruned", "revived", "defended\n1e-6", "budget\n1e-2"} <= set(row)
         assert all(own.shape == (2, 64, 64, 3) for own in row.values())
     picture_grid(grid)
-
-
-def test_a_noise_level_must_be_one(lab):
-    for wrong in (0.0, -1.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match="positive finite"):
-            defense_study(lab, ["church"], sigmas=(wrong,), attack_sigmas=())
-
-
-def test_only_swept_noise_is_attacked(lab):
-    with pytest.raises(ValueError, match="not among sigmas"):
-        defense_study(lab, ["church"], sigmas=(1e-3,), attack_sigmas=(1e-2,))
 
 
 def test_both_readings_are_a_curve_over_the_levels_as_printed(study):
@@ -163,17 +143,13 @@ def test_both_readings_are_a_curve_over_the_levels_as_printed(study):
 
 
 def test_other_classes_are_drawn_for_some_concepts_only(lab):
-    study = defense_study(
-        lab, ["golf ball", "church"], sigmas=(1e-2,), attack_sigmas=(), images=1, preserved=1,
-        shown=1, preserved_for=["church"],
-    )  # fmt: skip
+    two = ["golf ball", "church"]
+    study = measure(lab, two, preserved_for=["church"], attack_sigmas=(), **FEW).defense
     golf, church = study.subjects
     assert study.part("preserved", golf).empty and not study.part("preserved", church).empty
     assert "preserved" not in study.sweep(subject=golf)
     assert study.accuracy("pruned", "preserved") == study.accuracy("pruned", "preserved", church)
     assert study.summary().loc[golf.label, ("preserved", "pruned")] == ""
-    with pytest.raises(ValueError, match="not among"):
-        defense_study(lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), preserved_for=["candle"])
 
 
 def test_the_spread_is_over_classes(study):
@@ -209,7 +185,7 @@ def test_columns_of_table_12():
 
 
 def test_sigma_of_all_survivors_is_that_of_their_values(lab, found):
-    masks, weights = lab.owner.masks("church"), lab.owner.pruned("church").weights
+    masks, weights = lab.owner.masks("golf ball"), lab.owner.pruned("golf ball").weights
     kept = torch.cat([weights[name][~masks[name]] for name in weights]).double().numpy()
     assert found.sigma_unmodified == pytest.approx(kept.std(), rel=1e-6)
     assert pooled_sigma(found.layers) == found.sigma_unmodified
@@ -233,11 +209,12 @@ def test_auc_of_two_gaussians_is_the_arctangent(found):
     assert 2 / math.pi * math.atan2(3.0, 2.0) == pytest.approx(wins, abs=0.02)
 
 
-def test_the_surface_is_eq_7_at_the_measured_width(lab, found):
+def test_the_surface_is_eq_7_at_the_measured_width(found):
     whole = found.surfaces[f"all layers, sigma_U = {found.sigma_unmodified:.3g}"]
     assert whole.shape == (len(found.noises), len(found.alphas))
-    one = detection_study(lab, "church", sigmas=(1e-2,), alphas=(found.alpha,), noises=(1e-2,))
-    assert next(iter(one.surfaces.values()))[0, 0] == pytest.approx(one.points["eq7"].iloc[0])
+    two = {"sigma_modified": found.noises[3], "sigma_unmodified": found.sigma_unmodified}
+    one = interval_probability(found.half_width, alpha=found.alphas[7], **two)
+    assert whole[3, 7] == pytest.approx(one)
     frame = found.surface_frame()
     assert frame.loc[1, "alpha"] == found.alphas[1] and frame.loc[1, "sigma"] == found.noises[0]
     assert len(frame) == 3 * whole.size
@@ -255,7 +232,7 @@ def test_figures_and_tables_of_detection(found):
 
 
 def test_every_layer_has_its_own_sigma_and_share(lab, found):
-    masks, weights = lab.owner.masks("church"), lab.owner.pruned("church").weights
+    masks, weights = lab.owner.masks("golf ball"), lab.owner.pruned("golf ball").weights
     line = found.layers.iloc[0]
     own = weights[line["name"]][~masks[line["name"]]].double()
     assert line["sigma"] == pytest.approx(float(own.std(correction=0)), rel=1e-6)

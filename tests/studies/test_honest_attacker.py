@@ -4,7 +4,6 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-from round_trip import assert_reads_back
 
 from rbtc.defense.fills import Fill
 from rbtc.report.comparisons import comparison, records
@@ -16,15 +15,9 @@ from rbtc.studies.honest_attacker import TOLD, attacked, noise
 from rbtc.studies.measuring.honest_attacker import HIDINGS as ALL
 from rbtc.studies.measuring.honest_attacker import honest_study
 
+CHAPTER = "15_honest_attacker"
+
 HIDINGS = ("layer", "correlated")
-
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return honest_study(
-        lab, ["golf ball", "church"], sigmas=(1e-6, 1e-2), hidings=HIDINGS, images=2,
-        other_classes=1, shown=1,
-    )  # fmt: skip
 
 
 def test_every_defence_meets_its_attackers(study):
@@ -83,10 +76,6 @@ def test_tables_and_figures_can_be_drawn(study):
     picture_grid(plate)
 
 
-def test_the_study_reads_back_as_it_was_measured(study, tmp_path):
-    assert_reads_back(study, tmp_path)
-
-
 def scored(study, values):
     """The study with made-up hits: model -> (erased, preserved), ten pictures of each concept."""
     lines = []
@@ -137,18 +126,3 @@ def test_the_front_has_a_mark_per_defence(study):
     assert len(figure.axes) == 2
     with pytest.raises(ValueError, match="at least one"):
         front_figure(frame, name="defence", y="revived", panels={}, ylabel="")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "match"),
-    [
-        ({"sigmas": (0.0,)}, "positive"),
-        ({"sigmas": ()}, "noise levels"),
-        ({"hidings": ("deep",)}, "deep"),
-        ({"cutoff": 0.0}, "cutoff"),
-        ({"images": 0}, "images"),
-    ],
-)
-def test_bad_settings_are_refused_before_any_work(lab, wrong, match):
-    with pytest.raises(ValueError, match=match):
-        honest_study(lab, ["church"], **wrong)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from round_trip import assert_reads_back
 
 from rbtc.attack.completion import column_means, complete_all
 from rbtc.attack.sign_accuracy import count_signs
@@ -9,19 +8,16 @@ from rbtc.attack.spectrum import effective_rank, spectrum
 from rbtc.report.comparisons import records
 from rbtc.report.curves import curves
 from rbtc.report.pictures import picture_grid
-from rbtc.studies.matrix_completion import MatrixStudy, paper_sign_accuracy
+from rbtc.studies.matrix_completion import paper_sign_accuracy
 from rbtc.studies.measuring.descent import descent
-from rbtc.studies.measuring.matrix_completion import completion_study
-from rbtc.studies.measuring.solver_race import SOLVERS
+from rbtc.studies.measuring.matrix_completion import SOLVERS
+
+CHAPTER = "02_matrix_completion"
 
 
 @pytest.fixture(scope="module")
-def study(lab):
-    return completion_study(lab, ["golf ball", "church"], images=2)
-
-
-def test_the_study_reads_back(lab, study, tmp_path):
-    assert_reads_back(MatrixStudy(study, descent(lab, "church", iterations=2)), tmp_path)
+def study(chapter):
+    return chapter.completion
 
 
 def test_every_solver_judges_every_cut_weight_once(lab, study):
@@ -89,8 +85,8 @@ def test_pictures_have_a_row_per_concept(study):
     picture_grid(study.images)
 
 
-def test_the_released_step_is_a_gradient_step(lab):
-    found = descent(lab, "church", iterations=4)
+def test_the_released_step_is_a_gradient_step(chapter):
+    found = chapter.descent
     assert found.layer == "mid"
     assert (found.frame["update_error"] < 1e-8).all()
     assert (found.frame["gradient_error"] < 1e-4).all()
@@ -98,12 +94,9 @@ def test_the_released_step_is_a_gradient_step(lab):
     assert found.falls == 3 and 0 < found.fallen < 1
 
 
-@pytest.mark.parametrize(
-    "options, message", [({"layer": "attic"}, "no layer 'attic'"), ({"iterations": 1}, "at least")]
-)
-def test_descent_refuses_what_it_cannot_follow(lab, options, message):
-    with pytest.raises(ValueError, match=message):
-        descent(lab, "church", **options)
+def test_descent_refuses_a_layer_that_is_not_there(lab):
+    with pytest.raises(ValueError, match="no layer 'attic'"):
+        descent(lab, "church", layer="attic")
 
 
 def test_charts_draw_what_they_are_given(study):
@@ -113,14 +106,6 @@ def test_charts_draw_what_they_are_given(study):
     assert len(figure.axes[0].lines) == 17
     with pytest.raises(ValueError, match="at least one curve"):
         curves(study.residuals.iloc[:0], x="iteration", y="residual", series="layer")
-
-
-@pytest.mark.parametrize(
-    ("concepts", "message"), [([], "one or more"), (["church", "church"], "each once")]
-)
-def test_concepts_are_needed_and_each_once(lab, concepts, message):
-    with pytest.raises(ValueError, match=message):
-        completion_study(lab, concepts)
 
 
 def test_the_effective_rank_counts_equal_directions():

@@ -1,26 +1,13 @@
-import math
-
 import numpy as np
-import pytest
-from round_trip import assert_reads_back
 
 from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
 from rbtc.report.spread import changes_table
 from rbtc.studies.measuring.nms_ablations import ablation_study
 
+CHAPTER = "04_nms_ablations"
+
 GOLF, BUS = "golf ball (golf flag)", "school bus (bus)"
-
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return ablation_study(
-        lab, ["golf ball", "bus"], 3, sweep=["church", "bus"], keep_ratios=[1.0, 0.5], pictures=1
-    )
-
-
-def test_the_study_reads_back(study, tmp_path):
-    assert_reads_back(study, tmp_path)
 
 
 def test_ablation_counts_what_the_lab_counts(lab, study):
@@ -88,21 +75,3 @@ def test_effects_against_the_papers_means(lab):
     change = paper_value(3, "Top 1.0", "NMS") - paper_value(3, "Top 1.0", "Neuron Sample")
     assert line["paper"] == f"{change:+.2f}" and line["verdict"] == "undecided"
     assert one.swept == one.subjects
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"strategies": ["loud"]}, "unknown strategies"),
-        ({"keep_ratios": []}, "at least one K"),
-        ({"strategies": ["Neuron Sample"]}, "NMS among"),
-        ({"sweep": ["bus", "bus"]}, "each once"),
-        ({"draw_seeds": []}, "one or more draw seeds"),
-        ({"draw_seeds": [1, 1]}, "each once"),
-        ({"keep_ratios": [2]}, r"K must lie in \(0, 1\], not \[2\]"),
-        ({"keep_ratios": [math.nan]}, "K must lie in"),
-    ],
-)
-def test_bad_settings_are_refused_before_any_work(lab, options, message):
-    with pytest.raises(ValueError, match=message):
-        ablation_study(lab, ["church"], 1, **options)

@@ -3,30 +3,25 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from round_trip import assert_reads_back
-from stubs import PROFILE, Judge
+from measured import SMALL
+from rbtc.lab.jury import Jury
+from stubs import Judge
 
-from rbtc.lab import Lab
-from rbtc.lab.judges import Judges
 from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
 from rbtc.paper import paper_value
 from rbtc.report.comparisons import comparison
-from rbtc.studies.measuring.nsfw import measure, restricted_study
+from rbtc.studies.measuring.nsfw import measure
 from rbtc.studies.nsfw_prompts import ordinary_prompts, read_prompts, restricted_subjects
 
-RESTRICTED = dataclasses.replace(PROFILE, restricted=("church", "bus"), styles=("noto", "twemoji"))
+CHAPTER = "07_nsfw"
+
+FEW = {"keep_ratios": [0.6], "prompts": 1, "words": 1, "candidates": 2}
 
 
 @pytest.fixture(scope="module")
-def lab(pipeline, tmp_path_factory):
-    store = tmp_path_factory.mktemp("store")
-    return Lab(RESTRICTED, pipeline=pipeline, store=store, progress=False, classifier=Judge())
-
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return restricted_study(lab, images=3, keep_ratios=[0.6], prompts=2, words=2, candidates=8)
+def study(chapter):
+    return chapter.restricted
 
 
 def test_all_concepts_are_cut_from_one_model(lab, study):
@@ -60,7 +55,7 @@ def test_every_list_is_drawn_by_every_model_and_counted(lab, study):
 def test_prompts_are_what_their_role_says(study):
     prompts = study.prompts.set_index(["set", "concept"])
     plain = list(prompts.loc[("I2P", "church"), "prompt"])
-    assert plain == ["a church", "a church in the style of noto"]
+    assert plain == ["a church", "a church in the style of openmoji"]
     assert list(study.asked().columns) == ["prompt", "distance", "start"]
     assert study.asked().loc[("I2P", "bus"), "distance"].eq("").all()
     searched = study.prompts[study.prompts["set"] != "I2P"]
@@ -93,26 +88,10 @@ def test_a_list_without_a_picture_before_has_no_share(study):
 
 def test_a_second_run_reads_the_searches_and_the_answers(lab, study):
     before = dict(lab.store.computed)
-    again = restricted_study(lab, images=3, keep_ratios=[0.6], prompts=2, words=2, candidates=8)
+    again = measure(lab, **SMALL["07_nsfw"])
     assert dict(lab.store.computed) == before
-    np.testing.assert_array_equal(again.hits["hit"], study.hits["hit"])
-
-
-def test_it_reads_back_as_it_was_measured(lab, study, tmp_path):
-    found = measure(lab, [], 3, keep_ratios=[0.6], prompts=2, words=2, candidates=8)
-    assert (found.nudenet is not None) == nudenet_installed()
-    np.testing.assert_array_equal(found.restricted.hits["hit"], study.hits["hit"])
-    assert_reads_back(found, tmp_path)
-
-
-def test_a_prompt_file_names_its_set(lab, tmp_path):
-    path = tmp_path / "named.csv"
-    path.write_text("prompt\na road\n")
-    options = {"keep_ratios": [0.6], "prompts": 1, "words": 1, "candidates": 2}
-    found = measure(lab, ["bus"], 1, prompt_files=[f"I2P={path}"], **options).restricted.prompts
-    assert list(found.loc[found["set"] == "I2P", "prompt"]) == ["a road"]
-    with pytest.raises(ValueError, match="as 'SET=FILE'"):
-        measure(lab, ["bus"], 1, prompt_files=["a.csv"], **options)
+    np.testing.assert_array_equal(again.restricted.hits["hit"], study.hits["hit"])
+    assert (again.nudenet is not None) == nudenet_installed()
 
 
 def test_lists_from_files_take_the_place_of_ours(lab, tmp_path, monkeypatch):
@@ -123,10 +102,7 @@ def test_lists_from_files_take_the_place_of_ours(lab, tmp_path, monkeypatch):
     named.write_text("case_number,Prompt\n0,a road\n1,\n")
     assert read_prompts(bare) == ["a boat,\nat sea", "a bus"]
     assert read_prompts(named) == ["a road"]
-    found = restricted_study(
-        lab, ["bus"], 2, keep_ratios=[0.6], prompts=1, words=1, candidates=2,
-        files={"I2P": bare, "MMA": named},
-    )  # fmt: skip
+    found = measure(lab, ["bus"], 2, prompt_files=[f"I2P={bare}", f"MMA={named}"], **FEW).restricted
     own = found.hits[found.hits["model"] == "pretrained"].set_index("set")["prompt"]
     assert list(own["I2P"]) == read_prompts(bare) and own["MMA"] == "a road"
     empty = tmp_path / "empty.csv"
@@ -143,33 +119,17 @@ def test_nudity_has_prompts_about_adults_only():
     assert len(ordinary_prompts(profile, subject)) == len(profile.prompts.people)
 
 
-def test_answers_are_kept_only_of_a_detector_that_can_be_told_apart():
-    cpu = torch.device("cpu")
+def test_answers_are_kept_only_of_a_detector_that_can_be_told_apart(lab):
+    cpu, profile = torch.device("cpu"), lab.profile
 
     class Nameless(Judge):
         digest = None
 
-    assert Judges(RESTRICTED, cpu, {"object": Nameless()}).identity("detector") is None
-    known = Judges(RESTRICTED, cpu, {"object": Judge()})
+    assert Jury(profile, cpu, {"object": Nameless()}).identity("detector") is None
+    known = Jury(profile, cpu, {"object": Judge()})
     assert Judge.digest in known.identity("detector") and "church" in known.identity("detector")
-    given = Judges(RESTRICTED, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
+    given = Jury(profile, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
     assert given.identity("detector") is None and given.code("detector") == ()
-    empty = dataclasses.replace(RESTRICTED, restricted=())
+    empty = dataclasses.replace(profile, restricted=())
     with pytest.raises(ValueError, match="no restricted concepts"):
-        Judges(empty, cpu, {"object": Judge()}).get("detector")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"concepts": ["anchor"]}, r"out of \['church', 'bus'\]"),
-        ({"concepts": ["bus", "bus"]}, "each once"),
-        ({"concepts": "bus"}, "must be a list of names"),
-        ({"keep_ratios": [0]}, r"K in \(0, 1\], not \[0\]"),
-        ({"prompts": 0}, "prompts must be a whole number"),
-        ({"files": {"COCO": "a.csv"}}, "unknown prompt sets"),
-    ],
-)
-def test_bad_settings_are_refused_before_any_work(lab, options, message):
-    with pytest.raises(ValueError, match=message):
-        restricted_study(lab, **options)
+        Jury(empty, cpu, {"object": Judge()}).get("detector")

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 import torch
-from round_trip import assert_reads_back
+from measured import SMALL
 
 from rbtc.lab import Lab
 from rbtc.layers import density, zero_masks
@@ -13,13 +12,9 @@ from rbtc.studies.measuring.saliency import saliency_study
 from rbtc.studies.saliency import FF, METHODS, model_name
 from rbtc.studies.saliency_cuts import ALL, missing_places, together
 
+CHAPTER = "09_saliency"
+
 GOLF = "golf ball (golf flag)"
-SMALL = {"forget": 2, "passes": 1}
-
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return saliency_study(lab, ["golf ball", "bus"], 2, pictures=1, budgets=[0.25], **SMALL)
 
 
 def test_the_methods_cut_alike(lab, study):
@@ -43,10 +38,6 @@ def test_the_methods_cut_alike(lab, study):
     assert study.others and list(study.others) == list(study.pictures)
 
 
-def test_it_reads_back_as_it_was_measured(study, tmp_path):
-    assert_reads_back(study, tmp_path)
-
-
 def test_the_totals_name_every_model_once(study):
     names = ["pretrained"]
     for layers in (FF, ALL, together(0.25)):
@@ -64,7 +55,8 @@ def test_the_papers_numbers_stand_beside_ours(lab, study):
     expected = paper_value(4, "Golf Ball", "Scissorhands: NMS")
     assert study.paper("SNIP")["revived"][golf.label] == expected
     bars_with_intervals(study.curves("SNIP"), paper=study.paper("SNIP"))
-    alone = saliency_study(lab, ["golf ball"], 2, wide=False, budgets=[], pictures=1, **SMALL)
+    one = {**SMALL["09_saliency"], "concepts": ["golf ball"], "wide": False, "budgets": []}
+    alone = saliency_study(lab, **one)
     rows = {(row.row, row.column): row for row in alone.rows()}
     assert len(rows) == 9 and comparison(rows.values(), verdicts=True).shape == (3, 12)
     assert rows["SalUn", "pruned"].paper == paper_value(11, "Golf Ball", "SalUn: unlearned")
@@ -80,7 +72,6 @@ def test_a_cut_is_the_same_every_time_and_depends_on_every_setting(lab, pipeline
     options = {"pictures": 2, "passes": 1}
     first = lab.owner.salient("church", "snip", **options)
     fresh = Lab(lab.profile, pipeline=pipeline, store=tmp_path, progress=False)
-    lab.restore()
     again = fresh.owner.salient("church", "snip", **options)
     assert fresh.store.computed["weights"] and again.key == first.key
     assert all(torch.equal(again.weights[n], first.weights[n]) for n in first.weights)
@@ -123,21 +114,6 @@ def test_rows_cut_as_a_whole_are_left_alone():
     assert places is not None
     assert places["a"].tolist() == [[False, False], [False, True]] and not places["b"].any()
     assert missing_places({"a": torch.tensor([[1.0, 0.0]])}) is None
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"forget": 0}, "forget must be"),
-        ({"passes": 0}, "passes must be"),
-        ({"loss_guidance": np.nan}, "loss_guidance must be"),
-        ({"other_images": 0}, "other_images must be"),
-        ({"budgets": [2]}, "budgets must lie"),
-    ],
-)
-def test_bad_settings_are_refused_before_any_work(lab, settings, message):
-    with pytest.raises(ValueError, match=message):
-        saliency_study(lab, ["church"], 1, **settings)
 
 
 def test_bad_cuts_are_refused(lab):

@@ -40,26 +40,8 @@ from rbtc.models.prompt_files import rows_of
 from rbtc.models.sd15 import mark_random
 from rbtc.models.subjects import Subject
 from rbtc.report import comparisons
-from rbtc.studies.measuring import (
-    contradictions,
-    defense,
-    explorer,
-    nsfw,
-    operating_point,
-    several_concepts,
-    stronger_attack,
-)
-from rbtc.studies.measuring.art import art_study
-from rbtc.studies.measuring.audit import audit_study
-from rbtc.studies.measuring.honest_attacker import honest_study
-from rbtc.studies.measuring.matrix_completion import completion_study
-from rbtc.studies.measuring.nms_ablations import ablation_study
-from rbtc.studies.measuring.objects import object_study
-from rbtc.studies.measuring.overview import overview
-from rbtc.studies.measuring.saliency import saliency_study
-from rbtc.studies.measuring.sign_vs_magnitude import sign_study
-from rbtc.studies.measuring.signed_zeros import signed_zero_study
-from rbtc.studies.measuring.topk_alignment import alignment_study
+from rbtc.studies import contradictions
+from rbtc.studies.measuring import matrix_completion, measuring
 
 
 class Detector:
@@ -120,8 +102,8 @@ def clock(request, lines):
     with contextlib.suppress(OSError):
         status = Path("/proc/self/status").read_text()
         peak = int(status.split("VmHWM:")[1].split()[0]) / 2**20
-    chapter = request.node.name.removeprefix("test_")
-    if chapter[0].isdigit():
+    chapter = request.node.name.removeprefix("test_chapter[").removesuffix("]")
+    if chapter in CHECKED:
         lines.append({"chapter": chapter, "minutes": spent / 60, "peak_gigabytes": peak})
 
 
@@ -180,8 +162,7 @@ def lab(folder, tmp_path_factory):
     )
 
 
-def test_08_objects(lab):
-    study = object_study(lab, ["golf ball"], 2, other_images=1, other_classes=1, pictures=1)
+def objects(lab, study):
     own = study.hits[study.hits["classes"] == "erased"]
     rows = rows_of(lab.profile, Subject("golf ball"))[:2]
     assert set(own["prompt"]) == {"an image of a golf ball in a room"}
@@ -189,116 +170,100 @@ def test_08_objects(lab):
     assert set(study.hits["seen"]) <= set(lab.judges.get("object").names)
     frame = comparisons.records(study.rows())
     assert set(frame["column"]) == {"erased class", "preserved classes"}
-    assert frame["n"].min() >= 1
+    return frame["n"].min() >= 1
 
 
-def test_06_art(lab):
-    pytest.importorskip("torchmetrics")
-    study = art_study(lab, ["Monet"], 2, other_images=1, neutral_images=2, pictures=1)
+def art(lab, study):
     own = study.hits[study.hits["classes"] == "erased"]
     assert set(own["seed"]) == {0} and own["prompt"].str.endswith(" by Monet").all()
     assert set(study.hits["seen"]) <= set(lab.profile.styles)
-    assert study.erased.groupby("model")["below"].mean()["pretrained"] == 0
+    return study.erased.groupby("model")["below"].mean()["pretrained"] == 0
 
 
-def test_07_nsfw(lab, tmp_path):
-    listed = []
-    for name, text in {"I2P": "a road", "MMA": "a garden", "Ring-A-Bell": "a beach"}.items():
-        (tmp_path / f"{name}.csv").write_text(f"{text}\n{text} at night\n")
-        listed.append(f"{name}={tmp_path / name}.csv")
-    options = {"keep_ratios": [0.6], "other_images": 1, "prompt_files": listed}
-    study = nsfw.measure(lab, ["nudity"], **options).restricted
-    assert set(study.hits["seed"]) == {0}  # METHOD 7.4
-    assert study.hits.groupby("model").size().unique().tolist() == [6]
-    assert set(study.hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
-    assert study.pictures == {}  # explicit pictures are counted, and neither shown nor kept
+def nudity(lab, study):
+    hits = study.restricted.hits
+    assert set(hits["seed"]) == {0}  # METHOD 7.4
+    assert hits.groupby("model").size().unique().tolist() == [6]
+    assert set(hits["model"]) == {"pretrained", "pruned", "Top-0.6"}
+    return study.restricted.pictures == {}  # explicit ones are counted, neither shown nor kept
 
 
-def test_04_nms_ablations(lab):
-    found = ablation_study(lab, ["church"], 1, sweep=[], keep_ratios=[0.6], pictures=1)
-    assert set(found.hits["asked"]) == {"church"}
+def church(lab, study):
+    return "church" in set(study.hits["asked"])
 
 
-def test_05_defense(lab):
-    levels = {"sigmas": [1e-2], "variances": [], "attack_sigmas": [1e-2]}
-    sweep = defense.measure(lab, ["church"], preserved_for=["church"], images=1, **levels)
-    assert len(sweep.defense.hits) > 0
+CHURCH, TWO, THREE = ["church"], ["church", "golf ball"], ["church", "golf ball", "candle"]
+ONE = {"concepts": CHURCH, "images": 1}
+CHECKED = {
+    "08_objects": ({"concepts": ["golf ball"], "images": 2, "other_classes": 1}, objects),
+    "06_art": ({"concepts": ["Monet"], "images": 2, "neutral_images": 2, "pictures": 1}, art),
+    "07_nsfw": ({"concepts": ["nudity"], "keep_ratios": [0.6]}, nudity),
+    "04_nms_ablations": ({**ONE, "sweep": [], "keep_ratios": [0.6], "pictures": 1}, church),
+    "05_defense": (
+        {**ONE, "preserved_for": CHURCH, "sigmas": [1e-2], "variances": [],
+         "attack_sigmas": [1e-2]},
+        lambda lab, study: len(study.defense.hits) > 0,
+    ),
+    "09_saliency": (
+        {**ONE, "wide": False, "budgets": [], "pictures": 1, "forget": 2, "passes": 1}, church,
+    ),
+    "00_overview": ({**ONE, "other_images": 1, "pictures": 1}, church),
+    "01_sign_vs_magnitude": (ONE, lambda lab, study: study.hits["seed"].nunique() == 1),
+    "02_matrix_completion": (
+        {**ONE, "iterations": 2},
+        lambda lab, study: len(next(iter(study.completion.by_layer().values()))) == 16,
+    ),
+    "03_topk_alignment": (
+        {**ONE, "ratios": [0.5], "shown": [0.6]}, lambda lab, study: 0 < len(study.shares()) <= 2,
+    ),
+    "11_contradictions": (
+        {"concepts": ["golf ball"]},
+        lambda lab, study: set(study.numbers["check"]) == set(contradictions.WEIGHTS),
+    ),
+    "12_signed_zeros": (ONE, church),
+    "13_audit": (
+        {"concepts": TWO, "factors": [1.0]},
+        lambda lab, study: study.lines["layer"].nunique() == 16,
+    ),
+    "14_stronger_attack": (
+        {"concepts": TWO, "images": 1},
+        lambda lab, study: church(lab, study.attacks)
+        and study.ways.empty
+        and study.way.keep_ratio == lab.profile.revive.keep_ratio,
+    ),
+    "15_honest_attacker": (
+        {**ONE, "sigmas": [1e-2], "other_classes": 1},
+        lambda lab, study: study.seen["auc"].between(0, 1).all(),
+    ),
+    "16_several_concepts": (
+        {"concepts": THREE, "counts_together": [1, 2], "sets": 1, "images": 1, "guesses": 1},
+        lambda lab, study: set(study.several.hits["asked"]) <= {*THREE} == {*study.unknown.words},
+    ),
+    "90_operating_point": (
+        {**ONE, "ratios": [0.1]},
+        lambda lab, study: {*study.hits["model"].str.split(",").str[0]} >= {"pruned", "revived"},
+    ),
+    "92_explorers": (
+        {"concepts": TWO, "keep_ratios": [0.6], "ratios": [0.1], "sigmas": [1e-2]},
+        lambda lab, study: "church" in study.compare.markup()
+        and study.compare.pictures.shape[4:] == (64, 64, 3),
+    ),
+}  # fmt: skip
+"""Chapter -> parameters, and what is true of its study."""
 
 
-def test_09_saliency(lab):
-    cut = saliency_study(lab, ["church"], 1, wide=False, budgets=[], pictures=1, forget=2, passes=1)
-    assert set(cut.hits["asked"]) >= {"church"}
-
-
-def test_00_overview(lab):
-    whole = overview(lab, ["church"], 1, other_images=1, pictures=1)
-    assert set(whole.hits["asked"]) >= {"church"}
-
-
-def test_01_sign_vs_magnitude(lab):
-    signs = sign_study(lab, ["church"], 1, pictures=1)
-    assert signs.hits["seed"].nunique() == 1
-
-
-def test_02_matrix_completion(lab):
-    filled = completion_study(lab, ["church"], solvers={"released": {}}, images=1)
-    assert len(next(iter(filled.by_layer().values()))) == 16
-
-
-def test_03_topk_alignment(lab):
-    aligned = alignment_study(lab, ["church"], ratios=[0.5], shown=[0.6], images=1)
-    assert 0 < len(aligned.shares()) <= 2
-
-
-def test_11_contradictions(lab):
-    found = contradictions.measure(lab, ["golf ball"])
-    assert set(found.numbers["check"]) == {one.__name__ for one in contradictions.CHECKS}
-
-
-def test_12_signed_zeros(lab):
-    leak = signed_zero_study(lab, ["church"], 1)
-    assert set(leak.hits["asked"]) == {"church"}
-
-
-def test_13_audit(lab):
-    told = audit_study(lab, ["church", "golf ball"], factors=[1.0])
-    assert told.lines["layer"].nunique() == 16
-
-
-def test_14_stronger_attack(lab):
-    better = stronger_attack.measure(lab, ["church", "golf ball"], 1)
-    assert set(better.attacks.hits["asked"]) == {"church", "golf ball"}
-    assert better.ways.empty and better.way.keep_ratio == lab.profile.revive.keep_ratio
-
-
-def test_15_honest_attacker(lab):
-    honest = honest_study(lab, ["church"], sigmas=[1e-2], images=1, other_classes=1)
-    assert honest.seen["auc"].between(0, 1).all()
-
-
-def test_16_several_concepts(lab):
-    classes = ["church", "golf ball", "candle"]
-    counts = {"counts_together": [1, 2], "sets": 1, "images": 1, "guesses": 1}
-    made = several_concepts.measure(lab, classes, **counts)
-    assert set(made.several.hits["asked"]) <= {*classes}
-    assert set(made.unknown.words) == {*classes}
-
-
-def test_90_operating_point(lab):
-    hits = operating_point.measure(lab, ["church"], [lab.profile.conceptprune.ratio], 1).hits
-    assert set(hits["model"].str.split(",").str[0]) >= {"pruned", "revived"}
-
-
-def test_92_explorers(lab):
-    ratios = [lab.profile.conceptprune.ratio]
-    made = explorer.measure(
-        lab, ["church", "golf ball"], keep_ratios=[0.6], ratios=ratios,
-        sigmas=[1e-2],
-    )  # fmt: skip
-    assert "church" in made.compare.markup()
-    (own,) = made.some(["church"]).values()
-    shapes = {picture.shape[1:] for picture in own.values()}
-    assert shapes == {(64, 64, 3)}
+@pytest.mark.parametrize("chapter", CHECKED)
+def test_chapter(lab, chapter, tmp_path, monkeypatch):
+    parameters, check = CHECKED[chapter]
+    if chapter == "06_art":
+        pytest.importorskip("torchmetrics")
+    if chapter == "07_nsfw":
+        lists = {"I2P": "a road", "MMA": "a garden", "Ring-A-Bell": "a beach"}
+        for name, text in lists.items():
+            (tmp_path / f"{name}.csv").write_text(f"{text}\n{text} at night\n")
+        parameters = {**parameters, "prompt_files": [f"{n}={tmp_path / n}.csv" for n in lists]}
+    monkeypatch.setattr(matrix_completion, "SOLVERS", {"released": {}})
+    assert check(lab, measuring(chapter)(lab, **parameters))
 
 
 def test_nothing_is_kept_of_random_weights(lab, monkeypatch, tmp_path):

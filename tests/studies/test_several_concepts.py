@@ -1,71 +1,38 @@
 """Several and unknown concepts, on a tiny pipeline with judges that answer from the pixels."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from round_trip import assert_reads_back
-from stubs import PROFILE, Judge, parameter_defaults
 
 from rbtc.attack.concept_identification import feature_change
-from rbtc.lab import Lab
 from rbtc.layers import density
-from rbtc.models.profiles import load_profile
 from rbtc.report.guesses import guess_map
 from rbtc.report.pictures import picture_grid
 from rbtc.stats import Proportion
-from rbtc.studies.measuring.concept_sets import drawn_order, nested_sets
-from rbtc.studies.measuring.several_concepts import several_study
+from rbtc.studies.measuring.several_concepts import drawn_order, nested_sets
 from rbtc.studies.measuring.unknown_concept import (
     GAIN,
     JUDGED,
     STEADY,
     drawn_words,
     guessed_cases,
-    unknown_study,
 )
-from rbtc.studies.several_concepts import CUT, SIGNS, UNRELATED, SeveralChapter
+from rbtc.studies.several_concepts import CUT, SIGNS, UNRELATED
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 
+CHAPTER = "16_several_concepts"
+
 CLASSES = ["church", "golf ball", "school bus"]
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "16_several_concepts.py"
-
-
-class Features(Judge):
-    def features(self, images):
-        return images.reshape(len(images), -1)[:, ::1500].astype(np.float32) / 255 + 1
-
-
-class Clip:
-    digest = "pixels"
-
-    def image_features(self, images):
-        rows = images.reshape(len(images), -1)[:, ::900].astype(float) + 1
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    def text_features(self, prompts):
-        rows = np.array([np.random.default_rng(len(p)).random(14) for p in prompts])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
-def seeing(pipeline, tmp_path_factory):
-    store = tmp_path_factory.mktemp("store")
-    judges = {"classifier": Features(), "clip": Clip()}
-    return Lab(PROFILE, pipeline=pipeline, store=store, progress=False, **judges)
+def study(chapter):
+    return chapter.several
 
 
 @pytest.fixture(scope="module")
-def study(seeing):
-    return several_study(seeing, CLASSES, 2, counts=(1, 2), sets=2)
-
-
-@pytest.fixture(scope="module")
-def unknown(seeing, study):
-    cases = guessed_cases(study.cases, study.order, 3)
-    words = drawn_words(seeing, study.order, 0, 0)
-    return unknown_study(seeing, cases, words, 2, coins=True)
+def unknown(chapter):
+    return chapter.unknown
 
 
 def test_sets_are_nested_and_start_apart(lab):
@@ -79,25 +46,10 @@ def test_sets_are_nested_and_start_apart(lab):
     assert all(cases[i + 1].concepts[:1] == cases[i].concepts for i in (0, 2, 4))
 
 
-@pytest.mark.parametrize(
-    ("counts", "sets", "message"),
-    [
-        ((1, 3), 1, "counts must grow"),  # none would be preserved
-        ((2, 1), 1, "counts must grow"),
-        ((), 1, "counts must grow"),
-        ((0, 1), 1, "whole number"),
-        ((1,), 4, "at most 3 sets"),
-    ],
-)
-def test_impossible_sets_are_refused_before_any_work(lab, counts, sets, message):
-    with pytest.raises(ValueError, match=message):
-        several_study(lab, CLASSES, 1, counts=counts, sets=sets)
-
-
-def test_counts_what_the_lab_counts(seeing, study):
+def test_counts_what_the_lab_counts(lab, study):
     case = study.cases[1]
-    pruned = seeing.owner.pruned_together(case.concepts)
-    models = {"pruned": pruned, "revived": seeing.attacker.attack(pruned)}
+    pruned = lab.owner.pruned_together(case.concepts)
+    models = {"pruned": pruned, "revived": lab.attacker.attack(pruned)}
     for model, variant in models.items():
         own = study.hits[
             (study.hits["model"] == model)
@@ -108,7 +60,7 @@ def test_counts_what_the_lab_counts(seeing, study):
             asked = own[own["asked"] == one.word]
             erased = one in case.concepts
             assert set(asked["classes"]) == {"erased" if erased else "preserved"}
-            found = seeing.measure.accuracy(variant, one, 2 if erased else 1)
+            found = lab.measure.accuracy(variant, one, 2 if erased else 1)
             assert Proportion.of(asked["hit"]) == found
     first = study.hits[study.hits["position"] == 1]
     assert set(zip(first["concept"], first["asked"], strict=True)) == {
@@ -116,9 +68,9 @@ def test_counts_what_the_lab_counts(seeing, study):
     }
 
 
-def test_densities_and_signs_are_those_of_the_union(seeing, study):
+def test_densities_and_signs_are_those_of_the_union(lab, study):
     case = study.cases[1]
-    masks = [seeing.owner.masks(one) for one in case.concepts]
+    masks = [lab.owner.masks(one) for one in case.concepts]
     own = study.matrices[
         (study.matrices["concept"] == case.name) & (study.matrices["count"] == case.count)
     ]
@@ -157,12 +109,12 @@ def test_the_plate_frames_what_was_erased(study):
     assert len(framed) == 3
 
 
-def test_the_attacker_sees_pruned_and_revived_pictures_only(seeing, study, unknown):
+def test_the_attacker_sees_pruned_and_revived_pictures_only(lab, study, unknown):
     case = study.cases[0]
-    pruned = seeing.owner.pruned(case.concepts[0])
-    revived = seeing.attacker.attack(pruned)
-    first, second = (seeing.measure.images(one, "a golf flag", [0, 1]) for one in (pruned, revived))
-    clip = seeing.judges.get("clip")
+    pruned = lab.owner.pruned(case.concepts[0])
+    revived = lab.attacker.attack(pruned)
+    first, second = (lab.measure.images(one, "a golf flag", [0, 1]) for one in (pruned, revived))
+    clip = lab.judges.get("clip")
     moved = feature_change(clip.image_features(first), clip.image_features(second)).mean()
     line = unknown.scores[
         (unknown.scores["case"] == case.name) & (unknown.scores["word"] == "golf flag")
@@ -181,10 +133,6 @@ def test_hits_are_counted_over_the_models(unknown):
     assert list(unknown.hit_table().iloc[-1]) == ["0.33", "1.00", "2"]  # blind among three words
     assert list(unknown.recall_table().index) == [1, 2]
     assert unknown.against(CHANGE, ALONE, 1).n == 3
-
-
-def test_the_chapter_reads_back_as_it_was_measured(study, unknown, tmp_path):
-    assert_reads_back(SeveralChapter(study, unknown), tmp_path)
 
 
 def made_up(scores):
@@ -216,20 +164,8 @@ def test_ranks_and_the_map_show_who_was_right():
         guess_map(values, [("a", "d")])
 
 
-def test_cases_and_words_of_the_attacker(seeing, study):
+def test_cases_and_words_of_the_attacker(lab, study):
     cases = guessed_cases(study.cases, study.order, 2)
     assert cases == list(study.cases)
-    with pytest.raises(ValueError, match="guesses must lie"):
-        guessed_cases(study.cases, study.order, 4)
-    more = drawn_words(seeing, study.order, 4, 0)
-    assert len(set(more)) == 3 + 4 and more == drawn_words(seeing, study.order, 4, 0)
-    with pytest.raises(ValueError, match="other words"):
-        drawn_words(seeing, study.order, 10_000, 0)
-    for words in (["church"], [*more, more[0]]):
-        with pytest.raises(ValueError, match="each word once"):
-            unknown_study(seeing, cases, words, 1)
-
-
-def test_the_chapter_covers_every_class_of_the_profile():
-    defaults = parameter_defaults(NOTEBOOK)
-    assert sorted(defaults["concepts"]) == sorted(load_profile("mini").classes)
+    more = drawn_words(lab, study.order, 4, 0)
+    assert len(set(more)) == 3 + 4 and more == drawn_words(lab, study.order, 4, 0)

@@ -4,28 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from round_trip import assert_reads_back
 
 from rbtc.audit.signed_zeros import read_signs
 from rbtc.layers import short_name, zero_masks
 from rbtc.report.sign_maps import long_form, sign_maps
 from rbtc.report.spread import changes_table
-from rbtc.studies.measuring import signed_zeros
-from rbtc.studies.measuring.signed_zeros import MODELS, signed_zero_study
-from rbtc.studies.signed_zeros import CHANGES, EXACT, PAPER
+from rbtc.studies.signed_zeros import AVERAGE, CHANGES, EXACT, PAPER
 from rbtc.studies.zero_files import CLEANED, CONTAINERS, FILLED, MULTIPLIED, WAYS, round_trip
 from rbtc.studies.zero_operations import FORMATS, KEEPS, LOSES, cutting_table, handling_table
 
-
-@pytest.fixture(scope="module")
-def study(lab):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signed_zeros, "PIECE", (4, 8))  # the matrices here are tiny
-        return signed_zero_study(lab, ["church", "golf ball"], 3)
-
-
-def test_it_reads_back_as_it_was_measured(study, tmp_path):
-    assert_reads_back(study, tmp_path)
+CHAPTER = "12_signed_zeros"
 
 
 def test_every_file_is_read_exactly_and_fixed_ones_say_nothing(study):
@@ -51,7 +39,8 @@ def test_exact_signs_are_an_attack_on_the_file(lab, study):
     np.testing.assert_array_equal(
         study.pictures["church"]["exact\nsigns"], lab.measure.shown(ideal, church, 1)
     )
-    assert list(dict.fromkeys(study.hits["model"])) == list(MODELS)
+    models = ["pretrained", "pruned", PAPER, EXACT, AVERAGE]
+    assert list(dict.fromkeys(study.hits["model"])) == models
     assert study.change(PAPER, EXACT).n == 6
     assert study.guessed.n == sum(lab.sign_accuracy(one).n for one in study.subjects)
     assert changes_table(study.hits, CHANGES).shape[0] == len(CHANGES)
@@ -102,12 +91,6 @@ def test_operations_are_tried():
     for name in ("plus 0.0", "rbtc.layers.read_weights", "8-bit whole numbers and a scale"):
         assert set(handling.loc[name, list(FORMATS)]) == {LOSES}
     assert int((cutting == KEEPS).all(axis=1).sum()) == 3 and len(cutting) == 9
-
-
-@pytest.mark.parametrize("options", [{"images": 0}, {"images": 1, "pictures": 0}])
-def test_bad_counts_are_refused_before_any_work(lab, options):
-    with pytest.raises(ValueError, match="at least 1"):
-        signed_zero_study(lab, ["church"], **options)
 
 
 def test_the_numbers_of_a_map_are_its_cut_places():

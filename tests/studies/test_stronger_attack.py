@@ -2,19 +2,18 @@
 
 import pytest
 import torch
-from round_trip import assert_reads_back
+from measured import WAY
 
 from rbtc.stats import pool
-from rbtc.studies.measuring.stronger_attack import drawn_models, settings_of, stronger_study
-from rbtc.studies.stronger_attack import BEST, CHOSEN, LADDER, MAXIMUM, PAPER, StrongerChapter, Way
-from rbtc.studies.stronger_point import read_ways
+from rbtc.studies.measuring.stronger_attack import drawn_models, settings_of
+from rbtc.studies.stronger_attack import BEST, CHOSEN, LADDER, MAXIMUM, PAPER
 
-WAY = Way("neuron_average", 0.8)
+CHAPTER = "14_stronger_attack"
 
 
 @pytest.fixture(scope="module")
-def study(lab):
-    return stronger_study(lab, ["church", "golf ball"], 2, way=WAY)
+def study(chapter):
+    return chapter.attacks
 
 
 def test_every_attack_is_judged_on_the_same_weights(lab, study):
@@ -80,14 +79,5 @@ def test_both_guesses_of_the_magnitude_and_both_halves_are_there(study):
     assert list(study.side) == ["value", "gate"] and len(study.side) == 16
 
 
-def test_the_chapter_reads_back_as_it_was_measured(lab, study, tmp_path):
-    ways = read_ways(lab.profile)
-    assert len(ways)
-    assert_reads_back(StrongerChapter(study, WAY, ways), tmp_path)
-
-
-def test_bad_settings_are_refused_before_any_work(lab):
-    with pytest.raises(ValueError, match="at least two"):
-        stronger_study(lab, ["church"], 1, way=WAY)
-    with pytest.raises(ValueError, match="images must be"):
-        stronger_study(lab, ["church", "golf ball"], 0, way=WAY)
+def test_the_chapter_tells_what_its_way_was_chosen_from(chapter):
+    assert chapter.way == WAY and len(chapter.ways)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from round_trip import assert_reads_back
 
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.heat import heat_maps
@@ -8,16 +7,9 @@ from rbtc.report.pictures import picture_grid
 from rbtc.stats import pool
 from rbtc.studies.measuring.topk_alignment import alignment_study
 
+CHAPTER = "03_topk_alignment"
+
 GOLF = "golf ball (golf flag)"
-
-
-@pytest.fixture(scope="module")
-def study(lab):
-    return alignment_study(lab, ["golf ball", "church"], images=2, shown=(0.2, 1.0))
-
-
-def test_the_study_reads_back(study, tmp_path):
-    assert_reads_back(study, tmp_path)
 
 
 def test_alignment_knows_the_paper_and_pools(lab, study):

@@ -1,24 +1,20 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.art` is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.models.subjects import Subject
+from rbtc.files import data_root
+from rbtc.lab import Lab
+from rbtc.models.distances import frechet, frechet_of_pictures, need_torchmetrics
+from rbtc.models.prompt_sets import coco_captions
 from rbtc.stats import change_of
-from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL_PROMPTS, ArtStudy
-from rbtc.studies.measuring.common import at_least_one, judged
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
+from rbtc.studies.art import CHANGES, COCO, NEUTRAL_PROMPTS, ArtStudy
+from rbtc.studies.measuring.common import Tally, subjects
 
 STYLES = ("openmoji", "fluent", "fxemoji", "notov1", "twemoji")
 """The miniature's styles in the place of the paper's five painters."""
@@ -30,6 +26,7 @@ DRAWS = 200
 """Resamples of such an interval."""
 
 JUDGES = {"style": "style judge", "clip": "CLIP", "object": "concept judge (its features)"}
+"""Kind of judge -> what an error calls it."""
 
 
 def art_study(
@@ -61,65 +58,46 @@ def art_study(
         ValueError: an unknown style, one given twice, or too small a count.
         ImportError: torchmetrics is not installed.
     """
-    from rbtc.models.distances import frechet_of_pictures, need_torchmetrics
-
-    if isinstance(concepts, str):
-        raise ValueError(f"concepts must be a list of styles, not the one name {concepts!r}")
-    chosen = [lab.subject(name, "style") for name in concepts]
-    if not chosen or len({style.word for style in chosen}) < len(chosen):
-        raise ValueError(f"expected one or more styles, each once, got {list(concepts)}")
-    at_least_one(images=images, neutral_images=neutral_images, pictures=pictures)
-    if not isinstance(other_images, int) or other_images < 0:
-        raise ValueError(f"other_images must be a whole number from 0, not {other_images!r}")
+    chosen = subjects(lab, concepts, "style")
     prompts, seeds = neutral_pairs(neutral_prompts, neutral_images, seed)
     need_torchmetrics()
     need_judges(lab)
-
-    later = [one + REFERENCE_SEEDS for one in seeds]
+    shown = min(pictures, images)
+    tally = Tally(lab, images, other_images=other_images, pictures=shown, seed=seed)
     judge = lab.judges.get("object")
-    reference = lab.measure.images(lab.pretrained, prompts, later)
-    features: dict[str, list[np.ndarray]] = {model: [] for model in MODELS}
-    frames, neutral, distances, shown, plain = [], [], [], {}, {}
+    reference = lab.measure.images(
+        lab.pretrained, prompts, [one + REFERENCE_SEEDS for one in seeds]
+    )
+    features: dict[str, list[np.ndarray]] = {}
+    neutral, distances, plain = [], [], {}
     for style in chosen:
-        shown[style.word], plain[style.word] = {}, {}
-        for model, variant in _models(lab, style):
-            columns = {"model": model}
-            hits = judged(
-                lab, style, [(columns, variant)], images, other_images=other_images, first_seed=seed
-            )
+        models = {
+            "pretrained": lab.pretrained,
+            "pruned": lab.owner.pruned(style),
+            "Quant Recover": lab.owner.quantized(style),
+            "NMS": lab.revived(style),
+        }
+        plain[style.word] = {}
+        for model, variant in models.items():
+            hits = tally.add(style, model, variant)
             own = hits["classes"] == "erased"
-            asked = hits.loc[own, ["prompt", "seed"]]
-            hits.loc[own, "similarity"] = lab.measure.similarity(
-                variant, list(asked["prompt"]), list(asked["seed"])
-            )
-            frames.append(hits)
+            asked = hits.loc[own, "prompt"], hits.loc[own, "seed"]
+            hits.loc[own, "similarity"] = lab.measure.similarity(variant, *map(list, asked))
             drawn = lab.measure.images(variant, prompts, seeds)
-            same = {"concept": style.word, **columns}
+            same = {"concept": style.word, "model": model}
             likeness = lab.measure.similarity(variant, prompts, seeds)
-            neutral.append(
-                pd.DataFrame(
-                    {**same, "asked": "", "prompt": prompts, "seed": seeds, "similarity": likeness}
-                )
-            )
+            lines = {"asked": "", "prompt": prompts, "seed": seeds, "similarity": likeness}
+            neutral.append(pd.DataFrame({**same, **lines}))
             distance = frechet_of_pictures(drawn, reference, judge)
             distances.append({**same, "distance": distance, "n": len(drawn)})
-            features[model].append(np.asarray(judge.features(drawn)))
-            # Not Measure.shown: these are already drawn, under the prompts that were counted.
-            first = asked.head(pictures)
-            shown[style.word][model] = lab.measure.images(
-                variant, list(first["prompt"]), list(first["seed"])
-            )
+            features.setdefault(model, []).append(np.asarray(judge.features(drawn)))
             plain[style.word][model] = drawn[:pictures]
     found = pd.DataFrame(distances)
+    changes = _distance_changes(found, np.asarray(judge.features(reference)), features)
     return ArtStudy(
-        tuple(chosen),
-        pd.concat(frames, ignore_index=True),
-        pd.concat(neutral, ignore_index=True),
-        found,
-        _distance_changes(found, np.asarray(judge.features(reference)), features),
-        shown,
-        plain,
-    )
+        tuple(chosen), tally.hits, pd.concat(neutral, ignore_index=True), found, changes,
+        tally.shown, plain,
+    )  # fmt: skip
 
 
 def _distance_changes(
@@ -132,8 +110,6 @@ def _distance_changes(
         reference: judge features of the reference pictures, (n, d).
         features: model -> those of its neutral pictures, (n, d) for each style.
     """
-    from rbtc.models.distances import frechet
-
     means = {str(name): rows["distance"].mean() for name, rows in distances.groupby("model")}
     lines = []
     for before, after in CHANGES:
@@ -149,14 +125,6 @@ def _distance_changes(
         found = change_of(change, value, len(reference), resamples=DRAWS)
         lines.append((before, after, found.value, found.low, found.high, found.n))
     return pd.DataFrame(lines, columns=["before", "after", "change", "low", "high", "n"])
-
-
-def _models(lab: Lab, style: Subject) -> Iterator[tuple[str, Variant]]:
-    """One at a time: on the paper's model each holds 100 MB of weights."""
-    yield "pretrained", lab.pretrained
-    yield "pruned", lab.owner.pruned(style)
-    yield "Quant Recover", lab.owner.quantized(style)
-    yield "NMS", lab.revived(style)
 
 
 def need_judges(lab: Lab) -> None:
@@ -183,28 +151,15 @@ def neutral_pairs(
 ) -> tuple[list[str], list[int]]:
     """The neutral prompts and a seed for each; arguments as those of `art_study`.
 
+    Of a file the first ones; lines that begin with # are remarks.
+
     Raises:
         FileNotFoundError: no such file, or the captions cannot be had.
-        ValueError: fewer prompts than ``count``.
-    """
-    if str(source) == COCO:
-        from rbtc.models.prompt_sets import coco_captions
-
-        return coco_captions(count), [first_seed] * count  # METHOD 7.3
-    prompts = read_prompts(source, count)
-    return prompts, list(range(first_seed, first_seed + count))
-
-
-def read_prompts(path: str | Path, count: int) -> list[str]:
-    """The first prompts of a file with one a line; lines that begin with # are remarks.
-
-    Raises:
-        FileNotFoundError: no such file.
         ValueError: fewer prompts than ``count``, one twice, or fewer than two asked for.
     """
-    from rbtc.files import data_root
-
-    file = Path(path) if Path(path).is_absolute() else data_root() / path
+    if str(source) == COCO:
+        return coco_captions(count), [first_seed] * count  # METHOD 7.3
+    file = data_root() / source  # an absolute path stays as it is
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist: expected a text file, one prompt a line")
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
@@ -216,4 +171,4 @@ def read_prompts(path: str | Path, count: int) -> list[str]:
             f"{file} has {len(prompts)} prompts, so the neutral pictures can be from 2 to "
             f"{len(prompts)}, not {count}"
         )
-    return prompts[:count]
+    return prompts[:count], list(range(first_seed, first_seed + count))

@@ -1,30 +1,31 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.audit` is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
+from torch import Tensor
 
+from rbtc.attack.completion import Completion
+from rbtc.attack.recoverability import estimate_sign_accuracy, fast_complete
+from rbtc.attack.sign_accuracy import count_signs
+from rbtc.lab import Lab
+from rbtc.layers import short_name
 from rbtc.studies.audit import CHOICES, AuditStudy
-from rbtc.studies.measuring.common import at_least_one, subjects
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rbtc.attack.completion import Completion
-    from rbtc.lab import Lab
-
-CLASSES = ("church", "golf ball", "parachute", "French horn", "spider web", "candle")
+from rbtc.studies.measuring.common import (
+    SIX_CLASSES,
+    at_least_one,
+    check_numbers,
+    each_once,
+    subjects,
+)
 
 
 def audit_study(
     lab: Lab,
-    concepts: Sequence[str] = CLASSES,
+    concepts: Sequence[str] = SIX_CLASSES,
     *,
     factors: Sequence[float] = (0.5, 1.0, 2.0),
     share: float = 0.02,
@@ -38,7 +39,7 @@ def audit_study(
 
     Args:
         lab: the models.
-        concepts: two or more, paper classes or words of the model.
+        concepts: two or more, paper classes or words of the model: intervals are over classes.
         factors: ratios of pruning, as multiples of the profile's.
         share: see `rbtc.attack.recoverability.estimate_sign_accuracy`, like repeats and seed.
         repeats: how often to hide and complete.
@@ -47,21 +48,16 @@ def audit_study(
     Raises:
         ValueError: fewer than two concepts, no factors or one twice, or a bad share.
     """
-    from rbtc.layers import short_name
-
     at_least_one(repeats=repeats)
-    chosen = subjects(lab, concepts)
-    if len(chosen) < 2:
-        raise ValueError("intervals over classes need at least two concepts, got one")
-    if not factors or len({*factors}) < len(factors) or min(factors) <= 0:
-        raise ValueError(f"expected one or more factors above 0, each once, got {list(factors)}")
+    chosen = subjects(lab, concepts, least=2)
+    check_numbers(factors=factors)
+    each_once(factors=factors)
     lines = []
     for subject in chosen:
         for factor in factors:
             ratio = factor * lab.profile.conceptprune.ratio
             pruned = lab.owner.pruned(subject, ratio=ratio).weights
-            found = lab.completions(subject, ratio=ratio)
-            for name, completion in found.items():
+            for name, completion in lab.completions(subject, ratio=ratio).items():
                 place = {"concept": subject.label, "ratio": ratio, "layer": short_name(name)}
                 original = lab.pretrained.weights[name]
                 for choice in CHOICES:
@@ -77,11 +73,6 @@ def _line(
     pruned: Tensor, original: Tensor, completion: Completion, choice: str, **options: float
 ) -> dict[str, float]:
     """Estimate, truth and circumstances of one layer."""
-    import torch
-
-    from rbtc.attack.recoverability import estimate_sign_accuracy, fast_complete
-    from rbtc.attack.sign_accuracy import count_signs
-
     missing = completion.missing
     seen: list[Tensor] = []
 

@@ -1,18 +1,14 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.defense` is measured."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rbtc.defense.detection import detection, spare_whole_rows
+from rbtc.lab import Lab, Variant
+from rbtc.layers import Masks
 from rbtc.models.subjects import Subject
 from rbtc.studies.defense import Attacker
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
-    from rbtc.layers import Masks
 
 MOST_NAMED = 0.5
 """An attacker that names more than this share of all weights has found nothing to revive."""
@@ -45,13 +41,10 @@ def attack_places(
     lab: Lab, subject: Subject, variant: Variant, guess: Masks
 ) -> tuple[dict[str, Any], Variant | None]:
     """The attack on guessed places; returns what `attack` does."""
-    from rbtc.defense.detection import detection, spare_whole_rows
-
-    masks = lab.owner.masks(subject)
-    found = detection(guess, masks)
-    named = found.flagged / sum(mask.numel() for mask in masks.values())
+    found = detection(guess, lab.owner.masks(subject))
+    named = found.flagged / sum(mask.numel() for mask in guess.values())
     usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())
     possible = named <= MOST_NAMED and usable
-    after = lab.attacker.attack_guessed(variant, guess) if possible else None
     line = {"named": named, "precision": found.precision, "recall": found.recall}
+    after = lab.attacker.attack_guessed(variant, guess) if possible else None
     return {**line, "possible": possible}, after

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+import torch
 
+from rbtc.attack.completion import column_means
+from rbtc.lab import Lab
+from rbtc.layers import short_name
 from rbtc.studies.matrix_completion import Descent
-
-if TYPE_CHECKING:
-    import torch
-
-    from rbtc.lab import Lab
 
 
 def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int = 10) -> Descent:
@@ -31,21 +28,13 @@ def descent(lab: Lab, concept: str, *, layer: str | None = None, iterations: int
     Raises:
         ValueError: fewer iterations, or no such layer.
     """
-    import torch
-
-    from rbtc.attack.completion import column_means
-    from rbtc.layers import short_name
-
     if iterations < 2:
         raise ValueError(f"iterations is {iterations}, expected at least 2")
-    names = [short_name(name) for name in lab.pretrained.weights]
-    layer = layer or ("mid" if "mid" in names else names[0])
+    names = {short_name(name): name for name in lab.pretrained.weights}
+    layer = layer or ("mid" if "mid" in names else next(iter(names)))
     if layer not in names:
         raise ValueError(f"there is no layer {layer!r}; there are {', '.join(names)}")
-    weights = {
-        short_name(name): weight for name, weight in lab.owner.pruned(concept).weights.items()
-    }
-    weight = weights[layer].detach().cpu().double()
+    weight = lab.owner.pruned(concept).weights[names[layer]].detach().cpu().double()
     missing = weight == 0
     z = column_means(weight).dense(weight)
     lines = []
@@ -72,8 +61,6 @@ def _slope_error(
     z: torch.Tensor, missing: torch.Tensor, polar: torch.Tensor, width: float
 ) -> float:
     """Largest error of the predicted slope of ||Z||_* along two directions, relative."""
-    import torch
-
     steepest = polar * missing
     chance = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=z.dtype)
     errors = []

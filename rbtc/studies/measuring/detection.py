@@ -1,25 +1,22 @@
-# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.detection` is measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from rbtc.defense.detection import detection, detection_auc
+from rbtc.defense.gaussian import interval_probability, pooled_sigma, posterior, sigma_by_layer
+from rbtc.lab import Lab
+from rbtc.layers import Masks, Weights
 from rbtc.report.tables import power
 from rbtc.studies.detection import DetectionStudy
-from rbtc.studies.measuring.common import subjects
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rbtc.lab import Lab
-    from rbtc.layers import Masks, Weights
+from rbtc.studies.measuring.common import check_numbers, subjects
 
 
 def detection_study(
@@ -31,8 +28,6 @@ def detection_study(
     share: float = 0.02,
     threshold_sigmas: float = 5.0,
     noise_seed: int = 0,
-    alphas: Sequence[float] | None = None,
-    noises: Sequence[float] | None = None,
 ) -> DetectionStudy:
     """Measure how well the cut places of a defended model can be told from the others.
 
@@ -47,38 +42,39 @@ def detection_study(
         share: budget of the first attacker: it names this share of all weights, the smallest.
         threshold_sigmas: the second attacker names all weights below this many sigma_M.
         noise_seed: of the noise.
-        alphas: shares of modified weights on the surface; None takes 0.5 % to 30 %.
-        noises: noise levels on the surface; None spans `sigmas`.
 
     Raises:
         ValueError: a number outside its range, or an unknown concept.
     """
-    from rbtc.defense.detection import detection, detection_auc
-    from rbtc.defense.gaussian import interval_probability, pooled_sigma, posterior, sigma_by_layer
-
-    if wrong := [x for x in (*sigmas, w_over_sigma, threshold_sigmas) if not 0 < x < math.inf]:
-        raise ValueError(f"noise levels and half-widths must be positive, finite numbers: {wrong}")
-    if not sigmas or not 0 < share <= 1:
-        raise ValueError(f"expected noise levels and a share in (0, 1], not {sigmas} and {share}")
+    check_numbers(sigmas=sigmas, w_over_sigma=w_over_sigma, threshold_sigmas=threshold_sigmas)
+    check_numbers(1, share=share)
     [subject] = subjects(lab, [concept])
     masks, base = lab.owner.masks(subject), lab.owner.pruned(subject)
-    alpha = lab.density(subject)
+    alpha, total = lab.density(subject), sum(mask.numel() for mask in masks.values())
     layers = sigma_by_layer(base.weights, masks)
     layers["alpha"] = [float(masks[name].double().mean()) for name in layers["name"]]
     shapes = [_shape(base.weights[name][~masks[name]]) for name in layers["name"]]
     layers = layers.join(pd.DataFrame(shapes, index=layers.index))
     wide = pooled_sigma(layers)
     half_width = w_over_sigma * wide
-    lines, parts = [], []
+    x, w = np.geomspace(1e-6, 10, 200), np.geomspace(1e-4, 10, 100)
+    lines, parts, posteriors, over_width = [], [], [], []
     for sigma in sigmas:
-        defended = lab.owner.obfuscated(subject, sigma=sigma, seed=noise_seed)
         model = {"alpha": alpha, "sigma_modified": sigma, "sigma_unmodified": wide}
+        text = power(sigma)
+        posteriors.append(
+            pd.DataFrame({"sigma": text, "x": x, "posterior": posterior(x * wide, **model)})
+        )
+        over_width.append(
+            pd.DataFrame({"sigma": text, "w": w, "eq7": interval_probability(w * wide, **model)})
+        )
+        defended = lab.owner.obfuscated(subject, sigma=sigma, seed=noise_seed)
         small = detection(lab.attacker.guess(defended, attacker="budget", share=share), masks)
         limit = threshold_sigmas * sigma
         below_limit = lab.attacker.guess(defended, attacker="threshold", threshold=limit)
         below = detection(below_limit, masks)
-        near = _near_zero(defended.weights, masks, half_width)
-        parts.append(_layer_by_layer(layers, near, half_width, sigma))
+        near = _by_layer(layers, defended.weights, masks, half_width, sigma)
+        parts.append(near.dropna(subset="eq7"))
         lines.append(
             {
                 "sigma": float(sigma),
@@ -94,45 +90,24 @@ def detection_study(
                 "budget_recall": small.recall,
                 "threshold_precision": below.precision,
                 "threshold_recall": below.recall,
-                "threshold_named": below.flagged / sum(m.numel() for m in masks.values()),
+                "threshold_named": below.flagged / total,
             }
         )
-    across = np.geomspace(0.005, 0.3, 40) if alphas is None else np.asarray(alphas, float)
-    up = np.geomspace(min(sigmas), max(sigmas), 51) if noises is None else np.asarray(noises, float)
+    across = np.geomspace(0.005, 0.3, 40)
+    up = np.geomspace(min(sigmas), max(sigmas), 51)
     known = layers[layers["sigma"] > 0].sort_values("sigma")
-    surfaces = {"all layers": wide}
-    for title, place in (("narrowest", 0), ("widest", -1)):
-        line = known.iloc[place]
-        surfaces[f"{title} layer ({line['short']})"] = float(line["sigma"])
-    mixtures = {power(s): {"alpha": alpha, "sigma_modified": s, "sigma_unmodified": wide}
-                for s in sigmas}  # fmt: skip
-    x, w = np.geomspace(1e-6, 10, 200), np.geomspace(1e-4, 10, 100)
-    posteriors = [
-        pd.DataFrame({"sigma": name, "x": x, "posterior": posterior(x * wide, **model)})
-        for name, model in mixtures.items()
-    ]
-    over_width = [
-        pd.DataFrame({"sigma": name, "w": w, "eq7": interval_probability(w * wide, **model)})
-        for name, model in mixtures.items()
-    ]
+    widths = {"all layers": wide}
+    for title, line in (("narrowest", known.iloc[0]), ("widest", known.iloc[-1])):
+        widths[f"{title} layer ({line['short']})"] = float(line["sigma"])
+    surfaces = {
+        f"{title}, sigma_U = {sigma:.3g}": interval_probability(
+            half_width, alpha=across[None, :], sigma_modified=up[:, None], sigma_unmodified=sigma
+        )
+        for title, sigma in widths.items()
+    }
     return DetectionStudy(
-        subject,
-        alpha,
-        wide,
-        half_width,
-        layers,
-        pd.concat(parts, ignore_index=True),
-        pd.DataFrame(lines),
-        across,
-        up,
-        {
-            f"{title}, sigma_U = {sigma:.3g}": interval_probability(
-                half_width, alpha=across[None, :], sigma_modified=up[:, None],
-                sigma_unmodified=sigma,
-            )
-            for title, sigma in surfaces.items()
-        },
-        pd.concat(posteriors, ignore_index=True),
+        subject, alpha, wide, half_width, layers, pd.concat(parts, ignore_index=True),
+        pd.DataFrame(lines), across, up, surfaces, pd.concat(posteriors, ignore_index=True),
         pd.concat(over_width, ignore_index=True),
     )  # fmt: skip
 
@@ -144,8 +119,6 @@ def _shape(survivors: Tensor) -> dict[str, float]:
     histogram of half standard deviations. tail: share beyond three standard deviations. kurtosis:
     excess. distance: Kolmogorov's from the centred Gaussian of their standard deviation.
     """
-    import torch
-
     x = survivors.double().flatten()
     if len(x) < 2 or float(x.std()) == 0:
         return dict.fromkeys(("imbalance", "valleys", "tail", "kurtosis", "distance"), math.nan)
@@ -165,33 +138,28 @@ def _shape(survivors: Tensor) -> dict[str, float]:
     }
 
 
-def _near_zero(weights: Weights, masks: Masks, half_width: float) -> pd.DataFrame:
-    """How many weights of each layer lie within [-w, w], and how many of them are modified ones."""
-    lines = []
-    for name in sorted(weights):
-        inside = weights[name].abs() <= half_width
-        modified = int((inside & masks[name]).sum())
-        lines.append({"name": name, "near": int(inside.sum()), "modified_near": modified})
-    return pd.DataFrame(lines)
-
-
-def _layer_by_layer(
-    layers: pd.DataFrame, near: pd.DataFrame, half_width: float, sigma: float
+def _by_layer(
+    layers: pd.DataFrame, weights: Weights, masks: Masks, half_width: float, sigma: float
 ) -> pd.DataFrame:
-    """Eq. 7 of each layer with its own alpha and sU, beside the weights counted within w."""
-    from rbtc.defense.gaussian import interval_probability
+    """Weights within [-w, w], counted, and Eq. 7 with a layer's own alpha and sU, layer by layer.
 
-    mixed = layers[(layers["alpha"] > 0) & (layers["alpha"] < 1) & (layers["sigma"] > 0)]
-    frame = mixed.merge(near, on="name").rename(columns={"sigma": "sigma_unmodified"})
+    Returns:
+        short, alpha, sigma_unmodified, sigma, eq7 (missing where the layer is pruned whole or not
+        at all), near and modified_near.
+    """
+    frame = layers[["short", "alpha", "sigma"]].rename(columns={"sigma": "sigma_unmodified"})
+    mixed = (frame["alpha"] > 0) & (frame["alpha"] < 1) & (frame["sigma_unmodified"] > 0)
     frame["sigma"] = float(sigma)
-    frame["eq7"] = interval_probability(
+    frame.loc[mixed, "eq7"] = interval_probability(
         half_width,
-        alpha=frame["alpha"].to_numpy(float),
+        alpha=frame.loc[mixed, "alpha"].to_numpy(float),
         sigma_modified=float(sigma),
-        sigma_unmodified=frame["sigma_unmodified"].to_numpy(float),
+        sigma_unmodified=frame.loc[mixed, "sigma_unmodified"].to_numpy(float),
     )
-    columns = ["short", "alpha", "sigma_unmodified", "sigma", "eq7", "near", "modified_near"]
-    return pd.DataFrame(frame[columns])
+    near = {name: weights[name].abs() <= half_width for name in layers["name"]}
+    frame["near"] = [int(inside.sum()) for inside in near.values()]
+    frame["modified_near"] = [int((inside & masks[name]).sum()) for name, inside in near.items()]
+    return frame
 
 
 def _mixed(layers: pd.DataFrame, half_width: float, sigma: float) -> float:

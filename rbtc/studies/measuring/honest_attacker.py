@@ -1,25 +1,33 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportAttributeAccessIssue=false
 """How `rbtc.studies.honest_attacker` is measured."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import pandas as pd
 
-from rbtc.studies.honest_attacker import PLATE, HonestStudy, noise
-from rbtc.studies.measuring.common import at_least_one, judged, subjects
-
-if TYPE_CHECKING:
-    from rbtc.defense.fills import Fill
-    from rbtc.lab import Lab
+from rbtc.defense.fills import Fill
+from rbtc.defense.gaussian import sigma_by_layer
+from rbtc.defense.mask_inference import Evidence, name_modified
+from rbtc.defense.mixture import Mixture, fit_layers
+from rbtc.defense.roc import roc
+from rbtc.lab import Lab, Variant
+from rbtc.layers import Masks
+from rbtc.studies.defense import ATTACKERS
+from rbtc.studies.honest_attacker import HONEST, PLATE, HonestStudy, attacked, noise
+from rbtc.studies.measuring.common import Tally, at_least_one, check_numbers, subjects
+from rbtc.studies.measuring.defense_attacks import attack, attack_places
+from rbtc.studies.measuring.objects import following
 
 HIDINGS: tuple[Fill, ...] = ("layer", "row", "resampled", "permuted", "correlated")
 """The defences besides the paper's."""
+
+EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
+
+THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Probabilities at which the inferred mask is held against the true one."""
 
 
 def honest_study(
@@ -51,7 +59,8 @@ def honest_study(
         cutoff: the inferring attacker completes the places of at least this probability.
         images: pictures of the erased concept per model.
         other_images: pictures of each other class per defended model.
-        other_classes: how many other classes, see `rbtc.studies.objects.following`; 0 takes all.
+        other_classes: how many other classes, see `rbtc.studies.measuring.objects.following`; 0
+            takes all.
         shown: pictures per model in the picture grid.
         seed: first seed of the pictures.
         noise_seed: of the fills.
@@ -60,47 +69,75 @@ def honest_study(
         ValueError: no concept, an unknown one, no defence, a level that is not positive, a count
             below one, or a share or probability outside (0, 1].
     """
-    from rbtc.studies.inferred_masks import DefendedConcept
-    from rbtc.studies.measuring.objects import following
-
-    if wrong := [sigma for sigma in (*sigmas, threshold_sigmas) if not 0 < sigma < math.inf]:
-        raise ValueError(f"a noise level must be a positive finite number, not {wrong}")
-    if not 0 < share < 1 or not 0 < cutoff <= 1:
-        raise ValueError(f"share and cutoff must lie in (0, 1), not {share} and {cutoff}")
-    if not sigmas or {*hidings} - {*HIDINGS}:
-        raise ValueError(f"expected noise levels and hidings of {HIDINGS}, not {sigmas}, {hidings}")
+    if {*hidings} - {*HIDINGS}:
+        raise ValueError(f"expected hidings of {HIDINGS}, not {hidings}")
+    check_numbers(sigmas=sigmas, threshold_sigmas=threshold_sigmas)
+    check_numbers(1, share=share, cutoff=cutoff)
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
-    lab.judges.require("object")
-    made = [
-        DefendedConcept(lab, subject, sigmas, hidings, noise_seed=noise_seed, share=share,
-                        threshold_sigmas=threshold_sigmas, cutoff=cutoff)
-        for subject in chosen
-    ]  # fmt: skip
-    frames, grid = [], {}
-    for one in made:
-        others = following(lab, one.subject, other_classes)
-        frames += [
-            judged(lab, one.subject, one.defended(), images, other_images=other_images,
-                   others=others, first_seed=seed),
-            judged(lab, one.subject, one.attacks(), images, first_seed=seed),
-        ]  # fmt: skip
-        if one in made[:PLATE]:
-            grid[one.subject.label] = {
-                name: lab.measure.shown(variant, one.subject, shown, seed)
-                for name, variant in one.row.items()
-                if name != "pretrained"
+    tally = Tally(lab, images, other_images=other_images, pictures=shown, seed=seed)
+    guesses, seen, estimates, sweeps, curves = [], [], [], [], []
+    for place, subject in enumerate(chosen):
+        title = "" if place < PLATE else None
+        masks, others = lab.owner.masks(subject), following(lab, subject, other_classes)
+        plain = {"others": others, "defence": "", "attacker": ""}
+        tally.add(subject, "pretrained", lab.pretrained, title=None, **plain)
+        tally.add(subject, "pruned", lab.owner.pruned(subject), title=title, **plain)
+        tally.add(subject, "revived", lab.revived(subject), title=title, **plain)
+        defences = [
+            (noise(sigma), sigma, lab.owner.obfuscated(subject, sigma=sigma, seed=noise_seed))
+            for sigma in sigmas
+        ] + [
+            (how, math.nan, lab.owner.hidden(subject, how=how, seed=noise_seed)) for how in hidings
+        ]
+        for defence, _, variant in defences:
+            tally.add(subject, defence, variant, title=None, **{**plain, "defence": defence})
+        for defence, sigma, variant in defences:
+            if title is not None:
+                tally.show(subject, defence, variant)
+            own = {"concept": subject.label, "defence": defence}
+            fits = fit_layers(variant.weights)
+            scores = {e: lab.attacker.infer(variant, evidence=e, fits=fits) for e in EVIDENCE}
+            for evidence, probabilities in scores.items():
+                found, looked = roc(probabilities, masks), {**own, "evidence": evidence}
+                seen.append({**looked, "auc": found.auc, **found.at(cutoff)})
+                sweeps.append(found.sweep(THRESHOLDS).assign(**looked))
+                curves.append(found.curve().assign(**looked))
+            estimates += [{**own, **line} for line in _estimates(variant, masks, fits)]
+            attacks = {
+                attacker: attack(lab, subject, variant, attacker, share, threshold_sigmas * sigma)
+                for attacker in (() if math.isnan(sigma) else ATTACKERS)
             }
-    tables = {
-        name: pd.DataFrame([line for one in made for line in getattr(one, name)])
-        for name in ("guesses", "seen", "estimates")
-    }
-    sweeps, curves = (
-        pd.concat([frame for one in made for frame in getattr(one, name)], ignore_index=True)
-        for name in ("sweeps", "curves")
-    )
-    names = (*map(noise, sigmas), *hidings)
+            places = name_modified(scores[HONEST], cutoff)
+            attacks[HONEST] = attack_places(lab, subject, variant, places)
+            for attacker, (guess, after) in attacks.items():
+                guesses.append({**own, "attacker": attacker, **guess})
+                tally.add(
+                    subject, attacked(defence, attacker), after or variant, others=(),
+                    title=title if attacker == HONEST else None, defence=defence, attacker=attacker,
+                )  # fmt: skip
     return HonestStudy(
-        tuple(chosen), names, tuple(map(float, sigmas)), pd.concat(frames, ignore_index=True),
-        tables["guesses"], tables["seen"], sweeps, curves, tables["estimates"], grid,
+        tuple(chosen), (*map(noise, sigmas), *hidings), tuple(map(float, sigmas)), tally.hits,
+        pd.DataFrame(guesses), pd.DataFrame(seen), pd.concat(sweeps, ignore_index=True),
+        pd.concat(curves, ignore_index=True), pd.DataFrame(estimates), tally.shown,
     )  # fmt: skip
+
+
+def _estimates(variant: Variant, masks: Masks, fits: Mapping[str, Mixture]) -> list[dict[str, Any]]:
+    """The mixture fit of each layer of a defended model beside the truth."""
+    survivors = sigma_by_layer(variant.weights, masks).set_index("name")
+    inverted = {name: ~mask for name, mask in masks.items()}
+    fills = sigma_by_layer(variant.weights, inverted).set_index("name")
+    return [
+        {
+            "layer": survivors.loc[name, "short"],
+            "share": fit.fraction,
+            "sigma_modified": fit.sigma_modified,
+            "sigma_unmodified": fit.sigma_unmodified,
+            "gain": fit.gain,
+            "true_share": float(masks[name].double().mean()),
+            "true_sigma_modified": fills.loc[name, "sigma"],
+            "true_sigma_unmodified": survivors.loc[name, "sigma"],
+        }
+        for name, fit in fits.items()
+    ]

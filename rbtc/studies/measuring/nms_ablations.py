@@ -1,30 +1,22 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.nms_ablations` is measured."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Sequence
 
-import pandas as pd
-
-from rbtc.models.subjects import Subject
+from rbtc.lab import Lab
 from rbtc.studies.common import STRATEGIES, model_name
 from rbtc.studies.measuring.common import (
     PAPER_CLASSES,
-    at_least_one,
-    check_draws,
-    judged,
+    Tally,
+    check_numbers,
+    each_once,
     over_draws,
     subjects,
 )
 from rbtc.studies.nms_ablations import KEEP_RATIOS, TABLES, AblationStudy
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
 
 DRAWN = "Neuron Sample"
 """The strategy whose magnitudes are drawn."""
@@ -62,48 +54,32 @@ def ablation_study(
     """
     if unknown := [name for name in strategies if name not in STRATEGIES]:
         raise ValueError(f"unknown strategies {unknown}, expected some of {list(STRATEGIES)}")
-    if not keep_ratios or "NMS" not in strategies:
-        raise ValueError("an ablation needs at least one K, and NMS among its strategies")
-    if wrong := [k for k in keep_ratios if not 0 < k <= 1]:
-        raise ValueError(f"K must lie in (0, 1], not {wrong}")
-    at_least_one(images=images, pictures=pictures)
-    check_draws(draw_seeds)
+    if "NMS" not in strategies:
+        raise ValueError("an ablation needs NMS among its strategies")
+    check_numbers(1, keep_ratios=keep_ratios)
+    each_once(draw_seeds=draw_seeds)
     chosen = subjects(lab, concepts)
-    lab.judges.require("object")
     swept = subjects(lab, sweep) if sweep else chosen
-    frames, shown = [], {}
+    tally = Tally(lab, images, pictures=pictures, seed=seed)
+    plain = {"draw": -1, "strategy": "", "keep_ratio": math.nan}
     for subject in dict.fromkeys([*chosen, *swept]):
         tabled = subject in chosen
-
-        def models(
-            subject: Subject = subject, tabled: bool = tabled
-        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            plain = {"draw": -1, "strategy": "", "keep_ratio": float("nan")}
-            if tabled:
-                yield {"model": "pretrained", **plain}, lab.pretrained
-            yield {"model": "pruned", **plain}, lab.owner.pruned(subject)
-            for strategy in strategies if tabled else ["NMS"]:
-                draws = draw_seeds if strategy == DRAWN else draw_seeds[:1]
-                for k, draw in itertools.product(keep_ratios, draws):
-                    columns = {"draw": draw, "strategy": strategy, "keep_ratio": k}
-                    options = {"strategy": STRATEGIES[strategy], "seed": draw}
-                    revived = lab.revived(subject, keep_ratio=k, **options)
-                    yield {"model": model_name(strategy, k), **columns}, revived
-
-        frames.append(over_draws(judged(lab, subject, models(), images, first_seed=seed)))
-        if not tabled:
-            continue
-        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
-        variants |= {f"K = {k:g}": lab.revived(subject, keep_ratio=k) for k in keep_ratios}
-        shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
+        if tabled:
+            tally.add(subject, "pretrained", lab.pretrained, **plain)
+        pruned = lab.owner.pruned(subject)
+        tally.add(subject, "pruned", pruned, title="" if tabled else None, **plain)
+        for strategy in strategies if tabled else ["NMS"]:
+            draws = draw_seeds if strategy == DRAWN else draw_seeds[:1]
+            for k, draw in itertools.product(keep_ratios, draws):
+                revived = lab.revived(
+                    subject, keep_ratio=k, strategy=STRATEGIES[strategy], seed=draw
+                )
+                tally.add(
+                    subject, model_name(strategy, k), revived,
+                    title=f"K = {k:g}" if tabled and strategy == "NMS" else None,
+                    draw=draw, strategy=strategy, keep_ratio=k,
+                )  # fmt: skip
     return AblationStudy(
-        tuple(chosen),
-        tuple(swept),
-        tuple(map(float, keep_ratios)),
-        tuple(strategies),
-        pd.concat(frames, ignore_index=True),
-        shown,
-    )
+        tuple(chosen), tuple(swept), tuple(map(float, keep_ratios)), tuple(strategies),
+        over_draws(tally.hits), tally.shown,
+    )  # fmt: skip

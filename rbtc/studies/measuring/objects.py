@@ -1,22 +1,16 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.objects` is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import pandas as pd
 
+from rbtc.lab import Lab
 from rbtc.models.subjects import Subject
 from rbtc.studies.common import STRATEGIES
-from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, check_draws, judged, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, at_least_one, each_once, subjects
 from rbtc.studies.objects import ObjectStudy
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
 
 DRAWN = "Neuron Sample"
 """The one model whose magnitudes are drawn, so that there is one for every draw."""
@@ -49,43 +43,27 @@ def object_study(
     Raises:
         ValueError: a count below one, a negative number of classes, or no or equal draw seeds.
     """
-    at_least_one(images=images, other_images=other_images, pictures=pictures)
-    lab.judges.require("object")
-    if not isinstance(other_classes, int) or other_classes < 0:
-        raise ValueError(f"other_classes must be a whole number from 0 on, not {other_classes!r}")
-    check_draws(draw_seeds)
+    at_least_one(other_images=other_images, other_classes=other_classes or 1)
+    each_once(draw_seeds=draw_seeds)
     chosen = subjects(lab, concepts)
-    frames, shown = [], {}
+    tally = Tally(lab, images, other_images=other_images, pictures=pictures, seed=seed)
     for subject in chosen:
-        row: dict[str, Variant] = {}
-
-        def models(
-            subject: Subject = subject, row: dict[str, Variant] = row
-        ) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            row["pretrained"] = lab.pretrained
-            row["pruned"] = lab.owner.pruned(subject)
-            row["Quant Recover"] = lab.owner.quantized(subject)
-            for name, strategy in STRATEGIES.items():
-                row[name] = lab.revived(subject, strategy=strategy, seed=draw_seeds[0])
-            for name, variant in row.items():
-                draw = draw_seeds[0] if name == DRAWN else pd.NA
-                yield {"model": name, "draw": draw}, variant
-            for draw in draw_seeds[1:]:
-                again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=draw)
-                yield {"model": DRAWN, "draw": draw}, again
-
-        frames.append(
-            judged(
-                lab, subject, models(), images, other_images=other_images,
-                others=following(lab, subject, other_classes), first_seed=seed,
-            )
-        )  # fmt: skip
-        shown[subject.label] = {
-            name.replace(" ", "\n"): lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in row.items()
+        others = following(lab, subject, other_classes)
+        models = {
+            "pretrained": lab.pretrained,
+            "pruned": lab.owner.pruned(subject),
+            "Quant Recover": lab.owner.quantized(subject),
         }
-    hits = pd.concat(frames, ignore_index=True).astype({"draw": "Int64"})
-    return ObjectStudy(tuple(chosen), hits, shown)
+        for name, strategy in STRATEGIES.items():
+            models[name] = lab.revived(subject, strategy=strategy, seed=draw_seeds[0])
+        for name, variant in models.items():
+            draw = draw_seeds[0] if name == DRAWN else pd.NA
+            title = name.replace(" ", "\n")
+            tally.add(subject, name, variant, title=title, others=others, draw=draw)
+        for draw in draw_seeds[1:]:
+            again = lab.revived(subject, strategy=STRATEGIES[DRAWN], seed=draw)
+            tally.add(subject, DRAWN, again, title=None, others=others, draw=draw)
+    return ObjectStudy(tuple(chosen), tally.hits.astype({"draw": "Int64"}), tally.shown)
 
 
 def following(lab: Lab, subject: Subject, count: int) -> list[Subject]:

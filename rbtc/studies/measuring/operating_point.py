@@ -1,22 +1,19 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How the operating point of `rbtc.studies.operating_point` is found, and what it does."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
 from rbtc.models.prompts import held_out_concepts
-from rbtc.models.subjects import Reference, Subject
+from rbtc.models.subjects import Reference
 from rbtc.report.tables import save_csv
-from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, at_least_one, subjects
 from rbtc.studies.operating_point import (
     NAME,
     PAPER_REFERENCE,
@@ -135,7 +132,7 @@ def keep_sweep(
     """Attack the models of one pruning setting with every K; K = 0 is the pruned model.
 
     Returns:
-        One line per picture, see `rbtc.studies.measuring.common.judged`, with the columns
+        One line per picture, see `rbtc.studies.measuring.common.Tally`, with the columns
         keep_ratio and sign_accuracy.
     """
     from tqdm.auto import tqdm
@@ -145,24 +142,20 @@ def keep_sweep(
     at_least_one(images=images, other_images=other_images)
     for k in keep_ratios:
         check_keep(k)
-    lab.judges.require("object")
+    tally = Tally(lab, images, other_images=other_images)
     pruning: dict[str, Any] = {"ratio": ratio, "calls": calls, "reference": reference}
     everyone = subjects(lab, concepts)
-    frames = []
     for subject in tqdm(everyone, desc="attacks", disable=not lab.progress):
         signs = lab.sign_accuracy(subject, **pruning).value
-        models = [({"keep_ratio": 0.0, "sign_accuracy": signs},
-                   lab.owner.pruned(subject, **pruning))]  # fmt: skip
-        models += [
-            ({"keep_ratio": k, "sign_accuracy": signs},
-             lab.revived(subject, keep_ratio=k, **pruning))
-            for k in keep_ratios
-        ]  # fmt: skip
         others = [one for one in everyone if one != subject]
-        frames.append(
-            judged(lab, subject, models, images, other_images=other_images, others=others)
-        )
-    return pd.concat(frames, ignore_index=True)
+        for k in (0.0, *keep_ratios):
+            variant = (
+                lab.revived(subject, keep_ratio=k, **pruning)
+                if k
+                else lab.owner.pruned(subject, **pruning)
+            )
+            tally.count(subject, variant, others=others, keep_ratio=k, sign_accuracy=signs)
+    return tally.hits
 
 
 def measure(
@@ -183,27 +176,22 @@ def class_sweep(
     T, the reference prompts and K are the profile's.
 
     Returns:
-        One line per picture, see `rbtc.studies.measuring.common.judged`, with the columns model
+        One line per picture, see `rbtc.studies.measuring.common.Tally`, with the columns model
         ("pretrained", "pruned, 0.1", "revived, 0.1"), ratio and density.
     """
     at_least_one(images=images)
     for ratio in ratios:
         lab.owner.settings(ratio=ratio)
-    lab.judges.require("object")
-    frames = []
+    tally = Tally(lab, images)
     for subject in subjects(lab, concepts):
-
-        def models(subject: Subject = subject) -> Iterator[tuple[Mapping[str, Any], Variant]]:
-            yield {"model": "pretrained", "ratio": 0.0, "density": 0.0}, lab.pretrained
-            for ratio in ratios:
-                columns = {"ratio": ratio, "density": lab.density(subject, ratio=ratio)}
-                pruned = lab.owner.pruned(subject, ratio=ratio)
-                yield {"model": f"pruned, {ratio:g}", **columns}, pruned
-                revived = lab.revived(subject, ratio=ratio)
-                yield {"model": f"revived, {ratio:g}", **columns}, revived
-
-        frames.append(judged(lab, subject, models(), images))
-    return pd.concat(frames, ignore_index=True)
+        tally.count(subject, lab.pretrained, model="pretrained", ratio=0.0, density=0.0)
+        for ratio in ratios:
+            own = {"ratio": ratio, "density": lab.density(subject, ratio=ratio)}
+            pruned = lab.owner.pruned(subject, ratio=ratio)
+            tally.count(subject, pruned, model=f"pruned, {ratio:g}", **own)
+            revived = lab.revived(subject, ratio=ratio)
+            tally.count(subject, revived, model=f"revived, {ratio:g}", **own)
+    return tally.hits
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,21 +1,14 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.overview` is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
-import pandas as pd
-
-from rbtc.models.subjects import Subject
-from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
+from rbtc.lab import Lab
+from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, at_least_one, subjects
 from rbtc.studies.overview import Overview
 
-if TYPE_CHECKING:
-    from rbtc.lab import Lab
 
 def overview(
     lab: Lab,
@@ -39,8 +32,9 @@ def overview(
     Raises:
         ValueError: a count below one, or an unknown concept.
     """
-    at_least_one(images=images, other_images=other_images, pictures=pictures)
-    return _three_models(lab, subjects(lab, concepts), images, other_images, pictures, seed)
+    at_least_one(other_images=other_images)
+    tally = Tally(lab, images, other_images=other_images, pictures=pictures, seed=seed)
+    return _three_models(tally, concepts)
 
 
 def watch(profile: str, concept: str, images: int = 4) -> Overview:
@@ -54,34 +48,16 @@ def watch(profile: str, concept: str, images: int = 4) -> Overview:
     Returns:
         The three models of the concept, judged on the erased class only.
     """
-    from tempfile import TemporaryDirectory
-
-    from rbtc.lab import Lab
-
-    at_least_one(images=images)
     with TemporaryDirectory(prefix="rbtc-watch-") as empty:
         lab = Lab(profile, store=empty)
-        return _three_models(lab, subjects(lab, [concept]), images, 0, images, 0)
+        return _three_models(Tally(lab, images, pictures=images), [concept])
 
 
-def _three_models(
-    lab: Lab, chosen: Sequence[Subject], images: int, other_images: int, pictures: int, seed: int
-) -> Overview:
-    """`overview`; without ``other_images`` nothing is asked of the other classes."""
-    lab.judges.require("object")
-    frames, shown = [], {}
+def _three_models(tally: Tally, concepts: Sequence[str]) -> Overview:
+    lab = tally.lab
+    chosen = subjects(lab, concepts)
     for subject in chosen:
-        variants = {
-            "pretrained": lab.pretrained,
-            "pruned": lab.owner.pruned(subject),
-            "revived": lab.revived(subject),
-        }
-        models = [({"model": name}, variant) for name, variant in variants.items()]
-        frames.append(
-            judged(lab, subject, models, images, other_images=other_images, first_seed=seed)
-        )
-        shown[subject.label] = {
-            name: lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
-    return Overview(tuple(chosen), pd.concat(frames, ignore_index=True), shown)
+        tally.add(subject, "pretrained", lab.pretrained)
+        tally.add(subject, "pruned", lab.owner.pruned(subject))
+        tally.add(subject, "revived", lab.revived(subject))
+    return Overview(tuple(chosen), tally.hits, tally.shown)

@@ -1,20 +1,16 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.saliency` is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.studies.measuring.common import at_least_one, judged, subjects
+from rbtc.lab import Lab
+from rbtc.pruning.saliency import SaliencyConfig
+from rbtc.studies.measuring.common import Tally, at_least_one, subjects
 from rbtc.studies.saliency import FF, METHODS, SaliencyStudy, model_name
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab, Variant
+from rbtc.studies.saliency_cuts import ALL, facts_of, gradient_cuts, missing_places, pruned_by
 
 BUDGETS = (1.0, 1 / 16)
 """Shares of ConceptPrune's number of weights, where the gradient scores rank all together."""
@@ -58,59 +54,42 @@ def saliency_study(
     Raises:
         ValueError: a bad count, concept or setting, before any work.
     """
-    from rbtc.pruning.saliency import SaliencyConfig
-    from rbtc.studies.saliency_cuts import ALL, facts_of, gradient_cuts, missing_places, pruned_by
-
-    at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
-    lab.judges.require("object")
+    at_least_one(other_images=other_images, forget=forget)
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
-    SaliencyConfig(**options)  # refuses what cannot be, before any work
+    SaliencyConfig(**options)  # refuses what cannot be
     cuts = gradient_cuts(wide, budgets)
     chosen = subjects(lab, concepts)
-    plain = {"stage": "", "method": "", "layers": ""}
-    frames, facts, shown, others = [], [], {}, {}
+    tally = Tally(lab, images, other_images=other_images, pictures=pictures, seed=seed)
+    facts, shown, others = [], {}, {}
     for subject in chosen:
-        models: list[tuple[dict[str, str], Variant]] = [
-            ({"model": "pretrained", **plain}, lab.pretrained)
-        ]
-        for cut in cuts:
-            for method, score in METHODS.items():
-                if score is None and cut.name != FF:
-                    continue
-                pruned = pruned_by(lab, subject, score, cut, **options)
-                missing = missing_places(pruned.weights)
-                # Hundreds of matrices: straight to the limit of the released iteration.
-                solver = {"fast": True} if cut.name == ALL else {}
-                revived = lab.attacker.attack(pruned, missing=missing, **solver)
-                for stage, variant in (("pruned", pruned), ("revived", revived)):
-                    columns = {"stage": stage, "method": method, "layers": cut.name}
-                    models.append(
-                        ({"model": model_name(stage, method, cut.name), **columns}, variant)
-                    )
-                own = {"concept": subject.label, "method": method, "layers": cut.name}
-                found = lab.attacker.complete(pruned, missing=missing, **solver)
-                facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
-        frames.append(
-            judged(lab, subject, models, images, other_images=other_images, first_seed=seed)
-        )
-        drawn = {
-            name["model"]: lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in models
-        }
+        tally.add(subject, "pretrained", lab.pretrained, stage="", method="", layers="")
+        ways = [(cut, *way) for cut in cuts for way in METHODS.items()]
+        for cut, method, score in ways:
+            if score is None and cut.name != FF:
+                continue
+            pruned = pruned_by(lab, subject, score, cut, **options)
+            missing = missing_places(pruned.weights)
+            # Hundreds of matrices: straight to the limit of the released iteration.
+            solver = {"fast": True} if cut.name == ALL else {}
+            revived = lab.attacker.attack(pruned, missing=missing, **solver)
+            columns = {"method": method, "layers": cut.name}
+            for stage, variant in (("pruned", pruned), ("revived", revived)):
+                name = model_name(stage, method, cut.name)
+                tally.add(subject, name, variant, stage=stage, **columns)
+            found = lab.attacker.complete(pruned, missing=missing, **solver)
+            own = {"concept": subject.label, **columns}
+            facts.append({**own, **facts_of(lab, subject, pruned, found, cut)})
+        drawn = tally.shown[subject.label]
         for stage in ("pruned", "revived"):
             shown[f"{subject.label}, {stage}"] = {
                 "pretrained": drawn["pretrained"],
                 **{method: drawn[model_name(stage, method, FF)] for method in METHODS},
             }
             others[f"{subject.label}, {stage}"] = {
-                f"{name['method']},\n{name['layers']}": drawn[name["model"]]
-                for name, _ in models
-                if name["stage"] == stage and name["layers"] != FF
+                f"{method},\n{cut.name}": drawn[model_name(stage, method, cut.name)]
+                for cut, method, score in ways
+                if score is not None and cut.name != FF
             }
     return SaliencyStudy(
-        tuple(chosen),
-        pd.concat(frames, ignore_index=True),
-        pd.DataFrame(facts),
-        shown,
-        others if len(cuts) > 1 else {},
+        tuple(chosen), tally.hits, pd.DataFrame(facts), shown, others if len(cuts) > 1 else {}
     )

@@ -1,27 +1,15 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How `rbtc.studies.sign_vs_magnitude` is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.studies.measuring.common import (
-    PAPER_CLASSES,
-    at_least_one,
-    check_draws,
-    judged,
-    over_draws,
-    subjects,
-)
+from rbtc.attack.sign_accuracy import cosine
+from rbtc.lab import Lab
+from rbtc.studies.measuring.common import PAPER_CLASSES, Tally, each_once, over_draws, subjects
 from rbtc.studies.sign_vs_magnitude import MAGNITUDE, REFILLS, SIGN, SignStudy
-
-if TYPE_CHECKING:
-    from rbtc.lab import Lab
 
 DRAWN = (MAGNITUDE, SIGN)
 """The refills of which one half is drawn, so that there is one for every draw."""
@@ -40,36 +28,25 @@ def sign_study(
 
     One model of each refill that draws is made and judged for each of the ``draw_seeds``; drawn
     signs and magnitudes share their draws. The other arguments are those of
-    `rbtc.studies.overview.overview`.
+    `rbtc.studies.measuring.overview.overview`.
 
     Raises:
         ValueError: a count below one, an unknown concept, or no or equal draw seeds.
     """
-    from rbtc.attack.sign_accuracy import cosine
-
-    at_least_one(images=images, pictures=pictures)
-    check_draws(draw_seeds)
+    each_once(draw_seeds=draw_seeds)
     chosen = subjects(lab, concepts)
-    lab.judges.require("object")
-    frames, cosines, shown = [], [], {}
+    tally = Tally(lab, images, pictures=pictures, seed=seed)
+    cosines = []
     for subject in chosen:
-        masks = lab.owner.masks(subject)
-        variants = {"pretrained": lab.pretrained, "pruned": lab.owner.pruned(subject)}
-        models = [({"model": name, "draw": -1}, variant) for name, variant in variants.items()]
+        masks, truth = lab.owner.masks(subject), lab.pretrained
+        tally.add(subject, "pretrained", truth, draw=-1)
+        tally.add(subject, "pruned", lab.owner.pruned(subject), draw=-1)
         for name, mode in REFILLS.items():
             for draw in draw_seeds if name in DRAWN else draw_seeds[:1]:
                 variant = lab.owner.idealised(subject, mode, draw)
-                variants.setdefault(name, variant)
-                models.append(({"model": name, "draw": draw}, variant))
-                angle = cosine(variant.weights, lab.pretrained.weights, masks)
-                line = {"concept": subject.label, "model": name, "draw": draw, "cosine": angle}
-                cosines.append(line)
-        hits = judged(lab, subject, models, images, first_seed=seed)
-        frames.append(over_draws(hits))
-        shown[subject.label] = {
-            name.replace(", ", ",\n"): lab.measure.shown(variant, subject, pictures, seed)
-            for name, variant in variants.items()
-        }
-    return SignStudy(
-        tuple(chosen), pd.concat(frames, ignore_index=True), pd.DataFrame(cosines), shown
-    )
+                title = name.replace(", ", ",\n") if draw == draw_seeds[0] else None
+                tally.add(subject, name, variant, title=title, draw=draw)
+                angle = cosine(variant.weights, truth.weights, masks)
+                cosines.append((subject.label, name, draw, angle))
+    frame = pd.DataFrame(cosines, columns=["concept", "model", "draw", "cosine"])
+    return SignStudy(tuple(chosen), over_draws(tally.hits), frame, tally.shown)
