@@ -17,7 +17,7 @@ from rbtc.studies.common import Pictures
 MODELS = ("pretrained", "pruned", "Quant Recover", "NMS")
 """As in the paper's Table 2, where the second is called ConceptPrune."""
 
-NEUTRAL = "emoji/neutral_prompts.txt"
+NEUTRAL_PROMPTS = "emoji/neutral_prompts.txt"
 """The prompts in COCO's place, in the data folder."""
 
 COCO = "coco"

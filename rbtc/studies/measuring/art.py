@@ -14,7 +14,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.stats import change_of
-from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL, ArtStudy
+from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL_PROMPTS, ArtStudy
 from rbtc.studies.measuring.common import at_least_one, judged
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def art_study(
     *,
     other_images: int = 1,
     neutral_images: int = 30,
-    neutral_prompts: str | Path = NEUTRAL,
+    neutral_prompts: str | Path = NEUTRAL_PROMPTS,
     pictures: int = 2,
     seed: int = 0,
 ) -> ArtStudy:
