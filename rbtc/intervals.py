@@ -155,7 +155,7 @@ def paired(
     Raises:
         ValueError: no pairs, lists of unequal length, or values outside [0, 1].
     """
-    first, second = pairs(before, after)
+    first, second = matched(before, after)
     both = np.concatenate([first, second])
     if not ((both >= 0) & (both <= 1)).all():
         raise ValueError("pairs must hold truth values or numbers in [0, 1], without NaN")
@@ -183,7 +183,7 @@ def paired_means(
         before: n finite numbers, n at least 2.
         after: n of the same things.
     """
-    first, second = pairs(before, after, least=2)
+    first, second = matched(before, after, least=2)
     change = second - first
     if not np.isfinite(change).all():
         raise ValueError("pairs must be finite: one holds NaN or infinity")
@@ -198,7 +198,7 @@ def paired_means(
                       float(found.pvalue))  # fmt: skip
 
 
-def pairs(before: Any, after: Any, least: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def matched(before: Any, after: Any, least: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Two lists of equal length as arrays (n,) of float."""
     first, second = np.asarray(before, float), np.asarray(after, float)
     if first.shape != second.shape or first.ndim != 1 or len(first) < least:

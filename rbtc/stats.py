@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.intervals import Difference, Estimate, Share, Z, pairs, wilson
+from rbtc.intervals import Difference, Estimate, Share, Z, matched, wilson
 from rbtc.intervals import clustered as clustered
 from rbtc.intervals import interval as interval
 from rbtc.intervals import paired as paired
@@ -100,7 +100,7 @@ def paired_ratio(
     Raises:
         ValueError: no pairs, or lists of unequal length.
     """
-    first, second = (of.astype(bool) for of in pairs(before, after))
+    first, second = (of.astype(bool) for of in matched(before, after))
     hits, kept = int(first.sum()), int(second.sum())
     if not hits:
         return None

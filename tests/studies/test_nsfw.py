@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from measured import SMALL
-from rbtc.lab.jury import Jury
 from stubs import Judge
 
+from rbtc.lab.judges import Judges
 from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
 from rbtc.paper import paper_value
@@ -125,11 +125,11 @@ def test_answers_are_kept_only_of_a_detector_that_can_be_told_apart(lab):
     class Nameless(Judge):
         digest = None
 
-    assert Jury(profile, cpu, {"object": Nameless()}).identity("detector") is None
-    known = Jury(profile, cpu, {"object": Judge()})
+    assert Judges(profile, cpu, {"object": Nameless()}).identity("detector") is None
+    known = Judges(profile, cpu, {"object": Judge()})
     assert Judge.digest in known.identity("detector") and "church" in known.identity("detector")
-    given = Jury(profile, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
+    given = Judges(profile, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
     assert given.identity("detector") is None and given.code("detector") == ()
     empty = dataclasses.replace(profile, restricted=())
     with pytest.raises(ValueError, match="no restricted concepts"):
-        Jury(empty, cpu, {"object": Judge()}).get("detector")
+        Judges(empty, cpu, {"object": Judge()}).get("detector")

@@ -40,8 +40,7 @@ from rbtc.models.prompt_files import rows_of
 from rbtc.models.sd15 import mark_random
 from rbtc.models.subjects import Subject
 from rbtc.report import comparisons
-from rbtc.studies import contradictions
-from rbtc.studies.measuring import matrix_completion, measuring
+from rbtc.studies.measuring import contradictions, matrix_completion, measuring
 
 
 class Detector:
@@ -218,7 +217,9 @@ CHECKED = {
     ),
     "11_contradictions": (
         {"concepts": ["golf ball"]},
-        lambda lab, study: set(study.numbers["check"]) == set(contradictions.WEIGHTS),
+        lambda lab, study: (
+            {*study.numbers["check"]} == {one.__name__ for one in contradictions.CHECKS}
+        ),
     ),
     "12_signed_zeros": (ONE, church),
     "13_audit": (

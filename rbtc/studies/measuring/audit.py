@@ -17,8 +17,8 @@ from rbtc.studies.audit import CHOICES, AuditStudy
 from rbtc.studies.measuring.common import (
     SIX_CLASSES,
     at_least_one,
-    check_numbers,
     each_once,
+    in_range,
     subjects,
 )
 
@@ -50,7 +50,7 @@ def audit_study(
     """
     at_least_one(repeats=repeats)
     chosen = subjects(lab, concepts, least=2)
-    check_numbers(factors=factors)
+    in_range(factors=factors)
     each_once(factors=factors)
     lines = []
     for subject in chosen:

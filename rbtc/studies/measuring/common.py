@@ -51,7 +51,7 @@ def at_least_one(**counts: int) -> None:
             raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}")
 
 
-def check_numbers(highest: float = math.inf, /, **numbers: float | Sequence[float]) -> None:
+def in_range(highest: float = math.inf, /, **numbers: float | Sequence[float]) -> None:
     """Refuse numbers that are not finite, not above 0 or above the highest one, or no number.
 
     Raises:

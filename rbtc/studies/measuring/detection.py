@@ -16,7 +16,7 @@ from rbtc.lab import Lab
 from rbtc.layers import Masks, Weights
 from rbtc.report.tables import power
 from rbtc.studies.detection import DetectionStudy
-from rbtc.studies.measuring.common import check_numbers, subjects
+from rbtc.studies.measuring.common import in_range, subjects
 
 
 def detection_study(
@@ -46,8 +46,8 @@ def detection_study(
     Raises:
         ValueError: a number outside its range, or an unknown concept.
     """
-    check_numbers(sigmas=sigmas, w_over_sigma=w_over_sigma, threshold_sigmas=threshold_sigmas)
-    check_numbers(1, share=share)
+    in_range(sigmas=sigmas, w_over_sigma=w_over_sigma, threshold_sigmas=threshold_sigmas)
+    in_range(1, share=share)
     [subject] = subjects(lab, [concept])
     masks, base = lab.owner.masks(subject), lab.owner.pruned(subject)
     alpha, total = lab.density(subject), sum(mask.numel() for mask in masks.values())

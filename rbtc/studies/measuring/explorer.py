@@ -19,7 +19,7 @@ from rbtc.report.tables import power
 from rbtc.studies.common import STRATEGIES
 from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.explorers import MODELS, ExplorerStudy
-from rbtc.studies.measuring.common import PAPER_CLASSES, check_numbers, subjects
+from rbtc.studies.measuring.common import PAPER_CLASSES, in_range, subjects
 from rbtc.studies.nms_ablations import KEEP_RATIOS
 
 DECADES = np.linspace(-8, 0, 41)
@@ -56,8 +56,8 @@ def measure(
     Raises:
         ValueError: fewer than two concepts, or a bad ratio.
     """
-    check_numbers(1, keep_ratios=keep_ratios, share=share)
-    check_numbers(sigmas=sigmas, threshold_sigmas=threshold_sigmas)
+    in_range(1, keep_ratios=keep_ratios, share=share)
+    in_range(sigmas=sigmas, threshold_sigmas=threshold_sigmas)
     for ratio in ratios:
         lab.owner.settings(ratio=ratio)
     chosen = subjects(lab, concepts, least=2)  # the erased class is shown beside another one

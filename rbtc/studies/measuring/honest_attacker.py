@@ -17,7 +17,7 @@ from rbtc.lab import Lab, Variant
 from rbtc.layers import Masks
 from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, PLATE, HonestStudy, attacked, noise
-from rbtc.studies.measuring.common import Tally, at_least_one, check_numbers, subjects
+from rbtc.studies.measuring.common import Tally, at_least_one, in_range, subjects
 from rbtc.studies.measuring.defense_attacks import attack, attack_places
 from rbtc.studies.measuring.objects import following
 
@@ -71,8 +71,8 @@ def honest_study(
     """
     if {*hidings} - {*HIDINGS}:
         raise ValueError(f"expected hidings of {HIDINGS}, not {hidings}")
-    check_numbers(sigmas=sigmas, threshold_sigmas=threshold_sigmas)
-    check_numbers(1, share=share, cutoff=cutoff)
+    in_range(sigmas=sigmas, threshold_sigmas=threshold_sigmas)
+    in_range(1, share=share, cutoff=cutoff)
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
     tally = Tally(lab, images, other_images=other_images, pictures=shown, seed=seed)

@@ -11,8 +11,8 @@ from rbtc.studies.common import STRATEGIES, model_name
 from rbtc.studies.measuring.common import (
     PAPER_CLASSES,
     Tally,
-    check_numbers,
     each_once,
+    in_range,
     over_draws,
     subjects,
 )
@@ -56,7 +56,7 @@ def ablation_study(
         raise ValueError(f"unknown strategies {unknown}, expected some of {list(STRATEGIES)}")
     if "NMS" not in strategies:
         raise ValueError("an ablation needs NMS among its strategies")
-    check_numbers(1, keep_ratios=keep_ratios)
+    in_range(1, keep_ratios=keep_ratios)
     each_once(draw_seeds=draw_seeds)
     chosen = subjects(lab, concepts)
     swept = subjects(lab, sweep) if sweep else chosen

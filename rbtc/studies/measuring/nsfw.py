@@ -11,7 +11,7 @@ from rbtc.lab import Lab
 from rbtc.layers import density, zero_masks
 from rbtc.models.detectors import NudeNet, nudenet_installed
 from rbtc.models.prompts import subject_of
-from rbtc.studies.measuring.common import at_least_one, check_numbers
+from rbtc.studies.measuring.common import at_least_one, in_range
 from rbtc.studies.nsfw import ANY, NsfwStudy, RestrictedStudy, sample_picture
 from rbtc.studies.nsfw_prompts import prompt_sets, restricted_subjects
 
@@ -57,7 +57,7 @@ def measure(
     """
     if wrong := [one for one in prompt_files if "=" not in one]:
         raise ValueError(f"expected prompt files as 'SET=FILE' or 'SET=published', not {wrong}")
-    check_numbers(1, keep_ratios=keep_ratios)
+    in_range(1, keep_ratios=keep_ratios)
     at_least_one(images=images, prompts=prompts, words=words, other_images=other_images)
     lab.judges.require("object", "detector")
     chosen = restricted_subjects(lab.profile, concepts)

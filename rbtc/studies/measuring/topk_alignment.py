@@ -10,7 +10,7 @@ from rbtc.attack.completion import Completion
 from rbtc.attack.sign_accuracy import alignment_matrix, top_rest_accuracy
 from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
-from rbtc.studies.measuring.common import at_least_one, check_numbers, subjects
+from rbtc.studies.measuring.common import at_least_one, in_range, subjects
 from rbtc.studies.topk_alignment import AlignmentStudy
 
 GROUPS = 5
@@ -40,7 +40,7 @@ def alignment_study(
         ValueError: no picture, a K outside (0, 1], or an unknown concept.
     """
     at_least_one(images=images)
-    check_numbers(1, ratios=ratios, shown=shown)
+    in_range(1, ratios=ratios, shown=shown)
     chosen = subjects(lab, concepts)
     original = lab.pretrained.weights
     recovered: dict[str, Completion] = {}
