@@ -163,4 +163,3 @@ def texts(root: Path) -> dict[str, str]:
         "chapters.md": chapters(root),
         "ladder.md": ladder(),
     }
-

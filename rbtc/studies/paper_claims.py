@@ -366,4 +366,3 @@ def claims() -> tuple[Claim, ...]:
                  read.left_for_adversaries),
         )),
     )  # fmt: skip
-
