@@ -192,7 +192,8 @@ def open_checkpoint(path: str | Path, layers: str | None = None) -> Checkpoint:
             matrices[name] = Entry(name, file, key, shape, dtype)
     kind = _kind(path, [file for _, file in files], matrices, bool(chosen))
     if not chosen and layers:
-        raise ValueError(f"no matrix of {path} fits --layers {layers!r}; {_like(matrices)}")
+        some = next(iter(matrices), "none")
+        raise ValueError(f"no matrix of {path} fits --layers {layers!r}: one is called {some}")
     if not chosen and not kind:
         raise ValueError(
             f"{path} has {_NONE}: none of its {tensors} tensors is called like ...attentions.0."
@@ -256,11 +257,6 @@ def _kind(path: Path, files: Sequence[Path], matrices: dict[str, Entry], chosen:
     return f"{kind}, inpainting" if into[1] == 2 * out[0] + 1 else kind
 
 
-def _like(matrices: dict[str, Entry]) -> str:
-    some = [name for name, entry in matrices.items() if len(entry.shape) == 2][:3]
-    return f"its matrices are called {', '.join(some)}, and so on" if some else "it has none"
-
-
 def _check_matrix(file: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"{key} in {file} has shape {shape}, expected (out_features, in_features)")
@@ -316,11 +312,11 @@ def model_files(path: Path) -> list[tuple[str, Path]]:
 
 
 def _check_shards(files: Sequence[Path]) -> None:
-    """Refuse shards of which some are missing: by their own numbers, and by the index.
+    """Refuse shards of which some are missing, as their own numbers tell.
 
     Raises:
         FileNotFoundError: naming the first that is missing.
-        ValueError: an index that is damaged.
+        ValueError: one is given without the others, which are there.
     """
     for file in files:
         if not (found := _SHARD.search(file.name)):
@@ -328,10 +324,6 @@ def _check_shards(files: Sequence[Path]) -> None:
         width, count = len(found["number"]), int(found["count"])
         names = [f"{file.name[: found.start()]}-{number:0{width}}-of-{found['count']}"
                  f"{file.name[found.end() :]}" for number in range(1, count + 1)]  # fmt: skip
-        for index in file.parent.glob("*.index*.json"):
-            listed = (_json(index) or {}).get("weight_map")
-            if isinstance(listed, dict) and file.name in listed.values():
-                names += sorted({str(name) for name in listed.values()})
         if missing := [name for name in names if not (file.parent / name).is_file()]:
             raise FileNotFoundError(
                 f"{file.parent / missing[0]} is missing, and {file.name} is only a part of the "

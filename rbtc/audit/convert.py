@@ -68,12 +68,13 @@ def convert(source: Path, target: Path, memory: float | None = None) -> Converte
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         child = subprocess.run(words, capture_output=True, text=True,
                                env={**os.environ, "PYTHONPATH": path})  # fmt: skip
-        lines = child.stdout.splitlines()
-        found.update(json.loads(lines[-1]) if child.returncode == 0 and lines else
-                     {"error": "memory"})  # fmt: skip
+        if child.returncode > 0:
+            raise ValueError(f"{source} cannot be read: {child.stderr[-300:]}")
+        # A process that was killed for memory says nothing.
+        found.update(json.loads(child.stdout) if child.returncode == 0 else {"error": "memory"})
         if error := found.get("error"):
-            few = f"{source} needs more than {limit / 1e9:.1f} GB of memory: allow more (--memory)"
-            raise ValueError(few if error == "memory" else f"{source} {error}")
+            few = f"needs more than {limit / 1e9:.1f} GB of memory: allow more (--memory)"
+            raise ValueError(f"{source} {few if error == 'memory' else error}")
 
     write_whole(target, write)
     return Converted(**found)

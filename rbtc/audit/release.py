@@ -221,8 +221,10 @@ def audit(
         weight = entry.read().flatten(1)
         found = audit_matrix(entry, weight)
         own = entry.name in attacked
-        if not own and (not (found.zeros or found.repeated) or _is_mask(weight)):
+        if not own and not (found.zeros or found.repeated):
             continue
+        if not own and bool(((weight == 0) | (weight == 1)).all()):
+            continue  # a mask, which is the scan's to report
         flat = len(entry.shape) == 2 and found.zeros < found.weights
         if estimate and (own or (found.pruned and flat)):
             found = replace(found, signs=_estimate(weight, options))
@@ -254,11 +256,6 @@ def audit_matrix(entry: Entry, weight: Tensor) -> LayerAudit:
         rows=scatter(zero) if some else None,
         columns=scatter(zero.mT) if some else None,
     )
-
-
-def _is_mask(weight: Tensor) -> bool:
-    """Whether a matrix holds zeros and ones only: no weights, and the scan's to report."""
-    return bool(((weight == 0) | (weight == 1)).all())
 
 
 def _common_columns(columns: Mapping[str, Tensor]) -> Iterator[Finding]:

@@ -201,9 +201,9 @@ def _compared(
         yield Finding("mask", place, key, f"zeros and ones of shape {shape}")
         return
     name, rows = diffusers_name(key), tensor[:_ROWS]
-    candidates = published.by_shape[shape]
-    for entry, first in sorted(candidates, key=lambda pair: not _same(pair[0], name)):
-        same = _same(entry, name)
+    called = {e: name in (e.name, e.name.partition(".")[2]) for e, _ in published.by_shape[shape]}
+    for entry, first in sorted(published.by_shape[shape], key=lambda pair: not called[pair[0]]):
+        same = called[entry]  # with or without its part in front
         if not same and _differing(rows, first) > _NEAR * rows.numel():
             continue
         weight = entry.read()
@@ -219,11 +219,6 @@ def _compared(
                 detail += f", has a value at {filled} of the {int((weight == 0).sum())} zeros"
             yield Finding("original", place, key, detail, differs)
             return
-
-
-def _same(entry: Entry, name: str) -> bool:
-    """Whether a name is that of a published matrix, with or without its part in front."""
-    return name in (entry.name, entry.name.partition(".")[2])
 
 
 def _differing(first: Tensor, second: Tensor) -> int:

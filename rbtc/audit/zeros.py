@@ -60,9 +60,13 @@ class Grid:
         levels = torch.tensor(self.levels)
         return (levels[1:] + levels[:-1]) / 2
 
-    def codes(self, weight: Tensor) -> Tensor | None:
-        """Weights (rows, columns) in units of their scales, (rows, blocks, width); None: no fit."""
-        width = weight.shape[1] if not self.block else self.block
+    def fit(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Weights (rows, columns) in units of their scales, and how many lie on each level.
+
+        Returns:
+            (rows, blocks, width) and (levels,); None where they do not lie on levels.
+        """
+        width = self.block or weight.shape[1]
         if weight.shape[1] % width:
             return None
         parts = weight.reshape(len(weight), -1, width)
@@ -73,19 +77,15 @@ class Grid:
             unit = size.masked_fill(size == 0, math.inf).amin(dim=-1, keepdim=True)
         if self.block is None:
             unit = unit.amin()
-        return parts / unit.masked_fill((unit == 0) | unit.isinf(), 1.0)
-
-    def counts(self, codes: Tensor) -> Tensor | None:
-        """How many weights lie on each level, (levels,); None where they do not lie on levels."""
+        codes = parts / unit.masked_fill((unit == 0) | unit.isinf(), 1.0)
         levels = torch.tensor(self.levels)
         near = codes[codes.abs() <= 1.04 * levels[-1]]
         index = torch.bucketize(near, self.edges)
-        level = levels[index]
-        off = (near - level).abs() > 0.008 * level.abs()
+        off = (near - levels[index]).abs() > 0.008 * levels[index].abs()
         on = (near != 0).sum()
         if on < _FEW or off.sum() > 0.05 * on:
             return None
-        return torch.bincount(index[~off], minlength=len(levels))
+        return codes, torch.bincount(index[~off], minlength=len(levels))
 
     def expected(self, counts: Tensor) -> tuple[float, float]:
         """How many zeros rounding leaves, and at most, from the counts of two levels a side.
@@ -173,12 +173,8 @@ def explain(weight: Tensor) -> Zeros:
     part = weight.numel() / some.numel()
     first = some[: max(1, _FIRST // some.shape[1])]  # most matrices lie on no grid: seen at once
     for grid in GRIDS:
-        codes = grid.codes(first)
-        if codes is None or grid.counts(codes) is None:
-            continue
-        codes = grid.codes(some)
-        counts = None if codes is None else grid.counts(codes)
-        if counts is not None:
+        if grid.fit(first) and (fit := grid.fit(some)):
+            codes, counts = fit
             fine = grid.block is None and float(some[some != 0].abs().min()) == _HALF
             found = replace(found, format=stored if fine else grid.name)
             return _explained(found, grid, grid.expected(counts), part, codes)
