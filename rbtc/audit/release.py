@@ -35,7 +35,7 @@ class LayerAudit(Zeros):
         repeated: What stands in place of zeros, if something does.
         empty_rows: Rows that are zero as a whole.
         empty_columns: The same for columns.
-        rows: How the zeros fall on rows, None without zeros or without anything else.
+        rows: How the zeros fall on rows, None where nothing is pruned, or all.
         columns: The same for columns.
         signs: Hidden survivors whose sign came back; None where not asked for or not possible.
     """
@@ -239,12 +239,11 @@ def audit(
 
 def audit_matrix(entry: Entry, weight: Tensor) -> LayerAudit:
     """Count the zeros of one matrix (rows, columns), explain them, and see how they lie."""
-    zero = weight == 0
-    part = weight
-    if len(entry.shape) > 2:  # channels of a convolution that were added, or never used, are zero
-        part = weight[~zero.all(dim=1)][:, ~zero.all(dim=0)]
-    counts = explain(part)
-    some = counts.zeros > 0
+    counts = explain(weight)
+    zero = weight == 0 if counts.pruned else torch.zeros(1, 1, dtype=torch.bool)
+    if counts.pruned and len(entry.shape) > 2:
+        # Channels of a convolution that were added, or are never used, are zero as a whole.
+        counts = explain(weight[~zero.all(dim=1)][:, ~zero.all(dim=0)])
     return LayerAudit(
         **asdict(counts),
         name=entry.name,
@@ -253,8 +252,8 @@ def audit_matrix(entry: Entry, weight: Tensor) -> LayerAudit:
         repeated=repeated(weight),
         empty_rows=int(zero.all(dim=1).sum()),
         empty_columns=int(zero.all(dim=0).sum()),
-        rows=scatter(zero) if some else None,
-        columns=scatter(zero.mT) if some else None,
+        rows=scatter(zero),
+        columns=scatter(zero.mT),
     )
 
 

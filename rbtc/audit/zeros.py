@@ -158,9 +158,8 @@ class Zeros:
 
 def explain(weight: Tensor) -> Zeros:
     """Count the zeros of a matrix (rows, columns) of any float dtype, and explain them."""
-    zero = weight == 0
-    total = int(zero.sum())
-    found = Zeros(total, int(torch.signbit(weight[zero]).sum()) if total else 0)
+    total = weight.numel() - int(torch.count_nonzero(weight))
+    found = Zeros(total, int(torch.signbit(weight[weight == 0]).sum()) if total else 0)
     if total in (0, weight.numel()):
         return found
     some = weight[:: math.ceil(weight.numel() / SAMPLE)].float()

@@ -231,7 +231,7 @@ def _reached(output: Path) -> int:
     code = [
         c for c in cells if c.cell_type == "code" and INJECTED not in c.metadata.get("tags", [])
     ]
-    done = [c for c in code if c.metadata.get("papermill", {}).get("status") != "pending"]
+    done = [c for c in code if c.metadata.get("papermill", {}).get("start_time")]
     return max(1, len(done))
 
 

@@ -278,11 +278,8 @@ def test_failing_notebook_leaves_nothing(tmp_path, capsys):
 
 
 def test_a_killed_kernel_is_told_by_its_cell(tmp_path, capsys):
-    killed = FAILING.replace(
-        'raise RuntimeError("no such luck")', "import os; os.kill(os.getpid(), 9)"
-    )
-    assert killed != FAILING
-    make_book(tmp_path, bad=killed)
+    killing = "import os\nos.kill(os.getpid(), 9)"
+    make_book(tmp_path, bad=CHAPTER.replace("print(concepts, images)", killing))
     assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
     told = capsys.readouterr().err
     assert "killed in code cell 2" in told and "memory" in told and "--jobs 1" in told
