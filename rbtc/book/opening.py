@@ -163,3 +163,4 @@ def texts(root: Path) -> dict[str, str]:
         "chapters.md": chapters(root),
         "ladder.md": ladder(),
     }
+

@@ -50,7 +50,9 @@ from rbtc.files import check_writable
 from rbtc.studies.measuring.common import at_least_one
 
 DEFAULTS = {
-    "vae": LoopConfig(100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000),
+    "vae": LoopConfig(
+        100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000
+    ),
     "diffusion": LoopConfig(
         240_000,
         batch_size=64,

@@ -74,6 +74,7 @@ def score_variant(
     empty = lab.owner.custom("no feed-forward", without_ffn(lab.pretrained.weights))
     rows = []
     for concept in tqdm(concepts, desc="concepts", disable=not lab.progress):
+
         models: list[tuple[Variant, str, dict[str, float]]] = [
             (lab.pretrained, "pretrained", {}), (empty, "no feed-forward", {})
         ]  # fmt: skip

@@ -452,3 +452,4 @@ def smallest_seen(value: Value) -> float | None:
     if value.exact:
         return None
     return value.seen if value.seen is not None else (value.high - value.low) / 2
+

@@ -36,7 +36,8 @@ def changes(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, Finding]]:
         (verdict, finding)
         for verdict in verdicts
         for finding in verdict.findings
-        if finding.values and all(one.change and abs(one.value) <= 1 for one in finding.values)
+        if finding.values
+        and all(one.change and abs(one.value) <= 1 for one in finding.values)
     ]
 
 

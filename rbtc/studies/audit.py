@@ -16,6 +16,7 @@ from rbtc.bootstrap import Mean, crossed, mean
 from rbtc.models.subjects import Subject
 
 if TYPE_CHECKING:
+
     from rbtc.attack.recoverability import Choice
 
 

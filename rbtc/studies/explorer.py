@@ -19,6 +19,7 @@ from rbtc.studies.common import Pictures, model_name
 from rbtc.studies.defense_attacks import defended
 
 if TYPE_CHECKING:
+
     from rbtc.report.claims import Studies
 
 ERASED, OTHERS = "recognised: erased class", "recognised: other classes"

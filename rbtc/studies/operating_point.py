@@ -63,7 +63,9 @@ SETTING = ["ratio", "calls", "reference"]
 def paper_kept() -> float:
     """Share of the other classes' accuracy that pruning leaves in the paper: means of Table 1."""
     table = wide_table(1)
-    return float(table["preserved: ConceptPrune"].mean() / table["preserved: pretrained"].mean())
+    return float(
+        table["preserved: ConceptPrune"].mean() / table["preserved: pretrained"].mean()
+    )
 
 
 def held_out_concepts(lab: Lab, count: int = 8) -> list[str]:

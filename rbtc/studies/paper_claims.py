@@ -366,3 +366,4 @@ def claims() -> tuple[Claim, ...]:
                  read.left_for_adversaries),
         )),
     )  # fmt: skip
+

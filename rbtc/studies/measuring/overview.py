@@ -17,7 +17,6 @@ from rbtc.studies.overview import Overview
 if TYPE_CHECKING:
     from rbtc.lab import Lab
 
-
 def overview(
     lab: Lab,
     concepts: Sequence[str] = PAPER_CLASSES,
