@@ -160,6 +160,10 @@ def harden(
 ) -> Hardening:
     """Fill the zeros of a pruned model with the noise that is hardest to find.
 
+    The candidates are tried on some layers of a large model (`SAMPLE`), and by the slow attackers
+    (`SLOW`) only where the others leave it open: an advantage in the table is then the smallest
+    that the strongest attacker can have.
+
     Args:
         pruned: weight name -> (rows, columns), zero where pruned.
         sigma: standard deviation to take; None takes the best of the candidates.
@@ -168,10 +172,6 @@ def harden(
             must be secret: take it from `secrets`.
         attackers: who tries to find the noise; None takes `ATTACKERS`.
         watch: hands the candidates through, and may show a progress bar meanwhile.
-
-    The candidates are tried on some layers of a large model (`SAMPLE`), and by the slow attackers
-    (`SLOW`) only where the others leave it open: an advantage in the table is then the smallest
-    that the strongest attacker can have.
 
     Raises:
         ValueError: no zeros, no survivors, or a sigma or factor that is not positive and finite.
@@ -209,10 +209,7 @@ def harden(
 def _sample(weights: Weights, masks: Masks) -> list[str]:
     """Layers of about `SAMPLE` weights: pruned ones, one of every shape first, then small ones."""
     order = sorted(weights, key=lambda name: (not masks[name].any(), weights[name].numel()))
-    shapes: set[tuple[int, ...]] = set()
-    first = [
-        n for n in order if weights[n].shape not in shapes and not shapes.add(weights[n].shape)
-    ]
+    first = {weights[name].shape: name for name in reversed(order)}.values()
     taken, total = [], 0
     for name in dict.fromkeys([*first, *order]):
         if name in first or total + weights[name].numel() <= SAMPLE:
