@@ -4,7 +4,8 @@
 
 builds the published configuration with random weights, prunes it with ConceptPrune from real
 activations, lets `rbtc audit` at the pruned UNet (with --harden `rbtc harden` too, which tries ten
-sigmas), completes, revives, saves it as a folder and as a single file, and loads both again. Written down are the seconds and the peak memory of every step. The
+sigmas and takes longer than all the rest), completes, revives, saves it as a folder and as a single
+file, and loads both again. Written down are the seconds and the peak memory of every step. The
 weights are random, so nothing is said about what the attack finds; only that, and at what cost, it
 runs.
 """
