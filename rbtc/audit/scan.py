@@ -123,11 +123,11 @@ def scan(path: str | Path, published: Checkpoint | None = None) -> Scan:
         FileNotFoundError, ValueError: as `rbtc.audit.checkpoints.open_checkpoint`.
     """
     path = Path(path)
-    published = _Published.of(published or open_checkpoint(path))
+    main = _Published.of(published or open_checkpoint(path))
     found, files = [], list(release_files(path))
     for file in files:
         place = str(file.relative_to(path)) if path.is_dir() else file.name
-        own = list(_of_file(file, place, published))
+        own = list(_of_file(file, place, main))
         found += [one for one in own if one.kind != "copy"]
         if equal := [one for one in own if one.kind == "copy"]:
             more = f", and {len(equal) - 1} more like it" if len(equal) > 1 else ""
