@@ -115,7 +115,8 @@ def needed_files(checkpoint: Checkpoint) -> list[Path]:
         parts = json.loads(index.read_text("utf-8"))
         folders += [root / name for name, entry in parts.items() if isinstance(entry, list)]
     folders += [file.parent for file in checkpoint.loaded]
-    found = set(checkpoint.loaded)
+    changed = {file.parent for file in checkpoint.files}
+    found = {file for file in checkpoint.loaded if file.parent in changed or _inside(file, root)}
     for folder in dict.fromkeys(folders):
         if not folder.is_dir() or not _inside(folder, root):
             continue
