@@ -1,17 +1,19 @@
-"""Checkpoints on disk: their feed-forward output matrices, found and read one by one.
+"""Checkpoints on disk: their weight matrices, found by their keys and read one by one.
 
-The model is never loaded: of a safetensors file only the header and these matrices are read. Files
-with pickles are refused without being unpickled. Changed copies are written by `rbtc.audit.copies`.
+The model is never loaded: of a safetensors file only the header is read, and a matrix when it is
+asked for. Files with pickles are refused without being unpickled. Changed copies are written by
+`rbtc.audit.copies`.
 
-Two namings are understood: that of diffusers, and that of Stable Diffusion 1.x in one file, whose
-sixteen matrices lie at fixed blocks.
+Every matrix can be looked at. Those that are attacked or hardened are the feed-forward output
+matrices, unless a pattern names others. Names are those of diffusers; the naming of Stable
+Diffusion in one file is understood in its attention blocks.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor
 
 from rbtc.layers import Weights, canonicalise_zeros, check_finite
-from rbtc.models.folders import SINGLE, architecture, weight_files
+from rbtc.models.folders import DEFAULT_WEIGHTS, SINGLE, architecture, weight_files
 
 DTYPES = {
     "F16": torch.float16,
@@ -30,18 +32,45 @@ DTYPES = {
 }
 """What a matrix may be stored as, by safetensors' names."""
 
-_LAYER = re.compile(
-    r"(?:(?:down|up)_blocks\.\d+|mid_block)\.attentions\.\d+\.transformer_blocks\.\d+"
-    r"\.ff\.net\.2\.weight"
+_LAYERS = re.compile(
+    r"^(?:(?:(?:down|up)_blocks\.\d+|mid_block)\.attentions\.\d+\.)?transformer_blocks\.\d+"
+    r"\.ff\.net\.2\.weight$"
 )
+"""The matrices that are attacked where no pattern is given."""
 
 _ORIGINAL = re.compile(
-    r"(?:model\.diffusion_model\.)?(?:(?P<side>input|output)_blocks\.(?P<block>\d+)|middle_block)"
-    r"\.1\.transformer_blocks\.0\.ff\.net\.2\.weight"
+    r"(?:(?P<side>input|output)_blocks\.(?P<block>\d+)|middle_block)\.1\."
+    r"(?P<tail>(?:norm|proj_in|proj_out|transformer_blocks)\..+)"
 )
 
+_WRAPPED = re.compile(r"^(?:_orig_mod\.|module\.|unet\.|transformer\.|model\.diffusion_model\.)+")
 
-_WRAPPED = re.compile(r"^(?:_orig_mod\.|module\.|unet\.)+")
+_KNOWN = re.compile(
+    r"^(?:(?:down|up|input|output|middle|(?:single_|joint_)?transformer|joint|double|single)_blocks?"
+    r"|mid_block|conv_\w+|time_\w+|add_embedding|class_embedding|label_emb|out|\w+_embedder"
+    r"|pos_embed|norm_out|proj_out|text_\w+|vision_model|visual_projection|\w*encoder\w*|decoder"
+    r"|vae|safety_checker|\w*quant_conv|first_stage_model|cond_stage_model|conditioner)\."
+)
+"""How names of a published model begin; what is called otherwise may be a second copy."""
+
+_PARAMETER = re.compile(
+    r"\.(?:weight|in_proj_weight|\w*(?:embed|embedding|proj|projection|table))$"
+)
+
+_WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
+"""Of the text embeddings that a UNet attends to, by which its version is told."""
+
+_BEGINNINGS = {
+    "a UNet": ("down_blocks.", "mid_block.", "up_blocks.", "input_blocks.", "output_blocks."),
+    "a transformer": ("transformer_blocks.", "single_transformer_blocks."),
+    "a text encoder": ("text_model.", "text_encoder."),
+}
+_CLASS = re.compile(r"UNet2DConditionModel|\w*Transformer2DModel|CLIPText\w+")
+_DENOISERS = ("unet", "transformer")
+
+_VARIANT = re.compile(
+    r"(?:diffusion_pytorch_model|model)(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
+)
 
 _SHARD = re.compile(r"-(?P<number>\d+)-of-(?P<count>\d+)")
 
@@ -54,20 +83,26 @@ _PICKLED = {".bin", *SINGLE} - {".safetensors"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One feed-forward output matrix of a checkpoint.
+    """One weight matrix of a checkpoint.
 
-    name: its name in diffusers. file, key: the safetensors file that holds it, and its name there.
-    shape: (out_features, in_features). dtype: how it is stored, one of `DTYPES`.
+    name: its name in diffusers, the part of the pipeline in front where that is not the denoiser.
+    file, key: the safetensors file that holds it, and its name there. shape: (out_features,
+    in_features), or that of a convolution. dtype: how it is stored, one of `DTYPES`.
     """
 
     name: str
     file: Path
     key: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     dtype: str
 
-    def read(self) -> Tensor:
-        """The matrix as it is stored, signed zeros included.
+    @property
+    def known(self) -> bool:
+        """Whether a model is loaded from it, as its name tells; else it may be a second copy."""
+        return bool(_KNOWN.match(self.name) and _PARAMETER.search(self.name))
+
+    def read(self, rows: int | None = None) -> Tensor:
+        """The matrix as it is stored, signed zeros included, or its first rows.
 
         Raises:
             ValueError: it holds NaN or infinity.
@@ -75,59 +110,109 @@ class Entry:
         from safetensors import safe_open
 
         with safe_open(self.file, "pt") as stream:
-            weight = stream.get_tensor(self.key)
-        check_finite({self.name: weight})
+            weight = stream.get_slice(self.key)[:rows] if rows else stream.get_tensor(self.key)
+        if not torch.isfinite(weight.sum(dtype=torch.float32)):  # one pass; it may also overflow
+            check_finite({self.name: weight})
         return weight
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The feed-forward output matrices of a model on disk, sorted by name.
+    """The weight matrices of a model on disk, sorted by name.
 
     Attributes:
         path: The file or folder that was given.
-        entries: One per matrix, none of them read yet.
+        entries: Those that are attacked or hardened, each two-dimensional; none is read yet.
+        kind: What model it is, as its names and shapes tell; "" if they do not.
+        matrices: All of floating-point numbers, of all parts, those of `entries` among them.
+        total: How many matrices there are, those of other numbers included.
+        loaded: The files that a library loads the model from.
     """
 
     path: Path
     entries: tuple[Entry, ...]
+    kind: str = ""
+    matrices: tuple[Entry, ...] = ()
+    total: int = 0
+    loaded: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The safetensors files that hold the matrices."""
+        """The safetensors files that hold the attacked matrices."""
         return tuple(sorted({entry.file for entry in self.entries}))
 
     def weights(self) -> Weights:
-        """All matrices in their stored dtype, every zero made +0.0.
+        """The attacked matrices in their stored dtype, every zero made +0.0.
 
         Raises:
-            ValueError: one holds NaN or infinity.
+            ValueError: there is none, or one holds NaN or infinity.
         """
+        if not self.entries:
+            raise ValueError(f"{self.path} has {_NONE}: name others by --layers PATTERN")
         return {entry.name: canonicalise_zeros(entry.read()) for entry in self.entries}
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Find the feed-forward output matrices of a Stable Diffusion UNet; reads headers only.
+_NONE = "no feed-forward output matrix"
+
+
+def open_checkpoint(path: str | Path, layers: str | None = None) -> Checkpoint:
+    """Find the weight matrices of a model; reads headers only.
 
     Args:
-        path: a model folder in the layout of diffusers, its `unet` folder, or one safetensors file.
+        path: a model folder in the layout of diffusers, the folder of one of its parts, or one
+            safetensors file.
+        layers: regular expression, looked for in the names of two-dimensional matrices: those are
+            attacked instead of the feed-forward output matrices.
 
     Raises:
         FileNotFoundError: nothing is there, or a folder without weights.
-        ValueError: a pickle, a damaged or empty file, another architecture, no such matrix, or one
-            that is no matrix of floating-point numbers.
+        ValueError: a pickle, a damaged or empty file, a model of no known kind, a pattern that
+            fits nothing, or an attacked matrix that is none of floating-point numbers.
     """
     path = Path(path)
-    files = unet_files(path)
-    return Checkpoint(path, tuple(sorted(_entries(path, files), key=lambda entry: entry.name)))
+    try:
+        pattern = re.compile(layers) if layers else _LAYERS
+    except re.error as error:
+        raise ValueError(f"--layers {layers!r} is no regular expression: {error}") from error
+    files = model_files(path)
+    matrices: dict[str, Entry] = {}
+    chosen, total, tensors = [], 0, 0
+    for part, file in files:
+        for key, shape, dtype in _headers(file):
+            tensors += 1
+            name = part + diffusers_name(key)
+            attacked = pattern.search(name) is not None and (layers is None or len(shape) == 2)
+            if attacked:
+                _check_matrix(file, key, shape, dtype)
+                chosen.append(name)
+            total += len(shape) > 1 and dtype not in ("I64", "I32")
+            if len(shape) < 2 or 0 in shape or dtype not in DTYPES:
+                continue
+            if name in matrices:
+                raise ValueError(f"{path} holds {name} more than once: keep one of the copies")
+            matrices[name] = Entry(name, file, key, shape, dtype)
+    kind = _kind(path, [file for _, file in files], matrices, bool(chosen))
+    if not chosen and layers:
+        some = next(iter(matrices), "none")
+        raise ValueError(f"no matrix of {path} fits --layers {layers!r}: one is called {some}")
+    if not chosen and not kind:
+        raise ValueError(
+            f"{path} has {_NONE}: none of its {tensors} tensors is called like ...attentions.0."
+            "transformer_blocks.0.ff.net.2.weight; give a UNet, or name matrices by --layers"
+        )
+    ordered = tuple(matrices[name] for name in sorted(matrices))
+    return Checkpoint(
+        path, tuple(matrices[name] for name in sorted(chosen)), kind, ordered, total,
+        tuple(file for _, file in files),
+    )  # fmt: skip
 
 
-def diffusers_name(key: str) -> str | None:
-    """The name in diffusers of a feed-forward output matrix of Stable Diffusion 1.x, else None.
+def diffusers_name(key: str) -> str:
+    """The name of a tensor in diffusers, as far as the key tells.
 
     In one file the blocks are numbered through: of the three blocks a resolution has, input blocks
     begin with the convolution at 0 and end each resolution with a step down, which has no
-    attention; output blocks have three attentions from the second resolution on.
+    attention; output blocks have three. Other keys keep their names.
 
     Prefixes that wrappers leave behind are read over, and torch.nn.utils.prune's name of the weight
     that it masks stands for the weight.
@@ -137,61 +222,43 @@ def diffusers_name(key: str) -> str | None:
     'down_blocks.1.attentions.1.transformer_blocks.0.ff.net.2.weight'
     """
     key = _WRAPPED.sub("", key).removesuffix("_orig")
-    if _LAYER.fullmatch(key):
-        return key
     found = _ORIGINAL.fullmatch(key)
     if not found:
-        return None
-    tail = "transformer_blocks.0.ff.net.2.weight"
+        return key
     if found["side"] is None:
-        return f"mid_block.attentions.0.{tail}"
-    number = int(found["block"])
-    if found["side"] == "input":
-        block, attention = divmod(number - 1, 3)
-        fits, side = 0 <= block < 3 and attention < 2, "down"
-    else:
-        block, attention = divmod(number, 3)
-        fits, side = 1 <= block < 4, "up"
-    return f"{side}_blocks.{block}.attentions.{attention}.{tail}" if fits else None
+        return f"mid_block.attentions.0.{found['tail']}"
+    down = found["side"] == "input"
+    block, attention = divmod(int(found["block"]) - down, 3)
+    if block < 0 or (down and attention == 2):
+        return key
+    return f"{'down' if down else 'up'}_blocks.{block}.attentions.{attention}.{found['tail']}"
 
 
-def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
-    seen: set[str] = set()
-    total = original = 0
-    for file in files:
-        for key, shape, dtype in _headers(file):
-            total += 1
-            name = diffusers_name(key)
-            if name is None:
-                continue
-            if name in seen:
-                raise ValueError(f"{path} holds {name} more than once: keep one of the copies")
-            seen.add(name)
-            original += name != key
-            yield _entry(name, file, key, shape, dtype)
+def _kind(path: Path, files: Sequence[Path], matrices: dict[str, Entry], chosen: bool) -> str:
+    """What model it is; "" if names and shapes do not tell.
+
+    Raises:
+        ValueError: a network beside the denoiser, which nobody prunes a concept from.
+    """
     other = next((kind for kind in map(architecture, files) if kind), "")
-    if other and (not seen or other in ("SDXL", "a ControlNet", "a video model")):
+    if other in ("a ControlNet", "a video model") or (other.startswith("a LoRA") and not chosen):
         raise ValueError(
-            f"{path} is of another architecture ({other}), and rbtc attacks Stable Diffusion 1.x"
+            f"{path} is of another architecture ({other}), and rbtc audits UNets, transformers and "
+            "text encoders of models that draw pictures"
         )
-    if not seen:
-        raise ValueError(
-            f"{path} has no feed-forward output matrix: none of its {total} tensors is called "
-            "like ...attentions.0.transformer_blocks.0.ff.net.2.weight; give the UNet of a "
-            "Stable Diffusion model"
-        )
-    if original and len(seen) != _SIXTEEN:
-        raise ValueError(
-            f"{path} names its blocks like Stable Diffusion 1.x in one file, but has {len(seen)} "
-            f"of the {_SIXTEEN} feed-forward output matrices: the file is incomplete or of "
-            "another architecture"
-        )
+    shapes = {name: entry.shape for name, entry in matrices.items()}
+    widths = (shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight"))
+    config = (_json(files[0].parent / "config.json") or {}) if path.is_dir() else {}
+    width = config.get("cross_attention_dim") or next(widths, 0)
+    width = width if isinstance(width, int) else 0
+    begins = (k for k, marks in _BEGINNINGS.items() if any(n.startswith(marks) for n in shapes))
+    kind = next((k for k in (other, _WIDTHS.get(width, "")) if k), "") or next(begins, "")
+    into = shapes.get("conv_in.weight") or shapes.get("input_blocks.0.0.weight") or (0, 0)
+    out = shapes.get("conv_out.weight") or shapes.get("out.2.weight") or (4,)
+    return f"{kind}, inpainting" if into[1] == 2 * out[0] + 1 else kind
 
 
-_SIXTEEN = 16  # paper Sec. 5.1
-
-
-def _entry(name: str, file: Path, key: str, shape: tuple[int, ...], dtype: str) -> Entry:
+def _check_matrix(file: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"{key} in {file} has shape {shape}, expected (out_features, in_features)")
     if dtype not in DTYPES:
@@ -199,7 +266,6 @@ def _entry(name: str, file: Path, key: str, shape: tuple[int, ...], dtype: str) 
             f"{key} in {file} is stored as {dtype}, expected one of {', '.join(DTYPES)}: "
             "export the model without quantisation"
         )
-    return Entry(name, file, key, (shape[0], shape[1]), dtype)
 
 
 def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
@@ -217,37 +283,41 @@ def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
         ) from error
 
 
-def unet_files(path: Path) -> list[Path]:
-    """The safetensors files that hold a UNet's weights.
+def model_files(path: Path) -> list[tuple[str, Path]]:
+    """The safetensors files a model is loaded from, each with what its names begin with.
+
+    Names of the denoiser begin with nothing, those of other parts with "PART.".
 
     Args:
-        path: a model folder in the layout of diffusers, its `unet` folder, or one file.
+        path: a model folder in the layout of diffusers, the folder of a part, or one file.
 
     Raises:
         FileNotFoundError: nothing is there, or a folder without weights.
         ValueError: a pickle, an empty file, or a folder of another architecture.
     """
     if path.is_dir():
-        files = _unet_files(_unet_folder(path))
+        parts = _parts(path)
+        found = [(part, _part_files(folder)) for part, folder in parts]
     elif path.exists():
-        files = [path]
+        found = [("", [path])]
     else:
         raise FileNotFoundError(
             f"there is nothing at {path}: give a model folder, its unet folder or a safetensors "
             "file"
         )
-    for file in files:
-        _check_file(file)
-    _check_shards(files)
-    return files
+    for _, files in found:
+        for file in files:
+            _check_file(file)
+        _check_shards(files)
+    return [(part, file) for part, files in found for file in files]
 
 
 def _check_shards(files: Sequence[Path]) -> None:
-    """Refuse shards of which some are missing: by their own numbers, and by the index.
+    """Refuse shards of which some are missing, as their own numbers tell.
 
     Raises:
         FileNotFoundError: naming the first that is missing.
-        ValueError: an index that is damaged.
+        ValueError: one is given without the others, which are there.
     """
     for file in files:
         if not (found := _SHARD.search(file.name)):
@@ -255,10 +325,6 @@ def _check_shards(files: Sequence[Path]) -> None:
         width, count = len(found["number"]), int(found["count"])
         names = [f"{file.name[: found.start()]}-{number:0{width}}-of-{found['count']}"
                  f"{file.name[found.end() :]}" for number in range(1, count + 1)]  # fmt: skip
-        for index in file.parent.glob("*.index.json"):
-            listed = (_json(index) or {}).get("weight_map")
-            if isinstance(listed, dict) and file.name in listed.values():
-                names += sorted({str(name) for name in listed.values()})
         if missing := [name for name in names if not (file.parent / name).is_file()]:
             raise FileNotFoundError(
                 f"{file.parent / missing[0]} is missing, and {file.name} is only a part of the "
@@ -285,12 +351,12 @@ def _check_file(file: Path) -> None:
     if not safe and (start.startswith(_PICKLES) or file.suffix in _PICKLED):
         raise ValueError(
             f"{file} is not read, because loading a pickle runs whatever code it holds: convert it "
-            "to safetensors where you trust it"
+            f"by `rbtc convert {file} {file.with_suffix('.safetensors').name}`, which does not"
         )
 
 
-def _unet_folder(path: Path) -> Path:
-    """The folder of the UNet's weights: `path` itself, or the part of a pipeline's folder."""
+def _parts(path: Path) -> list[tuple[str, Path]]:
+    """Folders of a model's parts with what their names begin with, the denoiser first."""
     if (path / "snapshots").is_dir():
         inside = sorted((path / "snapshots").iterdir())
         which = inside[0] if inside else path / "snapshots" / "..."
@@ -298,24 +364,29 @@ def _unet_folder(path: Path) -> Path:
     index = _json(path / "model_index.json")
     if index is not None:
         kind = str(index.get("_class_name", ""))
-        if "text_encoder_2" in index or "XL" in kind:
-            raise ValueError(_sdxl(path))
-        if "unet" not in index:
-            raise ValueError(f"{path} is a {kind or 'pipeline'} without a UNet")
-        if not (path / "unet").is_dir():
-            raise FileNotFoundError(f"{path} names a UNet, but has no folder `unet`")
-    folder = path / "unet" if (path / "unet").is_dir() else path
+        named = next((name for name in _DENOISERS if name in index), None)
+        if named is None:
+            raise ValueError(f"{path} is a {kind or 'pipeline'} without a UNet or a transformer")
+        if not (path / named).is_dir():
+            raise FileNotFoundError(f"{path} names a {named}, but has no folder `{named}`")
+        others = [name for name, entry in index.items() if isinstance(entry, list)]
+    else:
+        named = next((name for name in _DENOISERS if (path / name).is_dir()), None)
+        others = ["text_encoder", "text_encoder_2", "text_encoder_3", "vae"] if named else []
+    folder = path / named if named else path
     config = _json(folder / "config.json") or {}
-    if config.get("addition_embed_type") == "text_time":
-        raise ValueError(_sdxl(path))
-    kind = config.get("_class_name", "UNet2DConditionModel")
-    if kind != "UNet2DConditionModel":
+    kind = str(config.get("_class_name", (config.get("architectures") or [""])[0]))
+    if kind and not _CLASS.fullmatch(kind):
         raise ValueError(f"{folder} holds a {kind}, expected a UNet2DConditionModel")
-    return folder
+    rest = [(f"{name}.", path / name) for name in others if name != named]
+    return [("", folder), *((part, own) for part, own in rest if _has_weights(own))]
 
 
-def _sdxl(path: Path) -> str:
-    return f"{path} is of another architecture (SDXL), and rbtc attacks Stable Diffusion 1.x"
+def _has_weights(folder: Path) -> bool:
+    """Whether a part is loaded from safetensors; the scan names what it has otherwise."""
+    return folder.is_dir() and any(
+        map(DEFAULT_WEIGHTS.fullmatch, (f.name for f in folder.iterdir()))
+    )
 
 
 def _json(file: Path) -> dict[str, Any] | None:
@@ -331,18 +402,21 @@ def _json(file: Path) -> dict[str, Any] | None:
     return found
 
 
-def _unet_files(folder: Path) -> list[Path]:
-    """The files libraries would load, or those of the one variant (".fp16.") there is."""
+def _part_files(folder: Path) -> list[Path]:
+    """The files libraries would load, or those of the one variant (".fp16.") there is.
+
+    A variant's shards are called NAME.fp16-00001-of-00002 or NAME-00001-of-00002.fp16.
+    """
     try:
         return weight_files(folder)
     except FileNotFoundError:
-        every = sorted(folder.glob("diffusion_pytorch_model.*.safetensors"))
-        variants = {re.split(r"[.-]", file.name)[1] for file in every}
-        if len(variants) == 1:
-            return every
-        if not every and any(folder.glob("*.bin")):
+        every = {file: _VARIANT.fullmatch(file.name) for file in sorted(folder.iterdir())}
+        found = {file: name[1] or name[2] for file, name in every.items() if name}
+        if len(set(found.values())) == 1:
+            return list(found)
+        if not found and any(folder.glob("*.bin")):
             raise ValueError(
                 f"{folder} holds its weights as a pickle, which is not read because loading it "
-                "runs whatever code it holds: convert it to safetensors where you trust it"
+                "runs whatever code it holds: convert it by `rbtc convert`, which does not"
             ) from None
         raise

@@ -87,14 +87,15 @@ def write_copy(checkpoint: Checkpoint, target: str | Path, weights: Weights) -> 
         for file in needed_files(checkpoint):
             own = temporary / file.relative_to(source) if source.is_dir() else temporary
             own.parent.mkdir(parents=True, exist_ok=True)
-            if file not in checkpoint.files:
+            again = copies_within(file, checkpoint) if file in checkpoint.loaded else []
+            if file not in checkpoint.files and not again:
                 shutil.copyfile(file, own)
                 continue
             changed = {
                 entry.key: weights[name] for name, entry in entries.items()
                 if entry.file == file and name in weights
             }  # fmt: skip
-            rewrite(file, own, changed, drop=_second_copies(checkpoint, file))
+            rewrite(file, own, changed, drop=again)
         if os.path.lexists(target):  # somebody else was faster
             raise ValueError(f"{target} exists already, and nothing is written over")
         temporary.rename(target)
@@ -113,23 +114,24 @@ def needed_files(checkpoint: Checkpoint) -> list[Path]:
     if (index := root / "model_index.json").is_file():
         parts = json.loads(index.read_text("utf-8"))
         folders += [root / name for name, entry in parts.items() if isinstance(entry, list)]
-    folders += [file.parent for file in checkpoint.files]
-    found = set(checkpoint.files)
+    folders += [file.parent for file in checkpoint.loaded]
+    changed = {file.parent for file in checkpoint.files}
+    found = {file for file in checkpoint.loaded if file.parent in changed or _inside(file, root)}
     for folder in dict.fromkeys(folders):
         if not folder.is_dir() or not _inside(folder, root):
             continue
-        weighted = any(file.parent == folder for file in checkpoint.files)
+        weighted = any(file.parent == folder for file in checkpoint.loaded)
         for file in folder.iterdir():
             text = file.suffix in _TEXTS or file.name.startswith(("LICENSE", "NOTICE"))
-            text = text and not file.name.endswith(".index.json")
+            text = text and ".index" not in file.name
             weights = folder != root and not weighted and DEFAULT_WEIGHTS.fullmatch(file.name)
             small = file.is_file() and (bool(weights) or file.stat().st_size <= _TEXT_BYTES)
             if (text or weights) and small and file.name[0] != "." and _inside(file, root):
                 found.add(file)
     found |= {
-        index for file in checkpoint.files if "-of-" in file.name
-        for index in file.parent.glob("*.safetensors.index.json")
-        if _names_all(index, checkpoint.files)
+        index for file in checkpoint.loaded if "-of-" in file.name
+        for index in file.parent.glob("*.safetensors.index*.json")
+        if _names_all(index, [each for each in checkpoint.loaded if each.parent == file.parent])
     }  # fmt: skip
     return sorted(found)
 
@@ -139,13 +141,9 @@ def left_out(checkpoint: Checkpoint) -> list[str]:
     copied = set(needed_files(checkpoint))
     files = [str(file) for file in release_files(checkpoint.path) if file not in copied]
     keys = [
-        f"{file}: {key}" for file in checkpoint.files for key in _second_copies(checkpoint, file)
+        f"{file}: {key}" for file in checkpoint.loaded for key in copies_within(file, checkpoint)
     ]
     return sorted(files + keys)
-
-
-def _second_copies(checkpoint: Checkpoint, file: Path) -> list[str]:
-    return copies_within(file, checkpoint.entries)
 
 
 def _inside(place: Path, root: Path) -> bool:

@@ -13,20 +13,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rbtc.audit.checkpoints import DTYPES, Checkpoint, Entry, diffusers_name, open_checkpoint
-
-Kind = Literal["original", "mask", "unreadable", "header", "copy"]
-
-RANKED: tuple[Kind, ...] = ("original", "mask", "unreadable", "header", "copy")
-"""Kinds of findings, worst first; a copy that equals what is published gives nothing away."""
+from rbtc.audit.findings import Finding, leaks, ranked
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive or torch pickle",
@@ -44,29 +41,10 @@ _HEADER = 100_000_000
 """Bytes above which a header is damage, as in the safetensors library."""
 _LARGE = 1 << 16
 """Bytes below which a file of an unknown format holds no matrix of a UNet."""
+_ROWS = 4
+"""Rows by which a matrix is recognised under another name."""
 _NEAR = 0.5
 """Fraction of differing places from which two matrices have nothing to do with each other."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing in a release that holds the original, or leads to it.
-
-    Attributes:
-        kind: "original": a published matrix with other values where the published one is zero;
-            "mask": where it was pruned; "unreadable": a file that is not looked into; "header": a
-            hash or recipe; "copy": the published values once more.
-        file: Path below the release.
-        key: Name of the tensor or of the header's entry, "" for the file as a whole.
-        detail: What was found.
-        differs: At how many places it differs from the published matrix; None where not compared.
-    """
-
-    kind: Kind
-    file: str
-    key: str
-    detail: str
-    differs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +67,9 @@ class Scan:
         return bool(self.kinds)
 
     @property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[str]:
         """The kinds of what gives something away, worst first."""
-        return [k for k in RANKED if k != "copy" and any(f.kind == k for f in self.findings)]
+        return leaks(self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -145,22 +123,49 @@ def scan(path: str | Path, published: Checkpoint | None = None) -> Scan:
         FileNotFoundError, ValueError: as `rbtc.audit.checkpoints.open_checkpoint`.
     """
     path = Path(path)
-    published = published or open_checkpoint(path)
+    main = _Published.of(published or open_checkpoint(path))
     found, files = [], list(release_files(path))
     for file in files:
         place = str(file.relative_to(path)) if path.is_dir() else file.name
-        found += _of_file(file, place, published)
-    return Scan(str(path), len(files), tuple(sorted(found, key=lambda f: RANKED.index(f.kind))))
+        own = list(_of_file(file, place, main))
+        found += [one for one in own if one.kind != "copy"]
+        if equal := [one for one in own if one.kind == "copy"]:
+            more = f", and {len(equal) - 1} more like it" if len(equal) > 1 else ""
+            found.append(Finding("copy", place, equal[0].key, equal[0].detail + more, 0))
+    return Scan(str(path), len(files), ranked(found))
 
 
-def copies_within(file: Path, entries: Iterable[Entry]) -> list[str]:
-    """Keys of a safetensors file that hold a published matrix again, or its mask."""
-    published = Checkpoint(file, tuple(entries))
+def copies_within(file: Path, checkpoint: Checkpoint) -> list[str]:
+    """Keys of a safetensors file that hold an attacked matrix again, or its mask."""
+    published = _Published.of(checkpoint, checkpoint.entries)
     return [one.key for one in _of_file(file, file.name, published) if one.key and one.kind in
             ("original", "mask", "copy")]  # fmt: skip
 
 
-def _of_file(file: Path, place: str, published: Checkpoint) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class _Published:
+    """What a model is loaded from, and which of its matrices other tensors are compared with."""
+
+    own: set[tuple[Path, str]]
+    compared: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, compared: Sequence[Entry] | None = None) -> _Published:
+        known = (entry for entry in checkpoint.matrices if entry.known)
+        main = {entry.name: entry for entry in (*known, *checkpoint.entries)}.values()
+        own = {(entry.file.resolve(), entry.key) for entry in main}
+        return cls(own, tuple(main if compared is None else compared))
+
+    @cached_property
+    def by_shape(self) -> dict[tuple[int, ...], list[tuple[Entry, Tensor]]]:
+        """Shape -> matrices of it, each with its first rows."""
+        found: dict[tuple[int, ...], list[tuple[Entry, Tensor]]] = {}
+        for entry in self.compared:
+            found.setdefault(entry.shape, []).append((entry, entry.read(_ROWS)))
+        return found
+
+
+def _of_file(file: Path, place: str, published: _Published) -> Iterator[Finding]:
     header = read_header(file)
     if header is None:
         if what := _unreadable(file):
@@ -169,15 +174,14 @@ def _of_file(file: Path, place: str, published: Checkpoint) -> Iterator[Finding]
     for key, value in header.metadata.items():
         if PARENT.search(key) and value.strip():
             yield Finding("header", place, key, f"names where the file came from: {value[:80]}")
-    own = {entry.key for entry in published.entries if entry.file.samefile(file)}
-    shapes = {entry.shape for entry in published.entries}
-    for key in own:
-        if key.endswith("_orig"):
-            yield Finding("original", place, key, "the weight before its mask is applied")
+    shapes = {entry.shape for entry in published.compared}
     for key, (dtype, shape) in header.tensors.items():
-        if key in own or shape not in shapes:
+        if (file.resolve(), key) in published.own:
+            if key.endswith("_orig"):
+                yield Finding("original", place, key, "the weight before its mask is applied")
+        elif shape not in shapes:
             continue
-        if _MASK.search(key) or dtype == "BOOL":
+        elif _MASK.search(key) or dtype == "BOOL":
             yield Finding("mask", place, key, f"a mask of shape {shape}")
         elif dtype in DTYPES:
             yield from _compared(file, place, key, shape, published)
@@ -186,28 +190,28 @@ def _of_file(file: Path, place: str, published: Checkpoint) -> Iterator[Finding]
 
 
 def _compared(
-    file: Path, place: str, key: str, shape: tuple[int, ...], published: Checkpoint
+    file: Path, place: str, key: str, shape: tuple[int, ...], published: _Published
 ) -> Iterator[Finding]:
     """A tensor against the published matrix that it is like, if it is like one."""
     from safetensors import safe_open
 
     with safe_open(file, "pt") as stream:
         tensor = stream.get_tensor(key)
-    if bool(((tensor == 0) | (tensor == 1)).all()):
+    if bool(((tensor == 0) | (tensor == 1)).all()) and tensor.any():
         yield Finding("mask", place, key, f"zeros and ones of shape {shape}")
         return
-    name = diffusers_name(key)
-    candidates = [e for e in published.entries if e.shape == shape]
-    candidates.sort(key=lambda entry: entry.name != name)
-    for entry in candidates:
-        weight = entry.read()
-        if entry.name != name and _differing(tensor[:4], weight[:4]) > _NEAR * weight[:4].numel():
+    name, rows = diffusers_name(key), tensor[:_ROWS]
+    called = {e: name in (e.name, e.name.partition(".")[2]) for e, _ in published.by_shape[shape]}
+    for entry, first in sorted(published.by_shape[shape], key=lambda pair: not called[pair[0]]):
+        same = called[entry]  # with or without its part in front
+        if not same and _differing(rows, first) > _NEAR * rows.numel():
             continue
+        weight = entry.read()
         differs = _differing(tensor, weight)
         if differs == 0:
             yield Finding("copy", place, key, f"equals {entry.name}", 0)
             return
-        if entry.name == name or differs <= _NEAR * weight.numel():
+        if same or differs <= _NEAR * weight.numel():
             filled = int(((weight == 0) & (tensor != 0)).sum())
             where = "everywhere" if differs > _NEAR * weight.numel() else f"at {differs} places"
             detail = f"{entry.name} again: differs {where}"

@@ -14,13 +14,12 @@ sign* of every pruned weight; only its magnitude is gone, and that is the half t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rbtc.attack.magnitudes import Strategy, assign_magnitudes, check_strategy
-from rbtc.audit.zeros import rounded_zeros
+from rbtc.audit.zeros import Zeros, explain
 from rbtc.layers import (
     Masks,
     Weights,
@@ -30,39 +29,6 @@ from rbtc.layers import (
     check_weights,
     zero_masks,
 )
-
-
-@dataclass(frozen=True)
-class ZeroSigns:
-    """How many zeros are +0.0 and how many -0.0; adding two pools them.
-
-    Attributes:
-        positive: Zeros without the sign bit.
-        negative: Zeros with it.
-        rounded: How many zeros rounding to the stored format explains, at most: trained weights too
-            small for it, of either sign.
-    """
-
-    positive: int
-    negative: int
-    rounded: int = 0
-
-    @property
-    def n(self) -> int:
-        """All zeros."""
-        return self.positive + self.negative
-
-    @property
-    def leaks(self) -> bool:
-        """Whether more zeros are negative than rounding explains: then zeros tell signs."""
-        return self.negative > self.rounded
-
-    def __add__(self, other: ZeroSigns) -> ZeroSigns:
-        return ZeroSigns(
-            self.positive + other.positive,
-            self.negative + other.negative,
-            self.rounded + other.rounded,
-        )
 
 
 def prune_by_multiplying(weights: Weights, masks: Masks) -> Weights:
@@ -108,19 +74,16 @@ def read_signs(weight: Tensor) -> Tensor:
     return signs.masked_fill(weight != 0, 0)
 
 
-def count_zeros(weights: Mapping[str, Tensor]) -> dict[str, ZeroSigns]:
-    """How many zeros of each sign every layer holds, sorted by name.
+def count_zeros(weights: Mapping[str, Tensor]) -> dict[str, Zeros]:
+    """How many zeros of each sign every layer holds, and how many its format explains, by name.
 
     Args:
         weights: Name -> floating-point tensor of any shape, not yet cleaned: of a file, not of
             `rbtc.layers.read_weights`.
     """
-    counts = {}
-    for name in sorted(weights):
-        signs = read_signs(weights[name])
-        positive, negative = int((signs == 1).sum()), int((signs == -1).sum())
-        counts[name] = ZeroSigns(positive, negative, rounded_zeros(weights[name]))
-    return counts
+    return {
+        name: explain(weights[name].reshape(len(weights[name]), -1)) for name in sorted(weights)
+    }
 
 
 def revive_exactly(weights: Weights, *, strategy: Strategy = "neuron_max") -> Weights:
@@ -148,10 +111,11 @@ def revive_exactly(weights: Weights, *, strategy: Strategy = "neuron_max") -> We
     check_weights(weights)
     counts = count_zeros(weights)
     if not any(layer.leaks for layer in counts.values()):
-        total = sum(counts.values(), ZeroSigns(0, 0))
+        negative = sum(layer.negative_zeros for layer in counts.values())
+        total = sum(layer.zeros for layer in counts.values())
         raise ValueError(
-            f"{total.negative} of {total.n} zeros are negative: these zeros tell no signs (the "
-            f"model was cut with +0.0, was cleaned, or is not pruned); attack it with `revive`"
+            f"{negative} of {total} zeros are negative: these zeros tell no signs (the model was "
+            "cut with +0.0, was cleaned, or is not pruned); attack it with `revive`"
         )
     signs = {name: read_signs(weights[name]) for name in sorted(weights)}
     clean = {name: canonicalise_zeros(weights[name].detach()) for name in sorted(weights)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -80,6 +81,7 @@ def execute(book: Book, name: str) -> Page:
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillException
 
+    _check_kernel()
     sync(book, name)
     log = book.root / "_build" / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +99,13 @@ def execute(book: Book, name: str) -> Page:
                 str(book.twin(name)), str(output), kernel_name="python3", cwd=str(book.root),
                 progress_bar=False, stderr_file=told,
             )  # fmt: skip
-        except (PapermillException, DeadKernelError, CellTimeoutError) as error:
+        except DeadKernelError:
+            why = (
+                f"its kernel was killed in code cell {_reached(output)}: most often memory ran out"
+            )
+            told.write(f"\n{why}\n")
+            raise NotebookError(f"{name} failed: {why}; try --jobs 1; all of it: {log}") from None
+        except (PapermillException, CellTimeoutError) as error:
             told.write(f"\n{error}\n")
             raise NotebookError(f"{name} failed: {failure(error)}; all of it: {log}") from None
         notebook = nbformat.read(output, as_version=4)
@@ -184,6 +192,35 @@ def sync(book: Book, name: str) -> None:
         except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError):
             pass  # written over below
     jupytext(["--quiet", "--to", "ipynb", *update, str(source)])
+
+
+def _check_kernel() -> None:
+    """Refuse a kernel of Jupyter's that starts a Python which is gone.
+
+    Raises:
+        ValueError: naming the kernel's file.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    kernel = KernelSpecManager().get_kernel_spec("python3")
+    if kernel.argv and shutil.which(kernel.argv[0]) is None:
+        file = Path(kernel.resource_dir) / "kernel.json"
+        raise ValueError(
+            f"Jupyter's kernel python3 starts {kernel.argv[0]}, which is not there: mend or delete "
+            f"{file}"
+        )
+
+
+def _reached(output: Path) -> int:
+    """The number of the code cell at which a notebook stopped; papermill writes after every one."""
+    import nbformat
+
+    cells = nbformat.read(output, as_version=4).cells if output.exists() else []
+    code = [
+        c for c in cells if c.cell_type == "code" and INJECTED not in c.metadata.get("tags", [])
+    ]
+    done = [c for c in code if c.metadata.get("papermill", {}).get("start_time")]
+    return max(1, len(done))
 
 
 def failure(error: Exception) -> str:

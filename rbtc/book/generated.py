@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
+
+from rbtc.audit.findings import KINDS
 from rbtc.book import guide, opening, status
 from rbtc.book.pages import replaced, write_changed
+from rbtc.report import markdown
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -34,9 +38,15 @@ def texts(root: Path) -> dict[str, str]:
         "README.md": replaced(readme, BEGIN, END, part, "README.md"),
         "book/_generated/standing.md": f"{told}\n",
         "book/_generated/status.md": status.measured(root),
+        "book/_generated/findings.md": f"{markdown.table(_findings())}\n",
         **{f"book/_generated/{name}": text for name, text in opening.texts(root).items()},
         str(guide.PAGE): guide.render(sd15, root),
     }
+
+
+def _findings() -> pd.DataFrame:
+    """The kinds of findings of `rbtc audit` and `rbtc scan`, for the page "Audit a release"."""
+    return pd.DataFrame({"finding": list(KINDS), "what it means": list(KINDS.values())})
 
 
 def is_book(root: Path) -> bool:

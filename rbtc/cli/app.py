@@ -9,6 +9,7 @@ import typer
 
 from rbtc import command
 from rbtc.cli.audit import audit
+from rbtc.cli.convert import convert
 from rbtc.cli.harden import harden
 from rbtc.cli.measure import measure
 from rbtc.cli.prune import prune
@@ -24,13 +25,13 @@ EPILOG = (
 app = typer.Typer(
     name="rbtc",
     help="What was pruned out of a diffusion model can grow back. Audit, scan, prune, revive and "
-    "harden checkpoints of Stable Diffusion 1.x; measure the book's chapters and verify them.",
+    "harden checkpoints of diffusion models; measure the book's chapters and verify them.",
     epilog=EPILOG,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (audit, scan, prune, revive, harden, measure, verify):
+for each in (audit, scan, convert, prune, revive, harden, measure, verify):
     app.command(epilog=EPILOG)(each)
 
 

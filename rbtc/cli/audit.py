@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbtc.cli.show import Json, Model, print_json, print_table, say, watch
+from rbtc.cli.show import Json, Layers, Model, print_json, print_table, say, watch
 
 if TYPE_CHECKING:
-    from rbtc.audit.release import Audit
+    from rbtc.audit.release import Audit, LayerAudit
     from rbtc.audit.zeros import Scatter
     from rbtc.stats import Proportion
 
@@ -37,13 +37,13 @@ def audit(
             "--exact", help="Follow the released attack step by step: several times slower."
         ),
     ] = False,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> int:
     """Tell what a checkpoint gives away: exact zeros, signed zeros, and signs that would come back.
 
-    The sixteen feed-forward output matrices are read, one after the other, and the rest of the
-    release is looked through as `rbtc scan` does; the original is not needed. Status 1 means that
-    something was found.
+    Every matrix is looked at, one after the other, and the rest of the release is looked through as
+    `rbtc scan` does; the original is not needed. Status 1 means that something was found.
     """
     from rbtc.attack.completion import complete
     from rbtc.audit.checkpoints import open_checkpoint
@@ -52,7 +52,7 @@ def audit(
     from rbtc.cli.scan import show as show_scan
     from rbtc.report.audits import verdict
 
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, layers)
     release = scan(model, checkpoint)
     found = examine(
         checkpoint,
@@ -70,7 +70,7 @@ def audit(
         _show(found)
         say(verdict(found))
         show_scan(release)
-    return 1 if found.findings or release.leaks else 0
+    return 1 if found.kinds or release.leaks else 0
 
 
 def _show(found: Audit) -> None:
@@ -78,23 +78,32 @@ def _show(found: Audit) -> None:
 
     short = [short_name(layer.name) for layer in found.layers]
     twice = {name for name, count in Counter(short).items() if count > 1}
-    print_table(
-        found.path,
-        (
-            {
-                "layer": layer.name if name in twice else name,
-                "shape": "x".join(map(str, layer.shape)),
-                "dtype": layer.dtype,
-                "zeros": str(layer.zeros),
-                "-0.0": str(layer.negative_zeros),
-                "density": f"{layer.density:.3%}",
-                "rows": _scatter(layer.rows),
-                "columns": _scatter(layer.columns),
-                "signs back": _signs(layer.signs),
-            }
-            for name, layer in zip(short, found.layers, strict=True)
-        ),
-    )
+    names = [x.name if name in twice else name for name, x in zip(short, found.layers, strict=True)]
+    rows = [_row(name, layer) for name, layer in zip(names, found.layers, strict=True)]
+    some = [layer for layer in found.others if layer.pruned or layer.repeated]
+    rows += [_row(layer.name, layer) for layer in some[:_SHOWN]]
+    print_table(found.path, rows)
+    if len(some) > _SHOWN:
+        say(f"And {len(some) - _SHOWN} other matrices; --json has them all.")
+
+
+_SHOWN = 20
+"""Rows of the table for matrices that are not attacked."""
+
+
+def _row(name: str, layer: LayerAudit) -> dict[str, str]:
+    return {
+        "layer": name,
+        "shape": "x".join(map(str, layer.shape)),
+        "dtype": layer.dtype,
+        "zeros": str(layer.zeros),
+        "-0.0": str(layer.negative_zeros),
+        "rounded": f"{layer.expected:.0f}",
+        "density": f"{layer.density:.3%}",
+        "rows": _scatter(layer.rows),
+        "columns": _scatter(layer.columns),
+        "signs back": _signs(layer.signs),
+    }
 
 
 def _scatter(found: Scatter | None) -> str:

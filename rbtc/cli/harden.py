@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbtc.cli.show import Json, Model, Out, print_json, print_table, say, say_written, watch, write
+from rbtc.cli.show import (
+    Json,
+    Layers,
+    Model,
+    Out,
+    print_json,
+    print_table,
+    say,
+    say_written,
+    watch,
+    write,
+)
 
 if TYPE_CHECKING:
     from rbtc.defense.hardening import Hardening
@@ -27,6 +38,7 @@ def harden(
             "is drawn anew and forgotten."
         ),
     ] = None,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> int:
     """Fill the exact zeros of a pruned checkpoint with Gaussian noise, and write a copy.
@@ -38,7 +50,7 @@ def harden(
     from rbtc.audit.copies import check_target
     from rbtc.defense.hardening import harden as hide
 
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, layers)
     check_target(checkpoint.path, out)
     found = hide(
         checkpoint.weights(),

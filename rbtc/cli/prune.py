@@ -66,6 +66,11 @@ def prune(
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)
     check_model_folder(model)
+    if "inpainting" in checkpoint.kind:
+        raise ValueError(
+            f"{model} is an inpainting model, which also draws from a picture and its mask: prune "
+            "the one that it was made from, which draws from text alone"
+        )
     _check_masks_file(masks, model, out)
     settings = dataclasses.replace(_profile(profile, model), model=str(model.absolute()))
     _check_calls(settings, model, calls)

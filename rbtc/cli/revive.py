@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from rbtc.cli.show import Json, Model, Out, print_json, print_table, say, say_written, shown, write
+from rbtc.cli.show import (
+    Json,
+    Layers,
+    Model,
+    Out,
+    print_json,
+    print_table,
+    say,
+    say_written,
+    shown,
+    write,
+)
 
 
 def revive(
@@ -21,6 +32,7 @@ def revive(
     fast: Annotated[
         bool, typer.Option("--fast", help="Go to the completion's limit in a few steps.")
     ] = False,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> int:
     """Attack a pruned checkpoint: complete its exact zeros and write a revived copy.
@@ -34,7 +46,7 @@ def revive(
     from rbtc.defense.detection import spare_whole_rows
     from rbtc.layers import short_name, zero_masks
 
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, layers)
     check_target(checkpoint.path, out)
     weights = checkpoint.weights()
     missing = spare_whole_rows(zero_masks(weights))

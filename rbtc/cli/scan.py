@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from rbtc.audit.findings import HARMLESS
 from rbtc.cli.show import Json, Model, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -28,14 +30,14 @@ def scan(model: Model, as_json: Json = False) -> int:
 
 def show(found: Scan) -> None:
     """The findings as a table, worst first, and how many files were looked at."""
-    if found.findings:
-        print_table(
-            "in the release",
-            (
-                {"what": one.kind, "file": one.file, "tensor": one.key, "found": one.detail}
-                for one in found.findings
-            ),
-            left="file",
-        )
-    leaks = sum(one.kind != "copy" for one in found.findings)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    counts = Counter((one.kind, one.file) for one in found.findings)
+    for one in found.findings:
+        more = counts[one.kind, one.file] - 1
+        key = f"{one.key} and {more} more" if more else one.key
+        row = {"what": one.kind, "file": one.file, "tensor": key, "found": one.detail}
+        rows.setdefault((one.kind, one.file), row)
+    if rows:
+        print_table("in the release", rows.values(), left="file")
+    leaks = sum(one.kind not in HARMLESS for one in found.findings)
     say(f"{found.files} files looked at: {leaks} findings that hold the original or lead to it.")

@@ -28,6 +28,13 @@ Folder = Annotated[Path, typer.Argument(help="A model folder of diffusers.")]
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Where to write the copy; nothing may be there yet.")
 ]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression of the names of the two-dimensional matrices to attack, such as "
+        "'attn2.to_v'; the feed-forward output matrices without it."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

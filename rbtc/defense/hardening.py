@@ -30,6 +30,9 @@ FACTORS = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 CLOSE = 0.01
 """Advantages this close count as equal; the smallest sigma of those is taken."""
 
+SAMPLE = 10_000_000
+"""Weights on which the candidates are tried: whole layers, one of every shape before others."""
+
 
 @dataclass(frozen=True)
 class Knowledge:
@@ -97,6 +100,9 @@ ATTACKERS: dict[str, Attacker] = {
 }
 """Everyone who tries to find the filled weights; add a stronger one here."""
 
+SLOW = ("columns",)
+"""Those who take minutes on a large model: they try the candidates that the others leave open."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -154,6 +160,10 @@ def harden(
 ) -> Hardening:
     """Fill the zeros of a pruned model with the noise that is hardest to find.
 
+    The candidates are tried on some layers of a large model (`SAMPLE`), and by the slow attackers
+    (`SLOW`) only where the others leave it open: an advantage in the table is then the smallest
+    that the strongest attacker can have.
+
     Args:
         pruned: weight name -> (rows, columns), zero where pruned.
         sigma: standard deviation to take; None takes the best of the candidates.
@@ -179,12 +189,33 @@ def harden(
     if not wide > 0:
         raise ValueError("no surviving weight differs from another: there is nothing to hide among")
     candidates = sorted({factor * wide for factor in factors} | ({sigma} if sigma else set()))
-    trials = tuple(
-        trial(pruned, masks, value, wide, seed, attackers or ATTACKERS)
-        for value in watch(candidates)
-    )
-    chosen = best(trials) if sigma is None else next(t for t in trials if t.sigma == sigma)
-    return Hardening(obfuscate(pruned, masks, sigma=chosen.sigma, seed=seed), chosen, trials, wide)
+    some = _sample(pruned, masks)
+    part = {name: pruned[name] for name in some}, {name: masks[name] for name in some}
+    everyone = ATTACKERS if attackers is None else attackers
+    slow = {name: attack for name, attack in everyone.items() if name in SLOW}
+    quick = {name: attack for name, attack in everyone.items() if name not in SLOW} or slow
+    trials = {value: trial(*part, value, wide, seed, quick) for value in candidates}
+    least = math.inf
+    for value in watch(sorted(candidates, key=lambda value: trials[value].advantage)):
+        if slow and (value == sigma or trials[value].advantage <= least + CLOSE):
+            other = trial(*part, value, wide, seed, slow)
+            trials[value] = max(trials[value], other, key=lambda each: each.advantage)
+            least = min(least, trials[value].advantage)
+    ordered = tuple(trials.values())
+    chosen = best(ordered) if sigma is None else trials[sigma]
+    return Hardening(obfuscate(pruned, masks, sigma=chosen.sigma, seed=seed), chosen, ordered, wide)
+
+
+def _sample(weights: Weights, masks: Masks) -> list[str]:
+    """Layers of about `SAMPLE` weights: pruned ones, one of every shape first, then small ones."""
+    order = sorted(weights, key=lambda name: (not masks[name].any(), weights[name].numel()))
+    first = {weights[name].shape: name for name in reversed(order)}.values()
+    taken, total = [], 0
+    for name in dict.fromkeys([*first, *order]):
+        if name in first or total + weights[name].numel() <= SAMPLE:
+            taken.append(name)
+            total += weights[name].numel()
+    return sorted(taken)
 
 
 def best(trials: Sequence[Trial]) -> Trial:

@@ -95,7 +95,7 @@ def _columns(weight: Tensor, fit: Mixture) -> Tensor:
 
 def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, float]:
     """Posterior (rows, columns), and the mean log-likelihood of a weight given its column."""
-    p, level = believed, -math.inf
+    p = believed
     mean, variance = torch.zeros_like(weight), weight.square().mean(dim=1)
     fraction = p.mean(dim=0)
     for _ in range(ROUNDS):
@@ -106,15 +106,15 @@ def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, flo
         variance = ((1 - p) * (weight - mean).square()).sum(dim=1) / kept
         modified = _log_density(weight, noise**2)
         unmodified = _log_density(weight - mean, variance[:, None].clamp(min=1e-300))
+        difference = modified - unmodified
         for _ in range(5):
-            p = torch.sigmoid(modified - unmodified + torch.logit(fraction))
+            p = torch.sigmoid(difference + torch.logit(fraction))
             prior = p.mean().clamp(1e-4, 0.5)
             fraction = ((p.sum(dim=0) + prior * PSEUDO) / (len(p) + PSEUDO)).clamp(1e-4, 1 - 1e-4)
-        both = torch.logaddexp(modified + fraction.log(), unmodified + torch.log1p(-fraction))
-        level = float(both.mean())
         noise = float((p * weight.square()).sum() / p.sum().clamp(min=1e-12)) ** 0.5
         noise = max(noise, 1e-150)
-    return p, level
+    both = torch.logaddexp(modified + fraction.log(), unmodified + torch.log1p(-fraction))
+    return p, float(both.mean())
 
 
 def _conditional_mean(weight: Tensor, doubt: Tensor) -> Tensor:

@@ -91,6 +91,7 @@ _MARKS = {
     "add_embedding.": "SDXL",
     "joint_blocks.": "Stable Diffusion 3",
     "double_blocks.": "Flux",
+    "single_transformer_blocks.": "Flux",
     "cond_stage_model.model.transformer.": "Stable Diffusion 2",
     "controlnet_cond_embedding.": "a ControlNet",
     "temporal_transformer_blocks.": "a video model",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rbtc.attack.completion import Completion
-from rbtc.audit.signed_zeros import ZeroSigns, count_zeros, prune_by_multiplying, read_signs
+from rbtc.audit.signed_zeros import count_zeros, prune_by_multiplying, read_signs
 from rbtc.layers import Masks, Weights, canonicalise_zeros, prune, zero_masks
 from rbtc.studies.signed_zeros import MULTIPLIED
 from rbtc.studies.zero_operations import FORMATS
@@ -83,8 +83,8 @@ def _told(read: Weights, weights: Weights, masks: Masks) -> dict[str, int]:
         counts["misplaced"] += int((zeros[name] ^ (mask | (weights[name] == 0))).sum())
         counts["right"] += int((signs.to(truth) == truth).sum())
         counts["plus"] += int((truth > 0).sum())
-    total = sum(count_zeros(read).values(), ZeroSigns(0, 0))
-    return {**counts, "negative": total.negative}
+    negative = sum(layer.negative_zeros for layer in count_zeros(read).values())
+    return {**counts, "negative": negative}
 
 
 # ---- a piece to look at -------------------------------------------------------------------------

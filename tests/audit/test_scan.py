@@ -122,14 +122,35 @@ def test_links_are_not_followed_out_of_the_release(release, tmp_path):
     assert not (copy / "unet" / "link.safetensors").exists()
 
 
-def test_a_shard_that_is_missing_is_named(release):
+NAMINGS = [
+    "diffusion_pytorch_model-0000{}-of-00002.safetensors",
+    "diffusion_pytorch_model.fp16-0000{}-of-00002.safetensors",
+    "diffusion_pytorch_model-0000{}-of-00002.fp16.safetensors",
+]
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_shards_of_every_naming_and_one_that_is_missing(release, tmp_path, naming):
     (release / FILE).unlink()
-    names = [f"diffusion_pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    names = [naming.format(number) for number in (1, 2)]
     save(release / "unet" / names[0], {name: matrices()[name] for name in NAMES[:7]})
-    with pytest.raises(FileNotFoundError, match=r"00002-of-00002\.safetensors is missing"):
+    with pytest.raises(FileNotFoundError, match=f"{names[1]} is missing"):
         open_checkpoint(release)
-    save(release / "unet" / names[1], {name: matrices()[name] for name in NAMES[7:]})
-    assert len(open_checkpoint(release).entries) == 16
+    save(release / "unet" / names[1], others())  # nothing in it is attacked
+    checkpoint = open_checkpoint(release)
+    assert len(checkpoint.entries) == 7
+    copy = write_copy(checkpoint, tmp_path / "copy", {})
+    assert (copy / "unet" / names[1]).is_file() and left_out(checkpoint) == []
+
+
+def test_a_second_copy_of_any_matrix_is_found(release):
+    """The original of what was pruned elsewhere, in a variant."""
+    to_v = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"
+    whole = {to_v: torch.randn(24, 40), **others()}
+    save(release / FILE, matrices() | whole | {to_v: whole[to_v].masked_fill(whole[to_v] > 1, 0)})
+    save(release / "unet" / "diffusion_pytorch_model.fp16.safetensors", matrices() | whole)
+    (found, again) = scan(release).findings
+    assert (found.kind, found.key, again.kind) == ("original", to_v, "copy")
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "unet.", "module.unet."])

@@ -1,5 +1,6 @@
 """The runner and the gate, on tiny books in temporary folders."""
 
+import json
 import os
 import shutil
 import signal
@@ -242,6 +243,25 @@ def test_page_outside_the_table_of_contents(copied):
     assert problems(copied, "good") == ["is not listed in _toc.yml"]
     (copied.root / "_toc.yml").write_text("chapters:\n  - file: notebooks/good\n")
     assert problems(copied, "good") == []
+
+
+def test_a_killed_kernel_is_told_by_its_cell(tmp_path, capsys):
+    killing = "import os\nos.kill(os.getpid(), 9)"
+    make_book(tmp_path, bad=CHAPTER.replace("print(concepts, images)", killing))
+    assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "killed in code cell 2" in told and "memory" in told and "--jobs 1" in told
+
+
+def test_a_kernel_of_a_python_that_is_gone_is_named(tmp_path, monkeypatch):
+    make_book(tmp_path / "book", bad=FAILING)
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    words = ["/gone/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.write_text(json.dumps({"argv": words, "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=f"starts /gone/python.*{kernel}"):
+        runner.main(["run", "bad", "--root", str(tmp_path / "book"), "--jobs", "1"])
 
 
 def test_a_failing_notebook_keeps_the_old_page(copied, capsys):

@@ -124,7 +124,37 @@ def test_candidates_are_watched():
             yield item
 
     found = harden(pruned(), seed=1, factors=(0.5, 1.0), watch=watch)
-    assert seen == [each.sigma for each in found.trials] and len(seen) == 2
+    assert sorted(seen) == [each.sigma for each in found.trials] and len(seen) == 2
+
+
+def test_a_large_model_is_tried_on_a_layer_of_every_shape(monkeypatch):
+    weights = pruned(layers=6) | {"wide": pruned(columns=512)["layer0"]}
+    monkeypatch.setattr("rbtc.defense.hardening.SAMPLE", 64 * 512 + 2 * 64 * 256)
+    seen = set()
+
+    def watched(given, _):
+        seen.update(given)
+        return {name: weight == 0 for name, weight in given.items()}
+
+    found = harden(weights, seed=1, attackers={"watched": watched})
+    assert seen == {"layer0", "layer1", "wide"}
+    assert all((weight != 0).all() for weight in found.weights.values())
+
+
+def test_the_slow_attacker_tries_what_the_others_leave_open(monkeypatch):
+    weights = pruned(scale=(0.05,))
+    with monkeypatch.context() as patch:
+        patch.setattr("rbtc.defense.hardening.SLOW", ())
+        everyone = harden(weights, seed=1)
+    slow = []
+
+    def counted(given, told):
+        slow.append(told.sigma)
+        return ATTACKERS["columns"](given, told)
+
+    found = harden(weights, seed=1, attackers={**ATTACKERS, "columns": counted})
+    assert 0 < len(slow) < len(found.trials) and found.chosen == everyone.chosen
+    assert found.chosen.sigma in slow
 
 
 @pytest.mark.parametrize(
