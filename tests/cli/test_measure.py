@@ -74,7 +74,7 @@ def test_a_measurement_says_how_it_was_made(measured):
     assert record.pictures == len(found.hits) == 3 * (2 + 11)
     assert record.command.startswith("rbtc measure 00_overview -p concepts=church -p ")
     assert {"torch", "diffusers"} <= set(record.versions)
-    assert set(record.models) == {"model", "object", "style", "clip"}
+    assert set(record.models) == {"model", "object", "other object", "style", "clip"}
     assert record.weights["concept"] == "church" and record.weights["right"] > 0
     assert sorted(p.name for p in (measured / "mini" / CHAPTER).iterdir()) == [
         "hits.csv", "pictures.webp", "run.json", "study.json",
