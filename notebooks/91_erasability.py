@@ -137,3 +137,18 @@ study.table()
 
 # %%
 plates.picture_grid(study.contact_sheet(), across=9, cell_width=5.4)
+
+# %% [markdown]
+# Looked at by one person who knew the question, and who was asked for what the picture shows
+# before the name. Counted are pictures in which the class was seen.
+
+# %%
+table = study.looked_at(run.files["pictures.webp"])
+tables.save_csv(table, "91_looked_at")
+table
+
+# %% [markdown]
+# The judge is the kinder one. What it accepts as revived is, for some classes, the thing at a
+# glance, and for others an arrangement of colours that only a network trained on these pictures
+# tells apart from seven hundred others. In the other direction it errs less: most of what it
+# rejects shows nothing, except where pruning leaves the thing's outline in other colours.
