@@ -60,7 +60,7 @@ class JudgeStudy:
         return {label: cells for label, cells in found.items() if cells}
 
     def looked_at(self, digest: str) -> pd.DataFrame:
-        """In how many pictures of the sheets a person sees the class, beside how many there are.
+        """In how many pictures of the sheets the class is recognised by eye.
 
         Args:
             digest: sha256 of the pictures' file; what was found in others counts for nothing.
@@ -77,8 +77,8 @@ class JudgeStudy:
         shown = self.sheet.groupby(["concept", "kind"]).size().unstack()
         shown, found = (one.reindex([s.label for s in self.subjects]) for one in (shown, found))
         table = pd.DataFrame({
-            "revived, accepted": shown["revived"], "a person sees it": found["revived"],
-            "pruned, rejected": shown["pruned"], "a person sees it still": found["pruned"],
+            "revived, accepted": shown["revived"], "recognised by eye": found["revived"],
+            "pruned, rejected": shown["pruned"], "recognised by eye all the same": found["pruned"],
         }).fillna(0).astype(int)  # fmt: skip
         table.loc["all"] = table.sum()
         return table
