@@ -26,7 +26,14 @@
 # taken along the neurons of one token (*activation sparsity*) or along the pictures of a batch for
 # one neuron (*neuron sparsity*). In another more captions name a style (*styled captions* is their
 # share): the more a network has to keep apart, the less of it is free for a concept that was cut.
-# Here are those whose weights are in the repository.
+#
+# A third question is *where* a concept is looked up. Where the text code is wide, cross-attention
+# can read what to draw from it by a linear map, and the feed-forward layers need not know the
+# concept. Where it is too narrow for that, they have to be the memory: a neuron that recognises
+# the concept, and a column of weights that says what to draw. So the *text width* was narrowed to
+# a quarter. The narrow variant began with the trained network, with fresh keys, values and text
+# encoder; another began from nothing with three times as many concepts, and in as many pictures
+# as could be afforded learned colours and outlines, but no things.
 
 # %% tags=["parameters"]
 profile = "mini"

@@ -35,7 +35,9 @@ from rbtc.models.prompts import held_out_concepts
 
 RATIOS = (0.05, 0.1, 0.15, 0.2)
 KEEP_RATIOS = (0.6,)
-LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
+LEVERS = {
+    "activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED, "text_width": 48
+}  # fmt: skip
 """The levers that the variants differ in, and what a run that names none was trained with."""
 
 

@@ -85,8 +85,8 @@ class JudgeStudy:
 
 
 COLUMNS = {
-    "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "model", "concept",
-    "ratio", "keep_ratio", "density", "sign_accuracy", "erased_hits", "erased_n",
+    "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "text_width",
+    "model", "concept", "ratio", "keep_ratio", "density", "sign_accuracy", "erased_hits", "erased_n",
     "preserved_hits", "preserved_n",
 }  # fmt: skip
 
@@ -173,6 +173,7 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
         after = share(revived[revived["variant"] == name])
         lines[name] = {
             "pictures": int(rows["pictures"].iloc[0]),
+            "text width": int(rows["text_width"].iloc[0]),
             "activation sparsity": float(rows["activation_sparsity"].iloc[0]),
             "neuron sparsity": float(rows["neuron_sparsity"].iloc[0]),
             "styled captions": float(rows["styled"].iloc[0]),

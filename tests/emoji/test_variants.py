@@ -17,8 +17,8 @@ def test_a_variant_is_counted_before_and_after_pruning_and_attack(lab):
     assert (scores["erased_n"] == 2).all() and (scores["preserved_n"] == 1).all()
     pruned = scores[scores["ratio"] == 0.2]
     assert (pruned["density"] > 0).all() and pruned["sign_accuracy"].between(0, 1).all()
-    levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "styled": 0.5, "pictures": 7}
-    table = variants_table(scores.assign(variant="A", **levers))
+    levers = {"activation_sparsity": 0.5, "neuron_sparsity": 1.0, "styled": 0.5, "text_width": 48}
+    table = variants_table(scores.assign(variant="A", pictures=7, **levers))
     assert list(table["model"]) == ["pretrained", "no feed-forward", "pruned", "revived", "revived"]
     assert (table["erased_n"] == 4).all()
 
@@ -29,6 +29,7 @@ def test_training_is_summed_over_the_runs(tmp_path):
     (tmp_path / "training.json").write_text(json.dumps({"diffusion": last}))
     assert trained(tmp_path) == {
         "pictures": 120, "activation_sparsity": 0.0, "neuron_sparsity": 1.0, "styled": STYLED,
+        "text_width": 48,
     }  # fmt: skip
 
 

@@ -16,7 +16,8 @@ def scores():
     rows = []
     for name, pruned in (("A", 9), ("B", 3)):
         for concept in ("church", "bus"):
-            levers = {"activation_sparsity": 0, "neuron_sparsity": 1, "styled": 0.5}
+            levers = {"activation_sparsity": 0, "neuron_sparsity": 1, "styled": 0.5,
+                      "text_width": 48}  # fmt: skip
             common = {"variant": name, "concept": concept, "pictures": 7, **levers,
                       "erased_n": 10, "preserved_n": 5}  # fmt: skip
             cut = {"ratio": 0.1, "density": 0.08, "sign_accuracy": 0.7}
