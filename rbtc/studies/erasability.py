@@ -86,8 +86,8 @@ class JudgeStudy:
 
 COLUMNS = {
     "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "text_width",
-    "model", "concept", "ratio", "keep_ratio", "density", "sign_accuracy", "erased_hits", "erased_n",
-    "preserved_hits", "preserved_n",
+    "model", "concept", "ratio", "keep_ratio", "density", "sign_accuracy", "erased_hits",
+    "erased_n", "preserved_hits", "preserved_n",
 }  # fmt: skip
 
 
