@@ -1,14 +1,30 @@
-"""Caches, offline mode, and folders that cannot be written."""
+"""The doors of files: caches, JSON and tables that are read, places that are written."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
+import re
 import tempfile
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rbtc.paths import data_root as data_root
+from rbtc.paths import expanded as expanded
 from rbtc.paths import file_digest as file_digest
+from rbtc.paths import made_whole as made_whole
+from rbtc.paths import sweep as sweep
 from rbtc.paths import write_whole as write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGEST = 100_000_000
+"""Bytes above which a text is none that we read."""
 
 _YES = {"1", "on", "yes", "true"}  # what the hub's clients take for a yes
 
@@ -17,7 +33,7 @@ def cache_root() -> Path:
     """Folder for everything that can be computed again: ``RBTC_CACHE``, else the user's cache."""
     given = os.environ.get("RBTC_CACHE")
     if given:
-        return Path(given).expanduser()
+        return expanded(given)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("rbtc", appauthor=False))
@@ -39,10 +55,124 @@ def offline_hint() -> str:
     )
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a regular file in UTF-8; a mark of the byte order at its beginning is dropped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a folder, pipe or device, too large, or not UTF-8; the line is named.
+    """
+    path = expanded(path)
+    if not path.is_file():
+        if os.path.lexists(path):
+            raise ValueError(f"{path} is not a regular file: give one")
+        raise FileNotFoundError(f"there is no file {path}: give the path of one")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is larger than {LARGEST:,} bytes: it is no text of this kind")
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: not UTF-8 ({error.reason}): save it in that encoding"
+        ) from error
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_text`, or damaged; the file is named.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch, copy or write it again") from error
+
+
+def read_records(path: str | Path) -> list[tuple[int, list[str]]]:
+    """Records of a CSV file, (line, cells), without empty lines: commas, quotes as in RFC 4180.
+
+    Letters are composed (NFC), so that equal words are equal texts.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_text`; quotes that do not close, or control
+            characters; the line is named.
+    """
+    path = Path(path)
+    text = unicodedata.normalize("NFC", read_text(path))
+    if found := re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"{path}, line {line}: the control character {found[0]!r}: take it out")
+    reader, records, line = csv.reader(io.StringIO(text, newline=""), strict=True), [], 1
+    try:
+        for cells in reader:
+            if cells:
+                records.append((line, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {line}: {error}: close every quote, and double those within a cell"
+        ) from error
+    return records
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """Lines of a CSV file with a heading, every one of them as long as it: column -> text.
+
+    Args:
+        path: the file.
+        columns: what the heading must be; None takes any.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_records`; another heading, or a line of another
+            length, which is named.
+    """
+    records = read_records(path)
+    heading = records[0][1] if records else []
+    if len(set(heading)) < len(heading) or heading != list(columns or heading) or not heading:
+        told = f"expected {list(columns)}" if columns else "expected different names"
+        raise ValueError(f"{path}, line 1: its columns are {heading}, {told}, with commas between")
+    for line, cells in records:
+        if len(cells) != len(heading):
+            raise ValueError(f"{path}, line {line}: {len(cells)} cells, expected {len(heading)}")
+    return [dict(zip(heading, cells, strict=True)) for _, cells in records[1:]]
+
+
+def read_frame(path: str | Path, **options: Any) -> pd.DataFrame:
+    """A CSV file as pandas reads it, once `read_table` has found nothing wrong with it.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_table`, or a value that ``options`` do not expect.
+    """
+    import pandas as pd
+
+    read_table(path)
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: bring it back from git, or make it anew") from error
+
+
+def check_new(target: str | Path) -> Path:
+    """Make sure that nothing is at a place yet, not even a link, and that it can be written.
+
+    Raises:
+        ValueError: something is there.
+        OSError: the place cannot be written to.
+    """
+    target = Path(target)
+    if os.path.lexists(target):
+        raise ValueError(f"{target} exists already, and nothing is written over: give a new place")
+    check_writable(target.parent)
+    return target
+
+
 def check_writable(folder: str | Path) -> Path:
     """Try to write into a folder, or where it would be made: noticed now, not after hours of work.
 
-    Nothing stays, not even the folder.
+    Nothing stays, not even the folder; what killed processes left there is swept.
 
     Returns:
         ``folder``.
@@ -58,6 +188,7 @@ def check_writable(folder: str | Path) -> Path:
         # On Linux such a file has no name: nothing stays even of a process that is killed here.
         with tempfile.TemporaryFile(dir=place):
             pass
+        sweep(folder)
     except OSError as error:
         raise type(error)(
             f"the folder {folder} cannot be written ({error}): give another one, or make this one "

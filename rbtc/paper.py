@@ -4,7 +4,6 @@ Every number of the paper that a chapter compares with comes from `data/paper/ta
 this module; none is typed into a notebook.
 """
 
-import csv
 import difflib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.paths import data_root
+from rbtc.files import data_root, read_frame, read_table
 
 COLUMNS = ("table", "row", "column", "value", "note")
 
@@ -44,12 +43,13 @@ def _read(folder: Path, table: int) -> pd.DataFrame:
                 "to its data folder"
             )
         raise ValueError(f"the paper has no table {table}; known tables: {known}")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
-    frame["table"] = frame["table"].astype(int)
+    frame = pd.DataFrame(read_table(path, COLUMNS), columns=list(COLUMNS))
     frame["printed"] = frame["value"]
-    frame["value"] = pd.to_numeric(frame["value"].replace("", None))
+    try:
+        frame["table"] = frame["table"].astype(int)
+        frame["value"] = pd.to_numeric(frame["value"].replace("", None))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: bring it back from git") from error
     return frame.loc[:, ["table", "row", "column", "value", "printed", "note"]]
 
 
@@ -95,7 +95,7 @@ def averages(table: int) -> pd.DataFrame:
 
 @lru_cache(maxsize=4)
 def _averages(root: Path) -> pd.DataFrame:
-    return pd.read_csv(root / "paper" / "averages.csv")
+    return read_frame(root / "paper" / "averages.csv")
 
 
 def _match(name: str, known: Iterable[str], what: str) -> str:
@@ -128,5 +128,4 @@ def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
 def printed_point() -> dict[str, str]:
     """How hard the paper prunes and attacks: its settings by name, as text."""
     path = data_root() / "paper" / "operating_point.csv"
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["setting"]: row["value"] for row in csv.DictReader(stream)}
+    return {row["setting"]: row["value"] for row in read_table(path)}

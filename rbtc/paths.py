@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left is not swept there
+    fcntl = None
+
+MARK, BEFORE = "rbtc.owner", "rbtc.before"
+"""In a temporary folder: a file that its process keeps locked, and what stood at the target."""
 
 
 def data_root() -> Path:
     """Folder of profiles, models and the paper's tables: ``RBTC_DATA``, else the repository's."""
     given = os.environ.get("RBTC_DATA")
-    return Path(given).expanduser() if given else Path(__file__).resolve().parents[1] / "data"
+    return expanded(given) if given else Path(__file__).resolve().parents[1] / "data"
 
 
 def results_root() -> Path:
@@ -21,10 +31,54 @@ def results_root() -> Path:
     return Path(__file__).resolve().parents[1] / "results"
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in place of ``~``.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path} names a home folder that there is not: give a path") from error
+
+
 def file_digest(path: str | Path) -> str:
     """Sha256 of a file's bytes, as hex digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def made_whole(target: str | Path, *, over: bool = True) -> Iterator[Path]:
+    """A place for a file or folder that moves to `target` when the block ends; else nothing stays.
+
+    It lies in a temporary folder beside the target, which `sweep` removes if this process is
+    killed. Folders that were made for the target go as well when the block fails.
+
+    Args:
+        target: the final place. A folder that it replaces goes when the new one is there.
+        over: whether something that is there already is replaced.
+
+    Raises:
+        ValueError: something is there by now, and is not to be replaced.
+        OSError: the folder cannot be written to.
+    """
+    target = Path(target)
+    work = target.parent / f".rbtc-{uuid.uuid4().hex[:12]}.tmp"
+    absent: list[Path] = []
+    try:
+        absent = [each for each in target.parents if not each.exists()]  # the deepest first
+        work.mkdir(parents=True)
+        with _owned(work, target.name):
+            yield work / target.name
+            _move(work, target, over)
+        absent = []
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        for folder in absent:
+            with contextlib.suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
 
 
 def write_whole(path: str | Path, write: Callable[[Path], Any]) -> Path:
@@ -40,13 +94,72 @@ def write_whole(path: str | Path, write: Callable[[Path], Any]) -> Path:
     Raises:
         OSError: the folder cannot be written to.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Unique also across containers that share a folder and start counting processes anew.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    with made_whole(path) as place:
+        write(place)
+    return Path(path)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove temporary folders whose process was killed; put back what it was about to replace.
+
+    Only those with our mark that no process holds: a process keeps its own locked while it lives.
+    """
+    for work in Path(folder).glob(".rbtc-*.tmp") if fcntl else ():
+        with contextlib.suppress(OSError), (work / MARK).open("r+b") as mark:  # else it is in use
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name = os.fsdecode(mark.read())
+            if not name or name != Path(name).name or work.is_symlink():
+                continue  # none of ours
+            if (work / BEFORE).exists() and not os.path.lexists(work.parent / name):
+                (work / BEFORE).rename(work.parent / name)
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _owned(work: Path, name: str) -> Iterator[None]:
+    """Keep the mark of a temporary folder locked; on file systems without locks it is empty."""
+    with (work / MARK).open("wb") as mark:
+        with contextlib.suppress(OSError):
+            if fcntl:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mark.write(os.fsencode(name))
+                mark.flush()
+        yield
+
+
+def _move(work: Path, target: Path, over: bool) -> None:
+    """Move what was made to its target, in one step where the system has one."""
+    made, before = work / target.name, work / BEFORE
+    if over and made.is_dir() and target.exists():
+        target.rename(before)
+        try:
+            made.rename(target)
+        finally:
+            if not target.exists():
+                before.rename(target)
+    elif over:
+        made.replace(target)
+    else:
+        try:
+            if os.path.lexists(target):
+                raise FileExistsError
+            _claim(made, target)
+        except OSError as error:
+            if os.path.lexists(target):
+                raise ValueError(
+                    f"{target} exists already, and nothing is written over: give a new place"
+                ) from error
+            raise
+
+
+def _claim(made: Path, target: Path) -> None:
+    """Put it at its target unless somebody is faster; a folder does not replace a full one."""
+    if made.is_dir():
+        made.rename(target)
+        return
     try:
-        write(temporary)
-        temporary.replace(path)  # os.replace: atomic within a folder
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        os.link(made, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        made.rename(target)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbtc.files import file_digest, read_json
 from rbtc.paper import printed_point
-from rbtc.paths import file_digest, results_root
+from rbtc.paths import results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
 VERIFIED = "verified.json"
@@ -135,23 +135,24 @@ def read_run(folder: str | Path) -> Run:
             f"there is no measurement in {folder}: rbtc measure {folder.name} makes one"
         )
     try:
-        run = Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        run = Run(**read_json(path))
+        digests = {str(name): str(digest) for name, digest in run.files.items()}
+        run.parameters.keys()
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): measure again, or bring it back from git"
         ) from error
     if run.chapter != folder.name:
         raise ValueError(f"{path} is the record of {run.chapter}, not of {folder.name}")
-    for name, digest in run.files.items():
+    for name, digest in digests.items():
         there = name == Path(name).name and (folder / name).is_file()
         if not there or file_digest(folder / name) != digest:
             how = "not the file that was measured (its digest differs)" if there else "missing"
             raise ValueError(f"{folder / name} is {how}: measure again, or bring it back from git")
-    note = folder / VERIFIED
-    if note.is_file():
-        found = json.loads(note.read_text(encoding="utf-8"))
-        if found.get("run") == file_digest(path):
-            run = dataclasses.replace(run, verified=str(found["found"]))
+    if (folder / VERIFIED).is_file():
+        found = read_json(folder / VERIFIED)
+        if isinstance(found, dict) and found.get("run") == file_digest(path):
+            run = dataclasses.replace(run, verified=str(found.get("found", "")))
     return run
 
 
@@ -166,8 +167,17 @@ def load(kind: type, folder: str | Path) -> Any:
         FileNotFoundError: there is no measurement.
         ValueError: it is damaged, or that of another kind of study.
     """
-    folder = Path(folder)
-    layout = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    try:
+        return _load(kind, Path(folder))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"{Path(folder) / STUDY} is damaged ({error!r}): measure again, or bring it back from "
+            "git"
+        ) from error
+
+
+def _load(kind: type, folder: Path) -> Any:
+    layout = read_json(folder / STUDY)
     if layout["kind"] != kind.__name__:
         raise ValueError(f"{folder} holds a {layout['kind']}, expected a {kind.__name__}")
     frames = {path: _read_frame(folder, one) for path, one in layout["frames"].items()}
@@ -221,6 +231,8 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
     """The value of a field, by its annotation."""
     if path in parts:
         return parts[path]
+    if hint in (pd.DataFrame, np.ndarray):
+        raise ValueError(f"the measurement lacks {path}: measure again, or bring it back from git")
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)

@@ -6,8 +6,6 @@ import dataclasses
 import datetime
 import gzip
 import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.files import file_digest, write_whole
+from rbtc.files import file_digest, made_whole, write_whole
 from rbtc.results import ACROSS, ARRAYS, PICTURES, RUN, STUDY, VERIFIED, Run, join
 
 LONG = 300
@@ -39,10 +37,8 @@ def save(study: Any, folder: str | Path, run: Run) -> Path:
     frames: dict[str, pd.DataFrame] = {}
     arrays: dict[str, np.ndarray] = {}
     plain = _taken_apart(study, "", frames, arrays)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
-    made.mkdir()
-    try:
+    with made_whole(folder) as made:
+        made.mkdir()
         layout = {"kind": type(study).__name__, "study": plain, "frames": {}, "pictures": {}}
         for path, frame in frames.items():
             layout["frames"][path] = _write_frame(frame, path, made)
@@ -57,11 +53,6 @@ def save(study: Any, folder: str | Path, run: Run) -> Path:
         record = dataclasses.asdict(dataclasses.replace(run, files=files))
         record.pop("verified")
         _write_json(record, made / RUN)
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.replace(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import stat
 import subprocess
@@ -13,14 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from stubs import PROFILE, Judge
 
 from rbtc.attack.revive import revive
 from rbtc.emoji import card, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
-from rbtc.models import folders
 from rbtc.models.judges import build_resnet, load_judge, save_judge
 from rbtc.studies import operating_point
 from rbtc.studies.measuring.defense import defense_study
@@ -342,49 +339,3 @@ def test_an_npm_that_fails_is_one_line(tmp_path, monkeypatch, script, message):
     with pytest.raises(ValueError, match=message) as caught:
         sets.fetch(tmp_path / "sets")
     assert "\n" not in str(caught.value) and "check the network" in str(caught.value)
-
-
-# ---- models of another kind ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tensor", "kind"),
-    [
-        ("conditioner.embedders.1.model.ln_final.weight", "SDXL"),
-        ("model.diffusion_model.joint_blocks.0.x", "Stable Diffusion 3"),
-        ("double_blocks.0.img_mod.lin.weight", "Flux"),
-        ("cond_stage_model.model.transformer.x", "Stable Diffusion 2"),
-        ("lora_unet_mid.weight", "LoRA"),
-    ],
-)
-def test_a_single_file_of_another_architecture_is_named(tmp_path, tensor, kind):
-    file = tmp_path / "model.safetensors"
-    save_file({tensor: torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match=f"another architecture .*{kind}"):
-        folders.check_model_folder(file)
-
-
-@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.safetensors"])
-def test_a_single_file_is_named_whatever_its_ending(tmp_path, name):
-    (tmp_path / name).write_bytes(b"something")
-    with pytest.raises(ValueError, match=r"is a single file.*from_single_file"):
-        folders.check_model_folder(tmp_path / name)
-
-
-def test_an_sdxl_folder_that_does_not_say_so_is_named(tiny_pipeline_folder, tmp_path):
-    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
-    index |= {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
-    del index["_class_name"]
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="SDXL"):
-        folders.check_model_folder(tmp_path)
-
-
-@pytest.mark.parametrize("entry", [..., [None, None], None])
-def test_a_folder_without_a_tokenizer_is_named(tiny_pipeline_folder, tmp_path, entry):
-    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
-    index = {k: v for k, v in index.items() if k != "tokenizer"}
-    index |= {} if entry is ... else {"tokenizer": entry}
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(FileNotFoundError, match="has no tokenizer: expected a folder"):
-        folders.check_model_folder(tmp_path)

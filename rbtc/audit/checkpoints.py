@@ -9,18 +9,24 @@ sixteen matrices lie at fixed blocks.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rbtc.layers import Weights, canonicalise_zeros, check_finite
-from rbtc.models.folders import SINGLE, architecture, weight_files
+from rbtc.models.folders import (
+    SINGLE,
+    architecture,
+    check_matrices,
+    check_sizes,
+    read_object,
+    tensor_shapes,
+    weight_files,
+)
 
 DTYPES = {
     "F16": torch.float16,
@@ -119,7 +125,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     files = unet_files(path)
-    return Checkpoint(path, tuple(sorted(_entries(path, files), key=lambda entry: entry.name)))
+    entries = tuple(sorted(_entries(path, files), key=lambda entry: entry.name))
+    sizes = [shape for file in files for shape, _ in tensor_shapes(file).values()]
+    config = check_sizes(files[0].parent / "config.json", sizes) if path.is_dir() else {}
+    check_matrices(path, {entry.name: entry.shape for entry in entries}, config)
+    return Checkpoint(path, entries)
 
 
 def diffusers_name(key: str) -> str | None:
@@ -157,9 +167,9 @@ def diffusers_name(key: str) -> str | None:
 
 def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
     seen: set[str] = set()
-    total = original = 0
+    total = 0
     for file in files:
-        for key, shape, dtype in _headers(file):
+        for key, (shape, dtype) in tensor_shapes(file).items():
             total += 1
             name = diffusers_name(key)
             if name is None:
@@ -167,7 +177,6 @@ def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
             if name in seen:
                 raise ValueError(f"{path} holds {name} more than once: keep one of the copies")
             seen.add(name)
-            original += name != key
             yield _entry(name, file, key, shape, dtype)
     other = next((kind for kind in map(architecture, files) if kind), "")
     if other and (not seen or other in ("SDXL", "a ControlNet", "a video model")):
@@ -180,15 +189,6 @@ def _entries(path: Path, files: Iterable[Path]) -> Iterator[Entry]:
             "like ...attentions.0.transformer_blocks.0.ff.net.2.weight; give the UNet of a "
             "Stable Diffusion model"
         )
-    if original and len(seen) != _SIXTEEN:
-        raise ValueError(
-            f"{path} names its blocks like Stable Diffusion 1.x in one file, but has {len(seen)} "
-            f"of the {_SIXTEEN} feed-forward output matrices: the file is incomplete or of "
-            "another architecture"
-        )
-
-
-_SIXTEEN = 16  # paper Sec. 5.1
 
 
 def _entry(name: str, file: Path, key: str, shape: tuple[int, ...], dtype: str) -> Entry:
@@ -200,21 +200,6 @@ def _entry(name: str, file: Path, key: str, shape: tuple[int, ...], dtype: str) 
             "export the model without quantisation"
         )
     return Entry(name, file, key, (shape[0], shape[1]), dtype)
-
-
-def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    """(key, shape, dtype) of every tensor, without reading any."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as stream:
-            for key in stream.keys():
-                part = stream.get_slice(key)
-                yield key, tuple(part.get_shape()), str(part.get_dtype())
-    except SafetensorError as error:
-        raise ValueError(
-            f"{file} is no whole safetensors file ({error}): fetch or copy it again"
-        ) from error
 
 
 def unet_files(path: Path) -> list[Path]:
@@ -256,9 +241,16 @@ def _check_shards(files: Sequence[Path]) -> None:
         names = [f"{file.name[: found.start()]}-{number:0{width}}-of-{found['count']}"
                  f"{file.name[found.end() :]}" for number in range(1, count + 1)]  # fmt: skip
         for index in file.parent.glob("*.index.json"):
-            listed = (_json(index) or {}).get("weight_map")
+            listed = read_object(index).get("weight_map")
             if isinstance(listed, dict) and file.name in listed.values():
                 names += sorted({str(name) for name in listed.values()})
+                own = tensor_shapes(file)
+                if absent := [key for key, name in listed.items()
+                              if name == file.name and key not in own]:  # fmt: skip
+                    raise ValueError(
+                        f"{file} lacks {absent[0]!r}, which {index.name} says is in it: fetch or "
+                        "copy the model again"
+                    )
         if missing := [name for name in names if not (file.parent / name).is_file()]:
             raise FileNotFoundError(
                 f"{file.parent / missing[0]} is missing, and {file.name} is only a part of the "
@@ -295,8 +287,8 @@ def _unet_folder(path: Path) -> Path:
         inside = sorted((path / "snapshots").iterdir())
         which = inside[0] if inside else path / "snapshots" / "..."
         raise ValueError(f"{path} is a hub's cache of a model: give a snapshot in it, like {which}")
-    index = _json(path / "model_index.json")
-    if index is not None:
+    if (path / "model_index.json").exists():
+        index = read_object(path / "model_index.json")
         kind = str(index.get("_class_name", ""))
         if "text_encoder_2" in index or "XL" in kind:
             raise ValueError(_sdxl(path))
@@ -305,7 +297,7 @@ def _unet_folder(path: Path) -> Path:
         if not (path / "unet").is_dir():
             raise FileNotFoundError(f"{path} names a UNet, but has no folder `unet`")
     folder = path / "unet" if (path / "unet").is_dir() else path
-    config = _json(folder / "config.json") or {}
+    config = read_object(folder / "config.json") if (folder / "config.json").exists() else {}
     if config.get("addition_embed_type") == "text_time":
         raise ValueError(_sdxl(path))
     kind = config.get("_class_name", "UNet2DConditionModel")
@@ -316,19 +308,6 @@ def _unet_folder(path: Path) -> Path:
 
 def _sdxl(path: Path) -> str:
     return f"{path} is of another architecture (SDXL), and rbtc attacks Stable Diffusion 1.x"
-
-
-def _json(file: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no such file."""
-    if not file.exists():
-        return None
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is damaged ({error}): fetch or copy the model again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is damaged: expected an object, not {type(found).__name__}")
-    return found
 
 
 def _unet_files(folder: Path) -> list[Path]:

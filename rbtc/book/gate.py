@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.pages import Book
+from rbtc.book.pages import Book, cells, read_page, read_source
 
 SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
 
 
 def problems(book: Book, name: str) -> list[str]:
     """Everything that keeps the page of chapter `name` from being published; empty if nothing."""
-    import nbformat
-
     source, page = book.source(name), book.page(name)
     if not source.is_file():
         return ["has no source: delete the page, or bring back its notebooks/*.py"]
@@ -23,17 +21,21 @@ def problems(book: Book, name: str) -> list[str]:
     if (size := page.stat().st_size) > SIZE_LIMIT:
         found.append(f"is {size / 1e6:.1f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
     try:
-        notebook = nbformat.read(page, as_version=4)
-    except (ValueError, nbformat.validator.NotebookValidationError) as error:
+        notebook = read_page(page)
+    except ValueError as error:
         return [*found, f"cannot be read: {error}"]
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     if waiting := sum(cell.execution_count is None for cell in code):
         found.append(f"{waiting} of {len(code)} code cells were not executed")
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
-    if not _same_cells(source, notebook):
+    try:
+        own = read_source(source)
+    except ValueError as error:
+        return [*found, str(error)]
+    if cells(own) != cells(notebook):
         found.append("does not hold the cells of its source")
-    if not _twins_agree(book, name):
+    if not _agrees(book.twin(name), own):
         found.append("notebooks/*.py and *.ipynb differ: rbtc book sync")
     toc = book.root / "_toc.yml"
     if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
@@ -41,35 +43,13 @@ def problems(book: Book, name: str) -> list[str]:
     return found
 
 
-def _same_cells(source: Path, notebook: Any) -> bool:
-    """Whether a page holds the cells of its source."""
-    import jupytext
-
-    return _cells(jupytext.read(source)) == _cells(notebook)
-
-
-def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
-    """Kind and text of every cell; its tags too, if asked."""
-    return [
-        (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
-        for cell in notebook.cells
-    ]
-
-
-def _twins_agree(book: Book, name: str) -> bool:
-    """Whether the source and its paired notebook hold the same cells and tags and name a kernel."""
-    import jupytext
-
-    if not book.twin(name).is_file():
-        return False
+def _agrees(path: Path, own: Any) -> bool:
+    """Whether a paired notebook holds its source's cells and tags, and names a kernel."""
     try:
-        pair = [jupytext.read(path) for path in (book.source(name), book.twin(name))]
-    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged twin, in many ways
+        twin = read_page(path)
+    except (OSError, ValueError):
         return False
-    return (
-        _cells(pair[0], tags=True) == _cells(pair[1], tags=True)
-        and "kernelspec" in pair[1].metadata
-    )
+    return cells(own, tags=True) == cells(twin, tags=True) and "kernelspec" in twin.metadata
 
 
 def gate(book: Book) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbtc.cli.show import say, shown, silence_libraries
+from rbtc.cli.show import at_home, say, shown, silence_libraries
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -20,6 +21,14 @@ FEWEST = 20
 """Pictures a class below which --hours rather leaves out classes."""
 SPARE = 0.8
 """Share of --hours that is planned for drawing; the rest is for pruning and completing."""
+
+LONGEST = 10_000
+"""What --hours is below."""
+LARGEST = 1_000_000
+"""Largest count that a chapter takes."""
+
+SHARES = ("share", "ratio", "ratios", "keep_ratios", "shown")
+"""Parameters that lie in (0, 1] where they are no counts."""
 
 AT_LEAST_ONE = (
     "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",
@@ -35,14 +44,18 @@ def measure(
     full: Annotated[
         bool, typer.Option("--full", help="The counts of data/counts.toml, not the quick ones.")
     ] = False,
-    images: Annotated[int | None, typer.Option(help="Pictures of a class and model.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of a class and model.")
+    ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="NAME=VALUE: any parameter of the chapter.")
     ] = None,
     hours: Annotated[
         float | None, typer.Option(help="Choose classes and pictures that this device draws in it.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="In place of the repository's results.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="In place of the repository's results.", callback=at_home)
+    ] = None,
     force: Annotated[
         bool, typer.Option(help="Also over a measurement with more pictures.")
     ] = False,
@@ -68,6 +81,8 @@ def measure(
         given[key] = value
     if images is not None:
         given["images"] = str(images)
+    if hours is not None and not 0 < hours < LONGEST:
+        raise ValueError(f"--hours must be above 0 and below {LONGEST:,}, not {hours}")
     plans = {name: chosen(name, given, full=full, lenient=every) for name in names}
     lab = Lab(profile, progress=False)
     folders = {name: folder_of(name, lab.profile.name, out or "") for name in names}
@@ -216,7 +231,7 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
 
     Strings (from the command line) are read as the default's type: a list may be written
     `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
-    another type, or a count below one.
+    another type, a count below one, a share outside (0, 1], or a number that is not finite.
     """
     if unknown := sorted(set(given) - set(defaults)):
         raise ValueError(
@@ -225,7 +240,10 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
         )
     fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
     for key, value in fitted.items():
-        _check_count(value, key, name)
+        usual = [default] if not isinstance(default := defaults[key], list) else default
+        for each in value if isinstance(value, list) else [value]:
+            share = key in SHARES and any(isinstance(one, float) for one in usual)
+            _check_number(each, key, name, share=share)
     return fitted
 
 
@@ -233,7 +251,7 @@ def _fit(value: Any, default: Any, what: str) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             names = {"true": True, "false": False, "none": None, "null": None}
             value = names.get(value.lower(), value)
         if isinstance(default, list) and not isinstance(value, list):
@@ -247,12 +265,26 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"{what} = {value!r} is a {type(value).__name__}, "
             f"expected a {type(default).__name__} like {default!r}"
         )
+    if isinstance(default, list) and default:
+        return [_fit(each, default[0], what) for each in value]
     return value
 
 
-def _check_count(value: Any, name: str, chapter: str) -> None:
-    """Refuse a count below one, and a whole number below zero that is no seed."""
-    if not isinstance(value, int) or isinstance(value, bool) or name.endswith("seed"):
+def _check_number(value: Any, name: str, chapter: str, *, share: bool) -> None:
+    """Refuse a number that is out of the bounds of all parameters of its kind.
+
+    Counts lie between 0, or 1, and `LARGEST`; seeds fit into 64 bits; shares lie in (0, 1]; all
+    others are finite.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return
-    if value < (least := int(name in AT_LEAST_ONE)):
-        raise ValueError(f"{chapter}: {name} must be at least {least}, not {value}")
+    least, most = 0.0, float(LARGEST)
+    if name.endswith(("seed", "seeds")):
+        least, most = -(2.0**63), 2.0**64 - 1
+    elif name in AT_LEAST_ONE:
+        least = 1
+    elif share:
+        least, most = math.ulp(0.0), 1.0
+    if not least <= value <= most:
+        raise ValueError(f"{chapter}: {name} must be at least {least:g} and at most {most:g}, "
+                         f"not {value}")  # fmt: skip

@@ -14,19 +14,33 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rbtc.files import expanded
+
 if TYPE_CHECKING:
     from rbtc.audit.checkpoints import Checkpoint
     from rbtc.layers import Weights
 
 T = TypeVar("T")
 
+
+def at_home(given: Path | None) -> Path | None:
+    """A path of the command line, with the home folder in place of ``~``."""
+    return None if given is None else expanded(given)
+
+
 Model = Annotated[
     Path,
-    typer.Argument(help="A model folder of diffusers, its unet folder, or one .safetensors file."),
+    typer.Argument(
+        help="A model folder of diffusers, its unet folder, or one .safetensors file.",
+        callback=at_home,
+    ),
 ]
-Folder = Annotated[Path, typer.Argument(help="A model folder of diffusers.")]
+Folder = Annotated[Path, typer.Argument(help="A model folder of diffusers.", callback=at_home)]
 Out = Annotated[
-    Path, typer.Option("--out", "-o", help="Where to write the copy; nothing may be there yet.")
+    Path,
+    typer.Option(
+        "--out", "-o", help="Where to write the copy; nothing may be there yet.", callback=at_home
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbtc.cli.show import Json, print_json, say, silence_libraries
+from rbtc.cli.show import Json, at_home, print_json, say, silence_libraries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +60,14 @@ class Replay:
 
 def verify(
     chapters: Annotated[list[str] | None, typer.Argument(help="Like 08_objects.")] = None,
-    rows: Annotated[int, typer.Option(help="Judged pictures of each chapter to draw again.")] = 8,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Judged pictures of each chapter to draw again.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Which rows are drawn.")] = 0,
     profile: Annotated[str, typer.Option(help="Whose measurements.")] = "mini",
-    results: Annotated[Path | None, typer.Option(help="In place of the repository's.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="In place of the repository's.", callback=at_home)
+    ] = None,
     note: Annotated[bool, typer.Option(help="Note what was found beside the measurement.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -79,8 +83,6 @@ def verify(
     from rbtc.results import folder_of, results_root
     from rbtc.saving import note_verified, today
 
-    if rows < 1:
-        raise ValueError(f"--rows must be at least 1, not {rows}")
     silence_libraries()
     with tempfile.TemporaryDirectory(prefix="rbtc-verify-") as store:
         lab = Lab(profile, store=store, progress=False)

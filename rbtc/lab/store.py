@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import time
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from rbtc.files import cache_root, check_writable, write_whole
+from rbtc.files import cache_root, check_writable, expanded, sweep, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
 
 T = TypeVar("T")
@@ -32,7 +31,6 @@ BLOCK = 8
 """Pictures of one prompt are filed in blocks of this many neighbouring seeds."""
 
 
-_DAY = 24 * 60 * 60
 _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
 
 
@@ -85,7 +83,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root).expanduser() if root is not None else cache_root() / "runs"
+        self.root = expanded(root) if root is not None else cache_root() / "runs"
         self.reused: Counter[str] = Counter()
         self.computed: Counter[str] = Counter()
         self._ready = False
@@ -301,14 +299,8 @@ class Store:
         except OSError as error:
             raise self._unwritable(error.__cause__ or error) from error
         self._ready = True
-        # Temporary files that are a day old: their writers are gone.
-        for kind in _KINDS:
-            for path in (self.root / kind).glob("*/.*.tmp"):
-                try:
-                    if path.stat().st_mtime < time.time() - _DAY:
-                        path.unlink()
-                except OSError:
-                    continue  # another process was faster, or it is not ours to remove
+        for folder in self.root.glob("*/*"):
+            sweep(folder)
 
     def _try(self, path: Path, read: Callable[[], Any], *, warn: bool = True) -> Any | None:
         """Read a file; None when it is not there, or damaged (which is worth a warning)."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Literal, get_type_hints
 import pydantic
 from pydantic_core import ErrorDetails
 
-from rbtc.files import data_root
+from rbtc.files import data_root, expanded, read_text
 from rbtc.models.templates import placeholders
 
 # Prompts that undress people are built for the nudity detector's sake: adults only, whatever a
@@ -31,6 +31,17 @@ MINORS = re.compile(
     re.IGNORECASE,
 )
 """Words for minors, none of which a profile's people or a prompt file may contain."""
+
+
+def names_minors(text: str) -> bool:
+    """Whether a text speaks of minors, in whatever letters: wide, accented or with invisible ones.
+
+    >>> names_minors("two ｃｈｉｌｄren"), names_minors("a school bus")
+    (True, False)
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("school bus", "bus"))  # nobody's age
+    shown = (letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Mn"))
+    return bool(MINORS.search("".join(shown)))
 
 
 _TEMPLATE_WORDS = {
@@ -156,7 +167,7 @@ class Profile:
         Names that begin with "models/" or "." always mean a folder, present or not; everything else
         that is no folder is a hub id or the name of a built-in judge.
         """
-        path = Path(name).expanduser()
+        path = expanded(name)
         under = data_root() / path
         if path.is_absolute() or name.startswith(("models/", ".")) or (name and under.exists()):
             return under  # an absolute path stays itself
@@ -191,7 +202,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         FileNotFoundError: no such profile; the message lists those that exist.
         ValueError: not TOML, an unknown or missing key, or a value of the wrong kind.
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.suffix != ".toml":
         path = data_root() / "profiles" / f"{name_or_path}.toml"
     if not path.is_file():
@@ -200,8 +211,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
             f"{data_root() / 'profiles'}, or give the path of a .toml file"
         )
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     profile = _read(table, path.name)
     try:
@@ -268,15 +279,15 @@ def _check(profile: Profile) -> None:
         else profile.gpu_batch_size,
         "conceptprune.calls": pruning.calls,
     }.items():
-        if number < 1:
-            raise ValueError(f"{key} must be at least 1, not {number}")
+        if not 1 <= number <= 10_000:
+            raise ValueError(f"{key} must be at least 1 and at most 10,000, not {number}")
     if pruning.calls > profile.steps + 1:  # PNDM calls the UNet once more than it has steps
         raise ValueError(
             f"conceptprune.calls is {pruning.calls}, and a picture has only {profile.steps} steps: "
             "lower it, or raise `steps`"
         )
-    if not math.isfinite(profile.guidance):
-        raise ValueError(f"guidance must be a finite number, not {profile.guidance}")
+    if not abs(profile.guidance) <= 1000:
+        raise ValueError(f"guidance must be a finite number up to 1000, not {profile.guidance}")
     if not (words.scenes and words.things and profile.classes):
         raise ValueError("prompts.scenes, prompts.things and classes must not be empty")
     for key, allowed in _TEMPLATE_WORDS.items():
@@ -293,7 +304,7 @@ def _check(profile: Profile) -> None:
             raise ValueError(f"{key} may only use {{concept}}, not {template!r}")
         if not placeholders(template):
             raise ValueError(f"{key} must contain {{concept}}, and {template!r} does not")
-    minors = [word for word in words.people if MINORS.search(word)]
+    minors = [word for word in words.people if names_minors(word)]
     if minors:
         raise ValueError(f"prompts.people must name adults only; take out {minors}")
     if words.people and not (words.nudity_target and words.nudity_reference):

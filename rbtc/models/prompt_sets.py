@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rbtc.files import cache_root, is_offline, offline_hint, write_whole
+from rbtc.files import cache_root, expanded, is_offline, offline_hint, read_json, write_whole
 from rbtc.models.prompt_files import read_prompts
 
 COCO_CAPTIONS = 480
@@ -121,7 +121,7 @@ def load_prompt_set(
     """
     source = _source(name)
     if path is not None:
-        prompts, place, commit = _local(source, Path(path).expanduser()), Path(path).name, ""
+        prompts, place, commit = _local(source, expanded(path)), Path(path).name, ""
     else:
         prompts, commit = _published(name, source, revision)
         place = source.place
@@ -218,7 +218,7 @@ def _commit(hub: str) -> str:
 def _local(source: Source, path: Path) -> Iterable[Any]:
     if path.suffix == ".json":
         try:
-            return [row[source.column] for row in json.loads(path.read_text("utf-8"))[source.field]]
+            return [row[source.column] for row in read_json(path)[source.field]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is not COCO's captions: expected {source.field!r} with a "
@@ -237,7 +237,7 @@ def known_records(file: Path | None = None) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text("utf-8")))
+        return dict(read_json(file))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file} is damaged ({error}): delete it, it is written anew") from error
 

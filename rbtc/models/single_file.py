@@ -7,7 +7,6 @@ folder in the cache, once, and is checked like any other.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rbtc.files import cache_root, check_writable, file_digest
+from rbtc.files import cache_root, check_writable, expanded, file_digest, made_whole
 from rbtc.models.folders import ADVICE, WEIGHTED, architecture, single_file
 from rbtc.models.sd15 import mark_random, write_configuration
 
@@ -46,18 +45,16 @@ def as_folder(
         StableDiffusionPipeline,
     )
 
-    path = Path(path).expanduser()
+    path = expanded(path)
     dtype, random = _look_into(path)
     root = cache_root() / "models" if cache is None else Path(cache)
     place = root / file_digest(path)[:16]
     if (place / "model_index.json").is_file():  # moved there as a whole
         return place
     check_writable(place.parent)
-    work = place.with_name(f".{place.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    settings = write_configuration(work / "configuration", parts)
     try:
-        with warnings.catch_warnings():
+        with made_whole(place) as made, warnings.catch_warnings():
+            settings = write_configuration(made.parent / "configuration", parts)
             warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             pipe = StableDiffusionPipeline.from_single_file(
                 str(path),
@@ -66,19 +63,16 @@ def as_folder(
                 torch_dtype=dtype,
                 safety_checker=None,
             )
-        _compare(path, pipe, dtype)
-        pipe.save_pretrained(str(work / "model"))
-        if random:
-            mark_random(work / "model")
-        (work / "model").replace(place)
+            _compare(path, pipe, dtype)
+            pipe.save_pretrained(str(made))
+            if random:
+                mark_random(made)
     except OSError:
         raise
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"the single file {path} cannot be read as Stable Diffusion 1.x: {error}; {ADVICE}"
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return place
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.files import data_root
+from rbtc.files import data_root, read_table
 from rbtc.report import markdown
 from rbtc.report.claims import OUTCOMES, Finding, Outcome, Value, Verdict, smallest_seen
 
@@ -221,9 +221,7 @@ def abstract_table(
         ValueError: other columns, or a claim that is not among the verdicts.
     """
     path = data_root() / "paper" / "abstract.csv" if path is None else Path(path)
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != ABSTRACT:
-        raise ValueError(f"{path}: expected the columns {ABSTRACT}, got {tuple(frame.columns)}")
+    frame = pd.DataFrame(read_table(path, ABSTRACT), columns=list(ABSTRACT))
     known = {verdict.claim.key: verdict for verdict in verdicts}
     if strangers := sorted(set(frame["claim"]) - set(known)):
         raise ValueError(f"{path}: there are no claims {', '.join(strangers)}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.files import read_frame
 from rbtc.report.style import house_style
 
 if TYPE_CHECKING:
@@ -175,11 +176,11 @@ def read_benchmark(folder: str | Path = "results") -> Benchmark:
                 f"{path} is missing: run `{COMMAND}` in the repository's folder, on a machine "
                 "that does nothing else"
             )
-        frames[name] = pd.read_csv(path)
+        frames[name] = read_frame(path)
         if missing := sorted(columns - set(frames[name])):
             raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
     path = Path(folder) / GPU
-    gpu = pd.read_csv(path) if path.is_file() else frames["benchmark"].iloc[:0]
+    gpu = read_frame(path) if path.is_file() else frames["benchmark"].iloc[:0]
     return Benchmark(frames["benchmark"], frames["roofline"], frames["growth"], gpu)
 
 

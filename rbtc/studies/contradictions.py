@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc.files import data_root
+from rbtc.files import data_root, read_table
 from rbtc.models.subjects import Subject
 from rbtc.report.claims import RISES, Outcome, Studies, change
 from rbtc.report.misprints import PRINTED, Check, Support
@@ -266,9 +266,7 @@ def load_contradictions(path: str | Path | None = None) -> list[Contradiction]:
     path = data_root() / "paper" / "contradictions.csv" if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no contradictions in {path}: work in a clone of the repository")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
+    frame = pd.DataFrame(read_table(path, COLUMNS), columns=list(COLUMNS))
     if (twice := frame["id"].duplicated()).any():
         raise ValueError(f"{path}: {frame.loc[twice, 'id'].tolist()} twice")
     known = {*PRINTED, *MEASURED, *WEIGHTS}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rbtc.files import read_frame
 from rbtc.paths import results_root
 from rbtc.stats import Proportion
 
@@ -38,7 +39,7 @@ def read_variants(folder: str | Path = "") -> pd.DataFrame:
             f"{path} is missing: run `python -m rbtc.emoji.variants NAME=FOLDER ...` in the "
             "repository's folder"
         )
-    scores = pd.read_csv(path)
+    scores = read_frame(path)
     if missing := COLUMNS - set(scores):
         raise ValueError(
             f"{path} lacks the columns {sorted(missing)}: make it anew with "

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
+from rbtc.files import read_frame
 from rbtc.models.prompts import vocabulary
 from rbtc.models.subjects import Reference, Subject
 from rbtc.paper import wide_table
@@ -186,7 +187,7 @@ def read_sweeps(folder: str | Path = "", name: str = NAME) -> tuple[pd.DataFrame
                 f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
                 "repository's folder"
             )
-        tables.append(pd.read_csv(path, keep_default_na=False))
+        tables.append(read_frame(path, keep_default_na=False))
     return tables[0], tables[1]
 
 
