@@ -1,4 +1,4 @@
-"""Whatever stops a command, nothing stays of it, nothing else changes, and the next run is equal."""
+"""Whatever stops a command, nothing stays of it, nothing else changes; the next run is equal."""
 
 from __future__ import annotations
 

@@ -286,5 +286,5 @@ def _check_number(value: Any, name: str, chapter: str, *, share: bool) -> None:
     elif share:
         least, most = math.ulp(0.0), 1.0
     if not least <= value <= most:
-        raise ValueError(f"{chapter}: {name} must be at least {least:g} and at most {most:g}, "
-                         f"not {value}")  # fmt: skip
+        bounds = "lie in (0, 1]" if share else f"be at least {least:g} and at most {most:g}"
+        raise ValueError(f"{chapter}: {name} must {bounds}, not {value}")

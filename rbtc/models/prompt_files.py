@@ -111,8 +111,11 @@ def read_prompts(path: str | Path) -> list[str]:
     records = read_records(path)
     header = [name.strip().casefold() for name in records[0][1]] if records else []
     known = [header.index(name) for name in _PROMPT_COLUMNS if name in header]
-    if len(header) == 1 and not known and set(re.split("[;\t|]", header[0])) & {*_PROMPT_COLUMNS}:
-        raise ValueError(f"{path}, line 1: its columns are not separated by commas: write it anew")
+    split = {*re.split("[;\t|]", header[0])} if len(header) == 1 else {*()}
+    if len({*header}) < len(header) * bool(known) or (not known and split & {*_PROMPT_COLUMNS}):
+        raise ValueError(
+            f"{path}, line 1: its columns are {header}: give each one name, with commas between"
+        )
     column, seen = known[0] if known else 0, set()
     for line, cells in records[1:] if known else records:
         what = f"{path}, line {line}"
