@@ -36,6 +36,8 @@ def tree(folder):
         name = str(path.relative_to(folder))
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
+        elif path.is_file() and path.stat().st_size > 10**9:
+            found[name] = f"{path.stat()}"
         elif path.is_file():
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         else:

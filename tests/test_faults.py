@@ -90,7 +90,7 @@ def check_every_fault(folder, work, errors):
         with fault(folder, number, error):
             done = work(folder)
         assert done.status == (2 if isinstance(error, OSError) else 130)
-        assert done.err.count("\n") == 1
+        assert done.err.count("\n") <= 1 and done.out == ""
         assert tree(folder) == before, steps[number - 1]
     assert work(folder).status == 0
     assert tree(folder) == after
@@ -398,5 +398,5 @@ def test_a_package_that_is_not_there_is_one_line(package, work, monkeypatch, boo
     with pytest.raises(SystemExit) as left:
         command.run(work or (lambda: sync(book, "01_a")))
     told = capsys.readouterr().err
-    assert left.value.code == 2 and told.count("\n") == 1 and package in told
+    assert left.value.code == 2 and told.count("\n") == 1 and package in told.lower()
     assert tree(book.root).keys() == {"notebooks", "notebooks/01_a.py"}

@@ -178,7 +178,7 @@ def test_a_copy_changes_zeros_and_nothing_else(place, raw, options):
     assert filled == zeros if options[0] == "harden" else filled <= zeros
 
 
-@pytest.mark.parametrize("exponent", [-1000, -300, -60, 60, 120, 1000])
+@pytest.mark.parametrize("exponent", [-1000, -60, 100, 1000])
 def test_scale_does_not_change_what_is_found(place, exponent):
     clear(place)
     found = []
@@ -423,7 +423,7 @@ WORDS = {
 }  # fmt: skip
 
 
-@often(80)
+@often(50)
 @given(command=st.sampled_from(sorted(WORDS)), data=st.data())
 def test_options_are_refused_or_obeyed(place, command, data):
     file = clear(place) / "a.safetensors"

@@ -119,7 +119,8 @@ def _odds(weight: Tensor, missing: Tensor) -> Tensor:
     if not crowded.any():
         crowded = torch.ones_like(crowded)
     odds = weight.double().abs().masked_fill(missing, 0) * crowded
-    most = odds.max().clamp(min=math.ulp(0.0)) if odds.numel() else 1.0  # no row is left to complete
+    least = math.ulp(0.0)
+    most = odds.max().clamp(min=least) if odds.numel() else 1.0  # no row is left to complete
     return (odds / most).clamp(min=1e-9)
 
 

@@ -266,6 +266,8 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"expected a {type(default).__name__} like {default!r}"
         )
     if isinstance(default, list) and default:
+        if None in value:
+            raise ValueError(f"{what} = {value!r} holds None, expected a list like {default!r}")
         return [_fit(each, default[0], what) for each in value]
     return value
 
