@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -131,35 +132,26 @@ def _move(work: Path, target: Path, over: bool) -> None:
     """Move what was made to its target, in one step where the system has one."""
     made, before = work / target.name, work / BEFORE
     if over and made.is_dir() and target.exists():
-        target.rename(before)
         try:
+            target.rename(before)
             made.rename(target)
         finally:
-            if not target.exists():
+            if before.exists() and not target.exists():
                 before.rename(target)
-    elif over:
-        made.replace(target)
-    else:
-        try:
-            if os.path.lexists(target):
-                raise FileExistsError
-            _claim(made, target)
-        except OSError as error:
-            if os.path.lexists(target):
-                raise ValueError(
-                    f"{target} exists already, and nothing is written over: give a new place"
-                ) from error
-            raise
-
-
-def _claim(made: Path, target: Path) -> None:
-    """Put it at its target unless somebody is faster; a folder does not replace a full one."""
-    if made.is_dir():
-        made.rename(target)
         return
     try:
-        os.link(made, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        made.rename(target)
+        if not over and os.path.lexists(target):
+            raise FileExistsError
+        try:
+            if not over and made.is_file():
+                return os.link(made, target)  # unlike a rename it replaces nothing
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP):  # a file system without links
+                raise
+        made.replace(target)  # a folder does not replace a full one
+    except OSError as error:
+        if over or not os.path.lexists(target):
+            raise
+        raise ValueError(
+            f"{target} exists already, and nothing is written over: give a new place"
+        ) from error

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import stat
-import subprocess
-import sys
 import urllib.error
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import torch
 from stubs import PROFILE, Judge
 
 from rbtc.attack.revive import revive
-from rbtc.emoji import card, sets, train, variants
+from rbtc.emoji import card, report, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
 from rbtc.models.judges import build_resnet, load_judge, save_judge
@@ -238,29 +235,6 @@ def test_a_folder_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
         check_writable(tmp_path / "file" / "results")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["rbtc.studies.operating_point", "--folder", "{file}/results"],
-        ["rbtc.studies.operating_point", "--images", "0", "--folder", "{folder}"],
-        ["rbtc.studies.operating_point", "--concepts", "1", "--folder", "{folder}"],
-        ["rbtc.emoji.report", "--folder", "{file}/results"],
-        ["rbtc.emoji.report", "--images", "0"],
-    ],
-)
-def test_commands_refuse_before_work_in_one_line(words, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    words = [word.format(file=tmp_path / "file", folder=tmp_path) for word in words]
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "RBTC_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert not (tmp_path / "cache").exists()
-
-
 @pytest.fixture
 def no_work(monkeypatch):
     """Nothing that an emoji command or a benchmark begins with may be called."""
@@ -268,7 +242,7 @@ def no_work(monkeypatch):
     def work(*_, **__):
         raise AssertionError("work was begun")
 
-    for module in (train.sets, variants, operating_point):
+    for module in (train.sets, variants, operating_point, report):
         for name in ("fetch", "load_sheet", "Lab"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, work)
@@ -293,6 +267,11 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (train.main, ["diffusion", "--device", "nonsense"], "the device 'nonsense'"),
         pytest.param(train.main, ["clip", "--device", "cuda"], "the device 'cuda'", marks=NO_GPU),
         (operating_point.main, ["--model", "{folder}/gone"], "gone does not exist"),
+        (operating_point.main, ["--folder", IN_THE_WAY], "x cannot be written"),
+        (operating_point.main, ["--images", "0", "--folder", "{folder}"], "images must be"),
+        (operating_point.main, ["--concepts", "1", "--folder", "{folder}"], "concepts"),
+        (report.main, ["--folder", IN_THE_WAY], "x cannot be written"),
+        (report.main, ["--images", "0"], "images must be"),
     ],
 )
 def test_what_cannot_be_is_said_before_work(main, words, message, no_work, tmp_path, monkeypatch):

@@ -111,12 +111,12 @@ def tensor_shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
         ) from error
 
 
-_LIMITS = {
-    "sample_size": 1024, "num_train_timesteps": 100_000, "layers_per_block": 64,
-    "transformer_layers_per_block": 64, "num_hidden_layers": 64,
+_BOUNDS = {
+    "sample_size": (1, 1024), "num_train_timesteps": (1, 100_000), "layers_per_block": (1, 64),
+    "transformer_layers_per_block": (1, 64), "num_hidden_layers": (1, 64),
+    "scaling_factor": (1e-6, 1e6), "beta_start": (0, 1), "beta_end": (0, 1),
 }  # fmt: skip
-_LIMIT = 1_000_000
-"""Whole numbers of a configuration above their limit, or this one, are no Stable Diffusion's."""
+"""What numbers of a configuration lie between; other whole ones between -1 and a million."""
 _SIDES = (
     "block_out_channels", "cross_attention_dim", "in_channels", "out_channels", "latent_channels",
     "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings",
@@ -134,17 +134,15 @@ def check_sizes(file: Path, shapes: Iterable[tuple[int, ...]] = ()) -> dict[str,
         return {}
     config, sides = read_object(file), {side for shape in shapes for side in shape}
     for key, value in config.items():
-        if key in _LIMITS and isinstance(value, str | dict | bool):
+        if key in _BOUNDS and isinstance(value, str | dict | bool):
             raise ValueError(f"{file}: {key} is {value!r}, expected a number: {ADVICE}")
         for number in _numbers(value):
-            whole = isinstance(number, int)
-            limit = _LIMITS.get(key, _LIMIT)
-            if math.isnan(number) or (whole and not -1 <= number <= limit):
-                raise ValueError(f"{file}: {key} is {number}, expected at most {limit:,}: {ADVICE}")
-            if key in (*_LIMITS, "scaling_factor") and not number > 0:
-                raise ValueError(f"{file}: {key} is {number}, expected a positive number: {ADVICE}")
-            if key in ("beta_start", "beta_end") and not 0 <= number < 1:
-                raise ValueError(f"{file}: {key} is {number}, expected a share below 1: {ADVICE}")
+            usual = (-1, 1_000_000) if isinstance(number, int) else (-math.inf, math.inf)
+            least, most = _BOUNDS.get(key, usual)
+            if not least <= number <= most:  # NaN lies nowhere
+                raise ValueError(
+                    f"{file}: {key} is {number}, expected {least:g} to {most:g}: {ADVICE}"
+                )
             if key in _SIDES and sides and number not in sides:
                 raise ValueError(
                     f"{file} contradicts its weights: {key} is {number}, and no tensor has such a "
