@@ -26,7 +26,6 @@ from rbtc.studies.measuring.sign_vs_magnitude import sign_study
 from rbtc.studies.measuring.topk_alignment import alignment_study
 from rbtc.studies.operating_point import class_sweep, keep_sweep, pruning_sweep
 
-ROOT = Path(__file__).parents[1]
 EMOJI = data_root() / "models" / "emoji-sd"
 PRUNING = {"ratio": 0.2, "calls": 2, "reference": "scene"}
 COUNTS = {"images": 1, "other_images": 1}
