@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
 ARGS ?=
+# How the tests are divided: two processes of one thread each.
+WORKERS ?= -n 2
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 FLOORS := .venv-floors
 FLOOR_TESTS := tests/solvers tests/pruning tests/lab/test_store.py tests/lab/test_lab.py \
@@ -29,14 +31,14 @@ $(ENV): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-test: $(ENV)  ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(ENV)  ## Run the tests in two processes (ARGS="tests/attack -x")
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 floors: $(ENV)  ## Run the core's tests on the oldest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct \
 		-e '.[book,test,train,fid,sd15]'
-	$(FLOORS)/bin/python -m pytest -q -W ignore::DeprecationWarning $(FLOOR_TESTS)
+	$(FLOORS)/bin/python -m pytest -q $(WORKERS) -W ignore::DeprecationWarning $(FLOOR_TESTS)
 
 browser: $(ENV)  ## Look at the built site in the machine's chromium
 	$(BIN)/python -m pytest tests/browser $(ARGS)

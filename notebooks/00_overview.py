@@ -65,7 +65,6 @@ from IPython.display import Markdown
 from rbtc.report import charts, comparisons, markdown, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "00_overview", profile, live=live, results=results,
@@ -110,7 +109,7 @@ charts.bars_with_intervals(
 # width of an interval.
 
 # %%
-tables.save_csv(counts(study.hits), "00_overview")
+tables.save_csv(tables.counts(study.hits), "00_overview")
 comparisons.comparison(study.rows(), verdicts=True)
 
 # %% [markdown]
@@ -128,10 +127,12 @@ tables.effects_table(study.steps("revived"), "pruned to revived")
 
 # %%
 summary = (
-    f"Pruning changes the accuracy on the erased class by {study.step('erased', 'pruned')}, to "
-    f"{study.accuracy('erased', 'pruned')}; the attack by {study.step('erased', 'revived')}, to "
+    "Pruning changes the accuracy on the erased class by "
+    f"{study.step('erased', 'pretrained', 'pruned')}, to {study.accuracy('erased', 'pruned')}; the "
+    f"attack by {study.step('erased', 'pruned', 'revived')}, to "
     f"{study.accuracy('erased', 'revived')}. On the other classes the changes are "
-    f"{study.step('preserved', 'pruned')} and {study.step('preserved', 'revived')}."
+    f"{study.step('preserved', 'pretrained', 'pruned')} and "
+    f"{study.step('preserved', 'pruned', 'revived')}."
 )
 table = comparisons.comparison(study.rows()).to_html(border=0, na_rep="").replace("\n", " ")
 markdown.save(f"{summary}\n\n{table}", "book/_generated/overview.md")

@@ -57,10 +57,9 @@ draw_seeds = [2021]
 # None of this is an attack: every line of it reads the pretrained model.
 
 # %%
-from rbtc.report import comparisons, panels, tables
+from rbtc.report import comparisons, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "01_sign_vs_magnitude", profile, live=live, results=results,
@@ -90,9 +89,8 @@ plates.picture_grid(
 # the thick one the mean over the classes with its 95 % interval.
 
 # %%
-panels.class_lines(
-    {"erased class": study.values()},
-    {"erased class": study.means()},
+lines.class_lines(
+    {"erased class": study.hits},
     ylabel="accuracy on the erased class",
 )
 
@@ -113,7 +111,7 @@ panels.class_lines(
 study.hits.groupby("model", sort=False)["concept"].agg(classes="nunique", pictures="size")
 
 # %%
-tables.save_csv(counts(study.hits), "01_sign_vs_magnitude")
+tables.save_csv(tables.counts(study.hits), "01_sign_vs_magnitude")
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "01_table_appendix_a")
 comparisons.comparison(rows, counts=False)

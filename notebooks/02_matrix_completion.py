@@ -81,7 +81,6 @@ from rbtc.report import charts, comparisons, curves, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
 from rbtc.studies.completion_benchmark import growth_figure, race_figure, read_benchmark
-from rbtc.studies.matrix_completion import PAPER_CLAIM
 
 found, run = chapters.study(
     "02_matrix_completion", profile, live=live, results=results,
@@ -133,7 +132,7 @@ steps.frame.set_index("iteration")
 
 # %%
 by_layer = study.by_layer()
-tables.save_csv(charts.long_form(by_layer), "02_signs_by_layer")
+tables.save_csv(tables.long_form(by_layer), "02_signs_by_layer")
 charts.bars_with_intervals(by_layer, ylabel="share of right signs", limits=(0, 1.02))
 
 # %% [markdown]
@@ -161,7 +160,7 @@ pd.DataFrame(
         "share of right signs": {
             "weights": f"{study.accuracy():.3f}",
             "shuffled weights": f"{study.accuracy('shuffled weights'):.3f}",
-            "the paper's claim": f"{PAPER_CLAIM:.3f}",
+            "the paper's claim": f"{study.claim:.3f}",
         },
         "from a half": {
             "weights": f"{study.over_chance():+.3f}",

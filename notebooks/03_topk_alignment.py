@@ -58,10 +58,9 @@ seed = 0
 # %%
 import pandas as pd
 
-from rbtc.report import charts, comparisons, heat, tables
+from rbtc.report import comparisons, heat, lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.topk_alignment import diagonal
 
 study, run = chapters.study(
     "03_topk_alignment", profile, live=live, results=results,
@@ -97,8 +96,8 @@ heat.heat_maps(study.heat_maps(), xlabel="group before pruning", ylabel="group o
 
 # %%
 shares = study.shares()
-tables.save_csv(charts.long_form(shares), "03_signs_by_k")
-charts.lines_with_intervals(
+tables.save_csv(tables.long_form(shares), "03_signs_by_k")
+lines.lines_with_intervals(
     shares,
     paper=study.paper_lines(),
     title="all concepts",
@@ -134,7 +133,7 @@ pd.Series(
     {
         "in the largest group": tables.percent(matrix.iloc[0, 0]),
         "in the smallest group": tables.percent(matrix.iloc[0, -1]),
-        "on the diagonal": tables.percent(diagonal(matrix)),
+        "on the diagonal": tables.percent(study.on_diagonal()),
         "unrelated orders": tables.percent(1 / len(matrix)),
     }
 ).to_frame("share")

@@ -65,10 +65,9 @@ draw_seeds = [2021]
 
 # %%
 
-from rbtc.report import charts, panels, spread, style, tables
+from rbtc.report import lines, spread, style, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "04_nms_ablations", profile, live=live, results=results,
@@ -93,9 +92,9 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # dashed lines the paper's. The dotted level is our pruned model, from which a revival has to rise.
 
 # %%
-tables.save_csv(counts(study.tables), "04_nms_ablations")
+tables.save_csv(tables.counts(study.tables), "04_nms_ablations")
 tables.save_csv(study.effects(), "04_effects")
-charts.small_multiples(
+lines.small_multiples(
     {subject.label: study.curves(subject) for subject in study.subjects},
     paper={subject.label: study.paper(subject) for subject in study.subjects},
     levels=["pruned"],
@@ -133,10 +132,10 @@ table
 # over the classes with its 95 % interval.
 
 # %%
-tables.save_csv(counts(study.sweep), "04_sweep")
-panels.class_lines(
-    {"Neuron-Max Scaling": study.sweep_values()},
-    {"Neuron-Max Scaling": study.sweep_means()},
+tables.save_csv(tables.counts(study.sweep), "04_sweep")
+lines.class_lines(
+    {"Neuron-Max Scaling": study.sweep[study.sweep["model"] != "pruned"]},
+    "keep_ratio",
     xlabel="K, share of signs kept",
     ylabel="accuracy on the erased class",
 )

@@ -77,13 +77,9 @@ noise_seed = 0
 import pandas as pd
 from IPython.display import display
 
-from rbtc.report import charts, comparisons, curves, tables
+from rbtc.report import comparisons, curves, lines, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.defense_attacks import attack_rows, guess_table, resistance
-from rbtc.studies.defense_classes import spread, summary
 
 measured, run = chapters.study(
     "05_defense", profile, live=live, results=results,
@@ -116,11 +112,11 @@ plates.picture_grid(study.images, cell_width=1.1)
 # readings), then as variances.
 
 # %%
-tables.save_csv(counts(study.hits), "05_accuracies")
+tables.save_csv(tables.counts(study.hits), "05_accuracies")
 for_figure_6 = study.example
 display(
     *(
-        charts.lines_with_intervals(
+        lines.lines_with_intervals(
             study.sweep(reading, for_figure_6),
             paper=study.paper_sweep(reading, for_figure_6),
             title=for_figure_6.label,
@@ -145,7 +141,7 @@ display(
 # %%
 display(
     *(
-        charts.lines_with_intervals(
+        lines.lines_with_intervals(
             study.sweep(reading),
             paper=study.paper_sweep(reading),
             title="all classes",
@@ -179,8 +175,8 @@ rows, of_variances = study.rows(), study.rows("variance")
 tables.save_csv(comparisons.records(rows), "05_table_12")
 tables.save_csv(comparisons.records(of_variances), "05_table_12_variance")
 display(
-    beside(rows, other and other.defense.rows()),
-    beside(of_variances, other and other.defense.rows("variance")),
+    comparisons.comparison(rows, other and other.defense.rows()),
+    comparisons.comparison(of_variances, other and other.defense.rows("variance")),
 )
 
 # %% [markdown]
@@ -188,9 +184,9 @@ display(
 # paper's (Tables 1 and 12), and the models without a defence one by one.
 
 # %%
-table = spread(study)
+table = study.spread()
 tables.save_csv(table, "05_spread")
-display(table.round(2), summary(study))
+display(table.round(2), study.summary())
 
 # %% [markdown]
 # What the noise changes, from the pruned to the defended model, picture by picture: first on the
@@ -320,8 +316,8 @@ curves.curves(
 
 # %%
 measures = found.measures()
-tables.save_csv(charts.long_form(measures), "05_detection_measures")
-charts.lines_with_intervals(
+tables.save_csv(tables.long_form(measures), "05_detection_measures")
+lines.lines_with_intervals(
     measures,
     xlabel="standard deviation of the noise",
     ylabel="probability",
@@ -359,9 +355,9 @@ pd.Series(
 # (Table 12, right half) stand beside the two attackers with a budget.
 
 # %%
-attacks = attack_rows(study)
+attacks = study.attack_rows()
 tables.save_csv(comparisons.records(attacks), "05_attacks")
-comparisons.comparison(attack_rows(study, together=True), verdicts=True)
+comparisons.comparison(study.attack_rows(together=True), verdicts=True)
 
 # %% [markdown]
 # "Good resistance", says Appendix F. What the defence takes from the attacker is the change from
@@ -369,7 +365,7 @@ comparisons.comparison(attack_rows(study, together=True), verdicts=True)
 # attack was possible.
 
 # %%
-tables.effects_table(resistance(study), "attack on the defended model")
+tables.effects_table(study.resistance(), "attack on the defended model")
 
 # %% [markdown]
 # Class by class. The paper's value for Racket at $10^{-6}$ is far above its other classes there;
@@ -384,4 +380,4 @@ comparisons.comparison(attacks)
 
 # %%
 tables.save_csv(study.guesses, "05_guesses")
-guess_table(study)
+study.guess_table()

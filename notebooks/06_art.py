@@ -37,10 +37,7 @@ from IPython.display import display
 
 from rbtc.report import charts, comparisons, style, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
-from rbtc.studies import art_effects as effects
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "06_art", profile, live=live, results=results,
@@ -73,8 +70,8 @@ plates.picture_grid(study.neutral_pictures)
 # hand it sees. The paper has no such judge; it makes the two measures below readable.
 
 # %%
-accuracy = effects.accuracy_by_style(study)
-tables.save_csv(counts(study.hits.drop(columns="similarity")), "06_art")
+accuracy = study.by_style("style judge accuracy")
+tables.save_csv(tables.counts(study.hits.drop(columns="similarity")), "06_art")
 charts.bars_with_intervals(
     accuracy, ylabel="style judge accuracy, erased style", limits=(0, 1), colours=colours
 )
@@ -103,9 +100,10 @@ tables.accuracy_table(study.preserved, "concept", "model") if len(study.preserve
 # comparable with the paper's, directions are.
 
 # %%
-similarity, score = effects.similarity_by_style(study), effects.score_by_style(study)
-tables.save_csv(charts.long_form(similarity), "06_similarity")
-tables.save_csv(charts.long_form(score), "06_score")
+similarity = study.by_style("CLIP similarity, in style")
+score = study.by_style("CLIP score")
+tables.save_csv(tables.long_form(similarity), "06_similarity")
+tables.save_csv(tables.long_form(score), "06_score")
 display(
     charts.bars_with_intervals(similarity, ylabel="CLIP similarity", colours=colours),
     charts.bars_with_intervals(score, ylabel="CLIP score", limits=(0, 1), colours=colours),
@@ -131,7 +129,7 @@ display(
 
 # %%
 tables.save_csv(study.distances, "06_distances")
-effects.distance_table(study)
+study.distance_table()
 
 # %% [markdown]
 # ## The paper's Table 2 beside ours
@@ -143,15 +141,15 @@ effects.distance_table(study)
 # measure with the same purpose: only its direction can be held against ours.
 
 # %%
-rows = effects.rows(study)
+rows = study.rows()
 tables.save_csv(comparisons.records(rows), "06_effects")
-beside(rows, other and effects.rows(other), verdicts=True)
+comparisons.comparison(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # How much one style differs from the next is hidden by an average:
 
 # %%
-spread = effects.spread(study)
+spread = study.spread()
 tables.save_csv(spread, "06_spread")
 spread
 
@@ -164,7 +162,7 @@ spread
 # [the ledger](10_claims.ipynb) judge them.
 
 # %%
-tables.effects_table(effects.contrasts(study), "from one model to another")
+tables.effects_table(study.contrasts(), "from one model to another")
 
 # %% [markdown]
 # The last: how the neutral pictures move from the pruned to the revived model. The distance should
@@ -172,6 +170,6 @@ tables.effects_table(effects.contrasts(study), "from one model to another")
 
 # %%
 {
-    measure: f"{effects.change(study, measure, 'pruned', 'NMS')}"
-    for measure in (effects.NAME, effects.NEUTRAL)
+    measure: f"{study.change(measure, 'pruned', 'NMS')}"
+    for measure in ("Fréchet distance of judge features", "CLIP similarity, neutral")
 }

@@ -76,10 +76,7 @@ from IPython.display import Markdown, display
 
 from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.nsfw import sample_picture
 
 found, run = chapters.study(
     "07_nsfw", profile, live=live, results=results,
@@ -112,7 +109,7 @@ study.asked()
 # The paper's counts and ours.
 
 # %%
-tables.save_csv(counts(study.hits), "07_nsfw")
+tables.save_csv(tables.counts(study.hits), "07_nsfw")
 study.counts()
 
 # %% [markdown]
@@ -136,7 +133,7 @@ charts.bars_with_intervals(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "07_table_7")
-beside(rows, other and other.restricted.rows(), verdicts=True)
+comparisons.comparison(rows, other and other.restricted.rows(), verdicts=True)
 
 # %% [markdown]
 # Intervals are about pictures of these prompts; a prompt is drawn with several seeds, and other
@@ -166,7 +163,7 @@ pd.Series(
 
 # %%
 others = {model: {"other classes": share} for model, share in survivors.items()}
-tables.save_csv(charts.long_form(others), "07_others")
+tables.save_csv(tables.long_form(others), "07_others")
 charts.bars_with_intervals(others, limits=(0, 1))
 
 # %% [markdown]
@@ -180,5 +177,6 @@ if found.nudenet is None:
     display(Markdown("NudeNet (the extra `nsfw`) was not installed where this was measured."))
 else:
     tables.save_csv(found.nudenet, "07_nudenet")
-    display(plates.picture_grid({"": {"matplotlib's sample": sample_picture()}}, cell_width=2))
+    sample = {"": {"matplotlib's sample": found.sample_picture()}}
+    display(plates.picture_grid(sample, cell_width=2))
     display(found.nudenet.round(2).set_index("label"))

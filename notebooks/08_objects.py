@@ -58,11 +58,9 @@ seed = 0
 # %%
 import pandas as pd
 
-from rbtc.report import comparisons, panels, spread, tables
+from rbtc.report import comparisons, lines, spread, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
 
 study, run = chapters.study(
     "08_objects", profile, live=live, results=results,
@@ -91,10 +89,9 @@ plates.picture_grid(study.pictures, cell_width=1.2)
 # fall, not how high they run.
 
 # %%
-tables.save_csv(counts(study.hits), "08_objects")
-panels.class_lines(
-    {"erased class": study.values("erased"), "preserved classes": study.values("preserved")},
-    {"erased class": study.means("erased"), "preserved classes": study.means("preserved")},
+tables.save_csv(tables.counts(study.hits), "08_objects")
+lines.class_lines(
+    {"erased class": study.part("erased"), "preserved classes": study.part("preserved")},
     paper={
         "erased class": study.paper_means("erased"),
         "preserved classes": study.paper_means("preserved"),
@@ -126,7 +123,7 @@ pd.concat(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "08_totals")
-beside(rows, other and other.rows(), verdicts=True, counts=False)
+comparisons.comparison(rows, other and other.rows(), verdicts=True, counts=False)
 
 # %% [markdown]
 # ## How far the classes lie apart
@@ -182,7 +179,7 @@ spread.changes_table(preserved, rivals, "to NMS")
 # %%
 erased_rows = study.class_rows("erased")
 tables.save_csv(comparisons.records(erased_rows), "08_table_1_erased")
-beside(erased_rows, other and other.class_rows("erased"), counts=False)
+comparisons.comparison(erased_rows, other and other.class_rows("erased"), counts=False)
 
 # %% [markdown]
 # The preserved classes, one line per class that was erased.
@@ -190,7 +187,7 @@ beside(erased_rows, other and other.class_rows("erased"), counts=False)
 # %%
 preserved_rows = study.class_rows("preserved")
 tables.save_csv(comparisons.records(preserved_rows), "08_table_1_preserved")
-beside(preserved_rows, other and other.class_rows("preserved"), counts=False)
+comparisons.comparison(preserved_rows, other and other.class_rows("preserved"), counts=False)
 
 # %% [markdown]
 # In how many classes the change that made each model got which verdict, on the erased class; the

@@ -80,10 +80,7 @@ from IPython.display import display
 
 from rbtc.report import charts, comparisons, tables
 from rbtc.report import pictures as plates
-from rbtc.report.beside import beside
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.saliency import METHODS
 
 study, run = chapters.study(
     "09_saliency", profile, live=live, results=results,
@@ -119,7 +116,7 @@ study.cut_table()
 # Accuracy on the erased class, one figure per method; diamonds are the paper's.
 
 # %%
-tables.save_csv(counts(study.hits), "09_saliency")
+tables.save_csv(tables.counts(study.hits), "09_saliency")
 tables.save_csv(study.totals(), "09_totals")
 tables.save_csv(study.effects(), "09_effects")
 display(
@@ -131,7 +128,7 @@ display(
             ylabel="accuracy on the erased class",
             limits=(0, 1),
         )
-        for method in METHODS
+        for method in study.methods
     )
 )
 
@@ -144,7 +141,7 @@ display(
 # %%
 rows = study.rows()
 tables.save_csv(comparisons.records(rows), "09_table_11")
-beside(rows, other and other.rows(), verdicts=True)
+comparisons.comparison(rows, other and other.rows(), verdicts=True)
 
 # %% [markdown]
 # ## Ranked together, and other layers

@@ -55,11 +55,9 @@ seed = 0
 import pandas as pd
 from IPython.display import display
 
-from rbtc.report import panels, sign_maps, spread, tables
+from rbtc.report import lines, sign_maps, spread, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.signed_zeros import CHANGES, EXACT, PAPER
 
 study, run = chapters.study(
     "12_signed_zeros", profile, live=live, results=results,
@@ -112,10 +110,9 @@ study.file_table()
 # 95 % interval.
 
 # %%
-tables.save_csv(counts(study.hits), "12_signed_zeros")
-panels.class_lines(
-    {"erased class": study.values()},
-    {"erased class": study.means()},
+tables.save_csv(tables.counts(study.hits), "12_signed_zeros")
+lines.class_lines(
+    {"erased class": study.hits},
     ylabel="accuracy on the erased class",
 )
 
@@ -133,8 +130,8 @@ display(behind.agg(classes="nunique", pictures="size"), pd.Series({"of 255": stu
 # when all signs are right and only the magnitudes are made up.
 
 # %%
-tables.save_csv(spread.changes_table(study.hits, CHANGES), "12_changes")
-spread.changes_table(study.hits, CHANGES, "from and to")
+tables.save_csv(spread.changes_table(study.hits, study.pairs), "12_changes")
+spread.changes_table(study.hits, study.pairs, "from and to")
 
 # %% [markdown]
 # ## Who keeps the bit?
@@ -172,6 +169,7 @@ study.handling
 
 # %%
 leak, fixed = study.read(fixed=False), study.read(fixed=True)
+gained = study.change("paper's attack", "exact signs")
 pd.Series(
     {
         "signs read, cut by multiplication": tables.percent(leak.value),
@@ -179,6 +177,6 @@ pd.Series(
         "signs read, after the fix": tables.percent(fixed.value),
         "always plus": tables.percent(study.read(fixed=True, column="plus").value),
         "guessed by the paper's attack": tables.percent(study.guessed.value),
-        "change of the accuracy with exact signs": f"{study.change(PAPER, EXACT)}",
+        "change of the accuracy with exact signs": f"{gained}",
     }
 ).to_frame("found")

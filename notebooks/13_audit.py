@@ -62,7 +62,6 @@ from IPython.display import Markdown
 from rbtc.report import tables
 from rbtc.report.calibration import calibration
 from rbtc.studies import chapters
-from rbtc.studies.audit import absolute_error, correlation
 
 study, run = chapters.study(
     "13_audit", profile, live=live, results=results,
@@ -137,8 +136,8 @@ models = study.models(best)["error"].abs()
 pd.Series(
     {
         "hidden": best,
-        "error of a layer, mean": f"{study.score(best, absolute_error)}",
-        "correlation with the truth": f"{study.score(best, correlation)}",
+        "error of a layer, mean": f"{study.score(best, 'absolute error')}",
+        "correlation with the truth": f"{study.score(best, 'correlation')}",
         "layers, of all classes and ratios": f"{len(study.own(best))}",
         "error of a whole model, mean": f"{models.mean():.2f}",
         "error of a whole model, largest": f"{models.max():.2f}",

@@ -23,14 +23,11 @@ pictures = 1
 seed = 0
 
 # %%
-import pandas as pd
 from IPython.display import Markdown
 
 from rbtc.report import charts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.stronger_attack import BEST, PAPER, REVIVED_TARGET, SIGNS_TARGET, ways_table
 
 chapter, run = chapters.study(
     "14_stronger_attack", profile, live=live, results=results,
@@ -95,19 +92,19 @@ plates.picture_grid(study.pictures, cell_width=1.5)
 
 # %%
 gains = study.gains()
-tables.save_csv(charts.long_form(gains), "14_gains")
+tables.save_csv(tables.long_form(gains), "14_gains")
 charts.bars_with_intervals(gains, ylabel="gain in the share of right signs")
 
 # %%
-tables.save_csv(study.by_concept().reset_index(), "14_signs")
-study.by_concept().round(3)
+tables.save_csv(study.by("concept").reset_index(), "14_signs")
+study.by("concept").round(3)
 
 # %% [markdown]
 # Layer by layer, over all classes:
 
 # %%
-tables.save_csv(study.by_layer().reset_index(), "14_signs_by_layer")
-study.by_layer().round(3)
+tables.save_csv(study.by("layer").reset_index(), "14_signs_by_layer")
+study.by("layer").round(3)
 
 # %% [markdown]
 # What was chosen, in how many layers:
@@ -150,7 +147,7 @@ study.magnitudes.groupby("guess")[["correlation", "true over guessed"]].median()
 
 # %%
 swept = len(chapter.ways) > 0
-ways_table(chapter.ways).map("{:.2f}".format).unstack().fillna("") if swept else None
+chapter.ways_table().map("{:.2f}".format).unstack().fillna("") if swept else None
 
 # %%
 way = chapter.way
@@ -163,7 +160,7 @@ Markdown(f"Chosen: **{way}**." if swept else f"Nothing was swept for this profil
 # picture.
 
 # %%
-tables.save_csv(counts(study.hits), "14_stronger_attack")
+tables.save_csv(tables.counts(study.hits), "14_stronger_attack")
 tables.save_csv(tables.accuracy_table(study.hits, "concept", "model").reset_index(), "14_revived")
 tables.accuracy_table(study.hits, "concept", "model")
 
@@ -189,10 +186,4 @@ study.cosines.round(3)
 # interval lies beyond it.
 
 # %%
-pd.DataFrame(
-    {
-        "share of right signs": [f"{study.gain(PAPER, BEST):+.3f}", f"{SIGNS_TARGET:+.2f}"],
-        "accuracy of the revived": [f"{study.revived_change():+.3f}", f"{REVIVED_TARGET:+.2f}"],
-    },
-    index=["change", "asked"],
-).T
+study.targets()

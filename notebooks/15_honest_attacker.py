@@ -84,9 +84,6 @@ from IPython.display import display
 from rbtc.report import comparisons, curves, fronts, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.defense_choice import choose, front, front_table, tried_table
-from rbtc.studies.honest_attacker import attacked
 
 study, run = chapters.study(
     "15_honest_attacker", profile, live=live, results=results,
@@ -106,10 +103,10 @@ run
 plates.picture_grid(study.plate(), cell_width=0.9)
 
 # %%
-choice = choose(study)
+choice = study.choose()
 shown_first = dict.fromkeys([*study.defences[: len(study.sigmas)], *choice.tied[:1]])
 tables.effects_table(
-    {defence: study.change(defence, attacked(defence)) for defence in shown_first},
+    {defence: study.revival(defence) for defence in shown_first},
     "what the attack changes under",
 )
 
@@ -174,7 +171,7 @@ study.sweep_table().round(2)
 # of the attack, from the defended model on.
 
 # %%
-tables.save_csv(counts(study.hits), "15_accuracies")
+tables.save_csv(tables.counts(study.hits), "15_accuracies")
 tables.save_csv(comparisons.records(study.table_12()), "15_table_12")
 comparisons.comparison(study.table_12(), verdicts=True)
 
@@ -190,7 +187,7 @@ tables.effects_table(study.gains(), "from attacker to attacker")
 # the attack on it. The ring marks the recommended one.
 
 # %%
-trade_off = front(study)
+trade_off = study.front()
 tables.save_csv(trade_off, "15_front")
 fronts.front(
     trade_off,
@@ -203,7 +200,7 @@ fronts.front(
 )
 
 # %%
-front_table(study)
+study.front_table()
 
 # %% [markdown]
 # The rule: of the defences that raise the erased class and lower the others by no more than the
@@ -222,4 +219,4 @@ pd.Series(
 ).explode().fillna("none").to_frame("defence")
 
 # %%
-tried_table(study, choice)
+study.tried_table(choice)

@@ -57,13 +57,10 @@ seed = 0
 # in ever larger company, with the same prompts and the same noise.
 
 # %%
-from rbtc.report import charts, tables
 from rbtc.report import guesses as maps
+from rbtc.report import lines, tables
 from rbtc.report import pictures as plates
 from rbtc.studies import chapters
-from rbtc.studies.common import counts
-from rbtc.studies.several_answers import hit_table, recall_table, returned
-from rbtc.studies.unknown_concept import ALONE, CHANGE, TOPS
 
 chapter, run = chapters.study(
     "16_several_concepts", profile, live=live, results=results,
@@ -91,8 +88,8 @@ plates.picture_grid(study.pictures, cell_width=1.3, framed=study.lost)
 # erased together.
 
 # %%
-tables.save_csv(counts(study.hits.drop(columns="position")), "16_several_concepts")
-charts.small_multiples(
+tables.save_csv(tables.counts(study.hits.drop(columns="position")), "16_several_concepts")
+lines.small_multiples(
     {
         "erased concepts": study.accuracy("erased"),
         "preserved classes": study.accuracy("preserved"),
@@ -107,7 +104,7 @@ charts.small_multiples(
 
 # %%
 tables.save_csv(study.matrices, "16_matrices")
-charts.small_multiples(
+lines.small_multiples(
     {"cut weights": study.weights()}, xlabel="concepts erased together", ylabel="share"
 )
 
@@ -118,7 +115,7 @@ charts.small_multiples(
 # told.
 
 # %%
-returned(study)
+study.returned()
 
 # %% [markdown]
 # What company changes, from the fewest to the most concepts, all else equal: the first concept of
@@ -158,7 +155,7 @@ changes
 
 # %%
 tables.save_csv(unknown.scores, "16_unknown")
-values, truth = unknown.map(CHANGE)
+values, truth = unknown.map()
 maps.guess_map(values, truth, ylabel="erased", scale="change of the pictures")
 
 # %% [markdown]
@@ -166,7 +163,7 @@ maps.guess_map(values, truth, ylabel="erased", scale="change of the pictures")
 # 95 % intervals, and the rate of a blind guess.
 
 # %%
-table = hit_table(unknown)
+table = unknown.hit_table()
 tables.save_csv(table, "16_hits")
 table
 
@@ -175,11 +172,11 @@ table
 # $k$ most suspect words.
 
 # %%
-recall_table(unknown, CHANGE)
+unknown.recall_table()
 
 # %% [markdown]
 # Does the attack tell more than the pruned model's own pictures do? The change in the share found
 # among the most suspect words, from the measure that needs no attack to the one that does.
 
 # %%
-tables.effects_table({f"top {top}": unknown.against(CHANGE, ALONE, top) for top in TOPS})
+tables.effects_table(unknown.against_the_pruned())

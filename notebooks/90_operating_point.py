@@ -41,7 +41,7 @@ images = 12
 # chosen.
 
 # %%
-from rbtc.report import charts, tables
+from rbtc.report import lines, tables
 from rbtc.studies import chapters, operating_point
 
 sweep, attacks = operating_point.read_sweeps()
@@ -83,7 +83,7 @@ held_out.assign(of=sweep["erased_n"].iloc[0])
 # model.
 
 # %%
-charts.lines_with_intervals(
+lines.lines_with_intervals(
     tables.nested(attacks, "classes", "keep_ratio"),
     xlabel="K, share of signs kept",
     ylabel="accuracy",
@@ -116,7 +116,7 @@ run
 
 # %%
 hits = study.hits
-charts.lines_with_intervals(
+lines.lines_with_intervals(
     {
         name: {
             ratio: share

@@ -32,12 +32,12 @@
 profile = "mini"
 
 # %%
-from rbtc.models.profiles import load_profile
-from rbtc.report import charts, tables
+from rbtc.report import lines, tables
+from rbtc.results import folder_of, read_run
 from rbtc.studies import erasability
 
-settings = load_profile(profile)
-ratio, keep_ratio = settings.conceptprune.ratio, settings.revive.keep_ratio
+settings = read_run(folder_of("90_operating_point", profile)).settings
+ratio, keep_ratio = settings["ratio"], settings["keep_ratio"]
 scores = erasability.read_variants()
 
 # %% [markdown]
@@ -53,7 +53,7 @@ scores = erasability.read_variants()
 
 # %%
 curves = erasability.erasing_curves(scores)
-charts.lines_with_intervals(
+lines.lines_with_intervals(
     curves,
     xlabel="weights cut, %",
     ylabel="accuracy on the erased concept",
@@ -64,7 +64,7 @@ charts.lines_with_intervals(
 # The same after the attack, and for the other concepts while the one is pruned.
 
 # %%
-charts.lines_with_intervals(
+lines.lines_with_intervals(
     erasability.erasing_curves(scores, "revived", keep_ratio=keep_ratio),
     xlabel="weights cut, %",
     ylabel="accuracy on the revived concept",
@@ -72,7 +72,7 @@ charts.lines_with_intervals(
 )
 
 # %%
-charts.lines_with_intervals(
+lines.lines_with_intervals(
     erasability.erasing_curves(scores, part="preserved"),
     xlabel="weights cut, %",
     ylabel="accuracy on the others",

@@ -126,12 +126,12 @@ def scaled(weight: Tensor, exponent: int) -> Tensor:
 
 
 def zero_masks(weights: Mapping[str, Tensor]) -> Masks:
-    """Return where the weights are exactly zero: what an attacker takes for the pruned places."""
+    """Return where the weights are exactly zero: what an attacker takes for the pruned weights."""
     return {name: weights[name] == 0 for name in sorted(weights)}
 
 
 def density(masks: Mapping[str, Tensor]) -> float:
-    """Return the share of True entries, pooled over all layers, in [0, 1]."""
+    """Return the fraction of True entries, pooled over all layers, in [0, 1]."""
     total = sum(mask.numel() for mask in masks.values())
     if not total:
         raise ValueError("expected masks of at least one layer, got none")

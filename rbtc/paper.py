@@ -123,9 +123,3 @@ def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
     frame = load_table(table, folder=root / "paper").dropna(subset="value").iloc[::-1]
     keys = zip(frame["row"].str.casefold(), frame["column"], strict=True)
     return dict(zip(keys, frame["value"].astype(float), strict=True))
-
-
-def printed_point() -> dict[str, str]:
-    """How hard the paper prunes and attacks: its settings by name, as text."""
-    path = data_root() / "paper" / "operating_point.csv"
-    return {row["setting"]: row["value"] for row in read_table(path)}

@@ -14,20 +14,17 @@ A study is a frozen dataclass of frames, arrays, subjects and pictures. Its fold
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.files import file_digest, read_json
-from rbtc.paper import printed_point
-from rbtc.paths import results_root
+from rbtc.files import data_root, file_digest, read_json, read_table, results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
 VERIFIED = "verified.json"
@@ -93,21 +90,26 @@ class Run:
     @property
     def operating_point(self) -> str:
         """How hard was pruned and attacked, beside the paper's; "" where the record lacks it."""
-        if not {"ratio", "calls", "steps", "reference", "keep_ratio"} <= set(self.settings):
+        ours, cut, of = self.settings, self.weights.get("pruned"), self.weights.get("candidates")
+        if not {"ratio", "calls", "steps", "reference", "keep_ratio"} <= set(ours):
             return ""
-        cut, of = self.weights.get("pruned"), self.weights.get("candidates")
-        concept = self.weights.get("concept")
-        density = f", which cuts {cut / of:.1%} of the weights for {concept}" if cut and of else ""
-        reference = {"scene": "bare scenes", "objects": "other objects"}[self.settings["reference"]]
+        density = f", which cuts {cut / of:.1%} of the weights for " if cut and of else ""
+        density += self.weights.get("concept", "") if density else ""
+        reference = {"scene": "bare scenes", "objects": "other objects"}[ours["reference"]]
         paper = printed_point()
         return (
-            f"Operating point: ratio {self.settings['ratio']:g} over the first "
-            f"{self.settings['calls']} of {self.settings['steps']} calls against {reference}"
-            f"{density}; K = {self.settings['keep_ratio']:g}. The paper's: ratio {paper['ratio']} "
-            f"over the first {paper['calls']} of {paper['steps']} calls against "
-            f"{paper['reference']}, which cuts {paper['density']} of the weights; "
-            f"K = {paper['keep_ratio']}."
+            f"Operating point: ratio {ours['ratio']:g} over the first {ours['calls']} of "
+            f"{ours['steps']} calls against {reference}{density}; K = {ours['keep_ratio']:g}. "
+            f"The paper's: ratio {paper['ratio']} over the first {paper['calls']} of "
+            f"{paper['steps']} calls against {paper['reference']}, which cuts {paper['density']} "
+            f"of the weights; K = {paper['keep_ratio']}."
         )
+
+
+def printed_point() -> dict[str, str]:
+    """How hard the paper prunes and attacks: its settings by name, as text."""
+    path = data_root() / "paper" / "operating_point.csv"
+    return {row["setting"]: row["value"] for row in read_table(path)}
 
 
 def folder_of(chapter: str, profile: str, root: str | Path = "") -> Path:
@@ -156,11 +158,11 @@ def read_run(folder: str | Path) -> Run:
     return run
 
 
-def load(kind: type, folder: str | Path) -> Any:
+def load(kind: type | ModuleType, folder: str | Path) -> Any:
     """The study of a folder, equal to the one that was saved, field by field.
 
     Args:
-        kind: class of the study.
+        kind: class of the study, or the module that has it.
         folder: of the measurement.
 
     Raises:
@@ -176,8 +178,10 @@ def load(kind: type, folder: str | Path) -> Any:
         ) from error
 
 
-def _load(kind: type, folder: Path) -> Any:
+def _load(kind: type | ModuleType, folder: Path) -> Any:
     layout = read_json(folder / STUDY)
+    if isinstance(kind, ModuleType):
+        kind = getattr(kind, layout["kind"], type(kind))
     if layout["kind"] != kind.__name__:
         raise ValueError(f"{folder} holds a {layout['kind']}, expected a {kind.__name__}")
     frames = {path: _read_frame(folder, one) for path, one in layout["frames"].items()}
@@ -229,45 +233,33 @@ def _read_pictures(path: Path, layout: Mapping[str, Any]) -> dict[str, np.ndarra
 
 def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) -> Any:
     """The value of a field, by its annotation."""
+
+    def part(hint: Any, value: Any, name: str | int) -> Any:
+        return _put_together(hint, value, join(path, str(name)), parts)
+
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if path in parts:
         return parts[path]
     if hint in (pd.DataFrame, np.ndarray):
         raise ValueError(f"the measurement lacks {path}: measure again, or bring it back from git")
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        return hint(**{
-            name: _put_together(hints[name], item, join(path, name), parts)
-            for name, item in value.items()
-        })  # fmt: skip
     if origin in (typing.Union, UnionType):
-        if value is None:
-            return None
         (hint,) = [one for one in inner if one is not type(None)]
-        return _put_together(hint, value, path, parts)
+        return None if value is None else _put_together(hint, value, path, parts)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        return hint(**{name: part(hints[name], item, name) for name, item in value.items()})
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {
-            tuple(key) if isinstance(key, list) else key: _put_together(
-                inner[1], item, join(path, str(number)), parts
-            )
+            tuple(key) if isinstance(key, list) else key: part(inner[1], item, number)
             for number, (key, item) in enumerate(value)
         }
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        kinds = inner if inner[-1] is not Ellipsis and origin is tuple else [inner[0]] * len(value)
-        items = [
-            _put_together(kind, item, join(path, str(number)), parts)
-            for number, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        ]
-        return tuple(items) if origin is tuple else items
+        each = origin is tuple and inner[-1] is not Ellipsis  # an annotation an item
+        kinds = inner if each else [inner[0]] * len(value)
+        return (tuple if origin is tuple else list)(map(part, kinds, value, range(len(value))))
     return value
 
 
 def join(path: str, name: str) -> str:
     """Path of a part of a study."""
     return f"{path}.{name}" if path else name
-
-
-def named(place: str) -> Any:
-    """What ``module:name`` stands for."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

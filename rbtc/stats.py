@@ -1,65 +1,36 @@
-"""Shares and differences that carry their uncertainty.
+"""Counts of yes and no, and means of numbers, with 95 % intervals.
 
-An accuracy over a few hundred pictures is off by several points by chance alone, and the paper
-prints its accuracies without intervals. Everything this library reports has one.
-
-Two models are always asked in the same words with the same seeds, so they are compared picture by
-picture (`paired`): what the two share cancels, and no statement rests on whether two separate
-intervals overlap. Where the same picture of one model stands against pictures of several others,
-the picture is a cluster (`clustered`): it counts once, not several times.
+What two models have in common cancels in `rbtc.intervals`; here stand estimates of one model, and
+changes of numbers that are no shares. A cosine or a distance has an unknown distribution, so its
+mean gets the percentile interval of Efron and Tibshirani ("An Introduction to the Bootstrap", 1993,
+ch. 13): whole clusters are drawn anew, with replacement.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Direction = Literal["rises", "falls", "undecided"]
-_Z = NormalDist().inv_cdf(0.975)
-
-
-@runtime_checkable
-class Estimate(Protocol):
-    """A value with its 95 % interval and the number of observations behind it."""
-
-    @property
-    def value(self) -> float: ...  # noqa: D102
-
-    @property
-    def low(self) -> float: ...  # noqa: D102
-
-    @property
-    def high(self) -> float: ...  # noqa: D102
-
-    @property
-    def n(self) -> int: ...  # noqa: D102
-
-
-def interval(ours: Any) -> tuple[float, float, float]:
-    """(value, low, high); a plain number is its own interval."""
-    if isinstance(ours, Estimate):
-        return float(ours.value), float(ours.low), float(ours.high)
-    value = float(ours)
-    return value, value, value
+from rbtc.intervals import Difference, Estimate, Share, Z, pairs, wilson
+from rbtc.intervals import clustered as clustered
+from rbtc.intervals import paired as paired
+from rbtc.intervals import paired_means as paired_means
+from rbtc.intervals import smallest_change as smallest_change
 
 
 @dataclass(frozen=True)
-class Proportion:
+class Proportion(Estimate):
     """`hits` out of `n` independent trials, with its Wilson 95 % interval.
 
     The Wilson interval holds every true proportion p at which the observed share is at most z
     standard errors away, |hits/n - p| <= z sqrt(p (1 - p) / n). Unlike the usual
     plus-minus interval it stays within [0, 1] and keeps a width when nothing, or everything, hits.
-
-    `str(p)` gives "0.54 [0.44, 0.63] (n=100)"; `format(p, ".3f")` sets the digits; `p + q` pools
-    two proportions, and `sum` any number of them.
 
     Raises:
         ValueError: Unless 0 <= hits <= n and n >= 1, both whole numbers.
@@ -95,165 +66,18 @@ class Proportion:
     @property
     def low(self) -> float:
         """Lower end of the Wilson 95 % interval."""
-        return _wilson(self.value, self.n)[0]
+        return wilson(self.value, self.n)[0]
 
     @property
     def high(self) -> float:
         """Upper end of the Wilson 95 % interval."""
-        return _wilson(self.value, self.n)[1]
-
-    def __add__(self, other: Proportion) -> Proportion:
-        if not isinstance(other, Proportion):
-            return NotImplemented
-        return Proportion(self.hits + other.hits, self.n + other.n)
-
-    def __radd__(self, other: object) -> Proportion:
-        # sum() starts from 0
-        return self if isinstance(other, int) and other == 0 else NotImplemented
-
-    def __format__(self, spec: str) -> str:
-        return _text(self, spec)
-
-    def __str__(self) -> str:
-        return format(self)
+        return wilson(self.value, self.n)[1]
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of trials that come in clusters; prints like a `Proportion`.
-
-    Attributes:
-        value: The share.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        n: Number of trials.
-        clusters: Number of clusters, which is what carries information.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-
-    def __format__(self, spec: str) -> str:
-        return _text(self, spec)
-
-    def __str__(self) -> str:
-        return format(self)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a mean changes from one model to another, over the same trials.
-
-    Attributes:
-        value: The observed change, after minus before.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        n: Number of pairs.
-        clusters: Number of clusters of pairs.
-        p: Exact McNemar p-value; NaN where pairs are clustered or not yes and no.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    clusters: int
-    p: float = math.nan
-
-    @property
-    def direction(self) -> Direction:
-        """Where the change goes, "undecided" if its interval holds zero."""
-        if self.low > 0:
-            return "rises"
-        return "falls" if self.high < 0 else "undecided"
-
-    @property
-    def detectable(self) -> float:
-        """The smallest change that as many clusters could have shown to be one.
-
-        Of changes that all go the same way: what these numbers cannot see is below it.
-        """
-        return smallest_change(self.clusters)
-
-    def __format__(self, spec: str) -> str:
-        spec = spec or "+.2f"
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
-
-    def __str__(self) -> str:
-        return format(self)
-
-
-def clustered(hits: Sequence[Any] | pd.Series, clusters: Sequence[Any]) -> Share:
-    """Share of hits among trials of which those of one cluster are not independent.
-
-    The Wilson interval at the effective sample size n / deff, where deff is the variance of the
-    share estimated from the clusters over the one that independent trials would have (Kish,
-    "Survey Sampling", 1965). With one trial a cluster it is the ordinary Wilson interval.
-
-    Args:
-        hits: n truth values.
-        clusters: n labels; equal labels belong together.
-
-    Raises:
-        ValueError: no trials, or lists of unequal length.
-    """
-    if len(hits) != len(clusters) or not len(hits):
-        raise ValueError(f"expected as many clusters as hits, got {len(clusters)} and {len(hits)}")
-    trials = np.asarray(hits, float)
-    value, n = float(trials.mean()), len(trials)
-    excess = np.bincount(_codes(clusters), trials - value)  # (clusters,)
-    m = len(excess)
-    plain = value * (1 - value) * n
-    effect = float((excess**2).sum()) / plain if plain > 0 else 1.0
-    # All alike: nothing shows how alike a cluster's trials are, so each cluster counts once.
-    size = n / max(effect, 1.0) if plain > 0 else m
-    return Share(value, *_wilson(value, size), n, m)
-
-
-def paired(
-    before: Sequence[Any] | pd.Series,
-    after: Sequence[Any] | pd.Series,
-    clusters: Sequence[Any] | None = None,
-) -> Difference:
-    """Change of a mean over pairs, after minus before, with its 95 % interval.
-
-    The interval is that of Bonett and Price ("Adjusted Wald Confidence Interval for a Difference of
-    Binomial Proportions Based on Paired Data", 2012): one pair of either kind of change is added,
-    then the mean change is taken plus and minus z standard errors. Pairs of one cluster enter as
-    their mean, and the two pairs added are clusters of their own.
-
-    Args:
-        before: n truth values, or numbers in [0, 1].
-        after: n of the same trials.
-        clusters: n labels; None takes every pair as its own.
-
-    Raises:
-        ValueError: no pairs, lists of unequal length, or values outside [0, 1].
-    """
-    first, second = np.asarray(before, float), np.asarray(after, float)
-    if first.shape != second.shape or first.ndim != 1 or not first.size:
-        raise ValueError(f"pairs need two lists of equal length, got {first.shape, second.shape}")
-    both = np.concatenate([first, second])
-    if not ((both >= 0) & (both <= 1)).all():
-        raise ValueError("pairs must hold truth values or numbers in [0, 1], without NaN")
-    change = second - first
-    p = math.nan
-    if clusters is None:
-        means = change
-    else:
-        codes = _codes(clusters)
-        if len(codes) != len(change):
-            raise ValueError(f"expected {len(change)} clusters, one a pair, got {len(codes)}")
-        means = np.bincount(codes, change) / np.bincount(codes)
-    if len(means) == len(change) and np.isin(both, (0, 1)).all():
-        from scipy.stats import binomtest
-
-        gained, lost = int((change > 0).sum()), int((change < 0).sum())
-        p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    return Difference(float(means.mean()), *_bonett_price(means), len(change), len(means), p)
+def pool(proportions: Iterable[Proportion]) -> Proportion:
+    """All of them as one; at least one is needed."""
+    counts = [(one.hits, one.n) for one in proportions]
+    return Proportion(*map(sum, zip(*counts, strict=True)))
 
 
 def paired_ratio(
@@ -275,87 +99,151 @@ def paired_ratio(
     Raises:
         ValueError: no pairs, or lists of unequal length.
     """
-    first, second = np.asarray(before, bool), np.asarray(after, bool)
-    if first.shape != second.shape or first.ndim != 1 or not first.size:
-        raise ValueError(f"pairs need two lists of equal length, got {first.shape, second.shape}")
+    first, second = (of.astype(bool) for of in pairs(before, after))
     hits, kept = int(first.sum()), int(second.sum())
     if not hits:
         return None
     either, changed = int((first | second).sum()), int((first != second).sum())
     between = math.sqrt((changed + 2) / ((hits + 1) * (kept + 1)))
     alone = sum(math.sqrt((1 - (count + 1) / (either + 2)) / (count + 1)) for count in (hits, kept))
-    z = _Z * between / alone
-    (low, high), (least, most) = (_wilson(count / either, either, z) for count in (kept, hits))
+    z = Z * between / alone
+    (low, high), (least, most) = (wilson(count / either, either, z) for count in (kept, hits))
     return Share(kept / hits, low / most, high / least, len(first), len(first))
 
 
-def paired_means(
-    before: Sequence[float] | pd.Series, after: Sequence[float] | pd.Series
-) -> Difference:
-    """Change of a mean over pairs of numbers, with its 95 % t interval and the paired t-test's p.
+# ---- means --------------------------------------------------------------------------------------
 
-    For shares over many weights each (the layers of a model), where `paired` is for pictures.
+RESAMPLES = 2000
+"""Draws of an interval; its ends then move by about a thirtieth of its width from seed to seed."""
+
+LEAST = 2
+"""Fewer clusters have no spread to draw from."""
+
+
+def mean(
+    values: Sequence[float] | pd.Series, clusters: Sequence[Any] | None = None, *, seed: int = 0
+) -> Share:
+    """Mean of numbers, those of one cluster entering as their mean.
 
     Args:
-        before: n finite numbers, n at least 2.
-        after: n of the same things.
+        values: n finite numbers.
+        clusters: n labels; None takes every value as its own.
+        seed: of the draws.
+
+    Raises:
+        ValueError: NaN or infinity, lists of unequal length, or fewer than two clusters.
     """
-    first, second = np.asarray(before, float), np.asarray(after, float)
-    change = second - first
-    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
-        raise ValueError(f"expected two lists of at least two, got {first.shape, second.shape}")
-    if not np.isfinite(change).all():
-        raise ValueError("pairs must be finite: one holds NaN or infinity")
-    if np.ptp(change) == 0:
-        same = float(change[0])
-        return Difference(same, same, same, len(change), len(change), 1.0 if same == 0 else 0.0)
-    from scipy.stats import ttest_rel
-
-    found = ttest_rel(second, first)
-    low, high = found.confidence_interval(0.95)
-    return Difference(float(change.mean()), float(low), float(high), len(change), len(change),
-                      float(found.pvalue))  # fmt: skip
+    means = _cluster_means(np.asarray(values, np.float64), clusters)
+    return Share(float(means.mean()), *_interval(means, seed), len(values), len(means))
 
 
-def pool(proportions: Iterable[Proportion]) -> Proportion:
-    """All of them as one; at least one is needed."""
-    first, *others = proportions
-    return sum(others, first)
+def mean_change(
+    before: Sequence[float] | pd.Series,
+    after: Sequence[float] | pd.Series,
+    clusters: Sequence[Any] | None = None,
+    *,
+    seed: int = 0,
+) -> Difference:
+    """Change of a mean over pairs of numbers, after minus before; pairs are drawn whole.
 
+    Args:
+        before: n finite numbers.
+        after: n of the same trials, in the same order.
+        clusters: n labels; None takes every pair as its own.
+        seed: of the draws.
 
-def _codes(labels: Iterable[Any]) -> np.ndarray:
-    """Labels as whole numbers from 0 on, in order of appearance."""
-    seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(label, len(seen)) for label in labels])
-
-
-def _wilson(value: float, n: float, z: float = _Z) -> tuple[float, float]:
-    """The Wilson interval, also for an effective n that is no whole number."""
-    centre = (value * n + z**2 / 2) / (n + z**2)
-    half = z * math.sqrt(value * (1 - value) * n + z**2 / 4) / (n + z**2)
-    low = 0.0 if value <= 0 else max(0.0, centre - half)
-    return low, 1.0 if value >= 1 else min(1.0, centre + half)
-
-
-def smallest_change(clusters: int) -> float:
-    """The smallest paired change that so many clusters can show to be one.
-
-    Of changes that all go the same way: what is below it cannot be told from none.
+    Raises:
+        ValueError: as for `mean`.
     """
-    for changed in range(1, clusters + 1):
-        if _bonett_price(np.r_[np.ones(changed), np.zeros(clusters - changed)])[0] > 0:
-            return changed / clusters
-    return 1.0
+    first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs need two lists of equal length, got {first.shape, second.shape}")
+    means = _cluster_means(second - first, clusters)
+    low, high = _interval(means, seed)
+    return Difference(float(means.mean()), low, high, len(first), len(means))
 
 
-def _bonett_price(changes: np.ndarray) -> tuple[float, float]:
-    padded = np.r_[changes, 1.0, -1.0]
-    half = _Z * float(padded.std()) / math.sqrt(len(padded))
-    centre = float(padded.mean())
-    return max(-1.0, centre - half), min(1.0, centre + half)
+def change_of(
+    statistic: Callable[[np.ndarray], float], value: float, n: int, *, resamples: int, seed: int = 0
+) -> Difference:
+    """Change of a statistic that is no mean, plus and minus z bootstrap standard errors.
+
+    The percentile interval would be off where drawing with replacement biases the statistic, as it
+    does a distance between distributions: a sample with doubles has a smaller rank. The standard
+    error only needs the bias to be alike in all draws.
+
+    Args:
+        statistic: takes the n drawn places, whole numbers in [0, n), and gives the change.
+        value: the change over all n, each once.
+        n: number of trials, at least two.
+        resamples: number of draws.
+        seed: of the draws.
+    """
+    if n < LEAST:
+        raise ValueError(f"an interval needs at least {LEAST} trials, got {n}")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rng.integers(n, size=n)) for _ in range(resamples)]
+    half = 1.96 * float(np.std(drawn, ddof=1))
+    return Difference(value, value - half, value + half, n, n)
 
 
-def _text(estimate: Estimate, spec: str) -> str:
-    spec = spec or ".2f"
-    value, low, high = estimate.value, estimate.low, estimate.high
-    return f"{value:{spec}} [{low:{spec}}, {high:{spec}}] (n={estimate.n})"
+def crossed(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    first: Sequence[Any] | pd.Series,
+    second: Sequence[Any] | pd.Series,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Share:
+    """A statistic of observations that share things of two kinds, with its percentile interval.
+
+    A layer meets every class and a class every layer, so neither alone makes clusters that are
+    independent of each other. The pigeonhole bootstrap of Owen ("The pigeonhole bootstrap", 2007)
+    draws both kinds anew and weighs an observation by how often its two were drawn; the interval is
+    a little too wide rather than too narrow.
+
+    Args:
+        statistic: takes a weight per draw and observation, (draws, n), and gives (draws,) numbers;
+            NaN where the drawn ones do not determine it, which is left out.
+        first: n labels of one kind.
+        second: n labels of the other.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: lists of unequal length, or fewer than two things of either kind.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"expected a label of both kinds for each, got {len(first), len(second)}")
+    codes = [pd.factorize(pd.Series(list(labels)))[0] for labels in (first, second)]
+    counts = [int(code.max()) + 1 if len(code) else 0 for code in codes]
+    if min(counts) < LEAST:
+        raise ValueError(f"an interval needs at least {LEAST} things of each kind, got {counts}")
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        times = [np.bincount(rng.integers(n, size=n), minlength=n) for n in counts]
+        drawn.append(np.prod([t[c] for t, c in zip(times, codes, strict=True)], axis=0))
+    low, high = np.nanpercentile(statistic(np.array(drawn)), [2.5, 97.5])
+    (value,) = statistic(np.ones((1, len(codes[0]))))
+    return Share(float(value), float(low), float(high), len(codes[0]), min(counts))
+
+
+def _cluster_means(values: np.ndarray, clusters: Sequence[Any] | None) -> np.ndarray:
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ValueError("a mean needs a flat list of finite numbers: one holds NaN or infinity")
+    if clusters is not None:
+        if len(clusters) != len(values):
+            raise ValueError(f"expected {len(values)} clusters, one a value, got {len(clusters)}")
+        codes = pd.factorize(pd.Series(list(clusters)))[0]
+        values = np.bincount(codes, values) / np.bincount(codes)
+    if len(values) < LEAST:
+        raise ValueError(f"an interval needs at least {LEAST} pictures, got {len(values)}")
+    return values
+
+
+def _interval(means: np.ndarray, seed: int) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    drawn = means[rng.integers(len(means), size=(RESAMPLES, len(means)))]  # (draws, clusters)
+    low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # `make test`: a worker a core, before torch counts them
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
 from stubs import PROFILE, Judge
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 def _byte_characters() -> list[str]:
@@ -36,7 +45,6 @@ def tiny_pipeline(tmp_path_factory):
 
     Shared by the whole session: leave it as you found it, or deep-copy what you change.
     """
-    import torch
     from diffusers import (
         AutoencoderKL,
         DDIMScheduler,

@@ -23,12 +23,12 @@ def released_loop(matrix, missing, *, max_iterations=500, tolerance=1e-5, init="
     return iterates
 
 
-def wanda_mask(matrix, share, generator):
+def wanda_mask(matrix, fraction, generator):
     """The largest |W| * activation of each row, as ConceptPrune removes them."""
     activation = torch.rand(matrix.shape[1], generator=generator, dtype=matrix.dtype) + 0.5
     score = matrix.abs() * activation
     mask = torch.zeros_like(matrix, dtype=torch.bool)
-    return mask.scatter_(1, score.topk(int(share * matrix.shape[1]), dim=1).indices, True)
+    return mask.scatter_(1, score.topk(int(fraction * matrix.shape[1]), dim=1).indices, True)
 
 
 def spectrum_matrix(rows, columns, power, generator):
@@ -40,19 +40,19 @@ def spectrum_matrix(rows, columns, power, generator):
     return u * torch.arange(1, len(s) + 1, dtype=torch.float64) ** -power @ vt
 
 
-def pruned(rows=24, columns=60, power=0.5, share=0.08, seed=0):
+def pruned(rows=24, columns=60, power=0.5, fraction=0.08, seed=0):
     generator = torch.Generator().manual_seed(seed)
     matrix = spectrum_matrix(rows, columns, power, generator)
-    mask = wanda_mask(matrix, share, generator)
+    mask = wanda_mask(matrix, fraction, generator)
     return matrix, mask, matrix.masked_fill(mask, 0)
 
 
-def low_rank_problem(rows=20, columns=50, rank=4, noise=0.1, share=0.1, seed=0):
+def low_rank_problem(rows=20, columns=50, rank=4, noise=0.1, fraction=0.1, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = {"generator": generator, "dtype": torch.float64}
     low = torch.randn(rows, rank, **draw) @ torch.randn(rank, columns, **draw)
     matrix = low + noise * torch.randn(rows, columns, **draw)
-    mask = torch.rand(rows, columns, generator=generator) < share
+    mask = torch.rand(rows, columns, generator=generator) < fraction
     return matrix, mask, matrix.masked_fill(mask, 0)
 
 

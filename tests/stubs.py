@@ -6,6 +6,7 @@ import ast
 import dataclasses
 
 import numpy as np
+from torch import nn
 
 from rbtc.models.profiles import PruneSettings, load_profile
 
@@ -18,6 +19,17 @@ PROFILE = dataclasses.replace(
     conceptprune=PruneSettings(ratio=0.2, calls=2),
     classes={"church": "church", "golf ball": "golf flag", "school bus": "bus"},
 )
+
+
+class Block(nn.Module):
+    """A block with diffusers' names: attn1, ff.net.0 and ff.net.2."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attn1 = nn.Linear(width, width)
+        self.ff = nn.Module()
+        first, last = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
+        self.ff.net = nn.ModuleList([first, nn.Identity(), last])
 
 
 class Judge:

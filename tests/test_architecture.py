@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
+import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from rbtc.studies.measuring.common import judged
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "stats", "bootstrap", "files", "paths", "command", "solvers"},
+    {"layers", "matrices", "intervals", "stats", "files", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},
@@ -30,8 +33,22 @@ FLOORS = (
 )
 """Packages and modules of ``rbtc``, lowest first; each imports from its own floor and below."""
 
+PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
+
+MOST_LINES = {"": 900, "10_claims": 3450, "11_contradictions": 2200}
+"""Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
+
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
 """What the attack must do without: whoever pruned, and the original model."""
+
+TWICE = {
+    *"Finding Row accuracy_table article attacked audit beside change check choose compare".split(),
+    *"counts diagonal front harden load_tokenizer long_form measure measured model_name".split(),
+    *"noise paired prune read_prompts records revive run save scan setup share spread".split(),
+    *"summary texts together verdict watch write write_tokenizer".split(),
+}
+"""Public names that two modules define, so that a reader has to ask which is meant; none is added,
+and one that was renamed comes off."""
 
 ATTACKER = "rbtc.lab.attacker"
 """The attack on a lab's variants; of the lab it needs the variants and where results are kept."""
@@ -46,6 +63,7 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -62,9 +80,37 @@ def _imports(node: ast.AST) -> Iterator[str]:
         yield from _imports(child)
 
 
-IMPORTS = {
-    name: set(_imports(ast.parse(path.read_text("utf-8")))) for name, path in MODULES.items()
-}
+IMPORTS = {name: set(_imports(tree)) for name, tree in TREES.items()}
+
+
+def _loaded(tree: ast.Module) -> Iterator[str]:
+    """Modules of rbtc that a module or page imports when it is loaded."""
+    plain = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for name in _imports(ast.Module(plain, [])):
+        parts = name.split(".")
+        yield from (".".join(parts[: n + 1]) for n in range(len(parts)))  # with its packages
+
+
+LOADED = {name: set(_loaded(ast.parse(path.read_text("utf-8")))) for name, path in MODULES.items()}
+
+
+def _code_lines(path: Path) -> int:
+    """Lines that are neither blank nor a comment nor a docstring."""
+    source = path.read_text("utf-8")
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+               tokenize.ENDMARKER}  # fmt: skip
+    lines = {
+        number
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in skipped
+        for number in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                lines -= set(range(first.lineno, (first.end_lineno or 0) + 1))
+    return len(lines)
 
 
 def _part(module: str) -> str:
@@ -98,6 +144,28 @@ def test_no_part_needs_itself_through_another():
         return new.union(*(reached(one, seen | new) for one in new))
 
     assert not {part for part in needs if part in reached(part)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_a_reader_can_read_what_a_page_rests_on(page):
+    seen, waiting = set(), set(_loaded(ast.parse(page.read_text("utf-8"))))
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        waiting |= LOADED.get(name, set()) - seen
+    lines = {name: _code_lines(MODULES[name]) for name in seen & MODULES.keys()}
+    assert sum(lines.values()) <= MOST_LINES.get(page.stem, MOST_LINES[""]), lines
+
+
+def test_a_public_name_is_defined_once():
+    homes = defaultdict(set)
+    for module, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                homes[node.name].add(module)
+    twice = {name for name, modules in homes.items() if len(modules) > 1 and name[0] != "_"}
+    assert twice - TWICE - {"main"} == set(), "give the newer one another name"
+    assert TWICE - twice == set(), "defined once by now: take it off the list"
 
 
 def test_the_attack_sees_nothing_of_the_owner():

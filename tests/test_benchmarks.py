@@ -1,30 +1,25 @@
-import importlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import completion
+import full_size
 import pandas as pd
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
     ("script", "words", "message"),
     [
-        ("completion", ["--repeats", "0"], "repeats must be a whole number of at least 1"),
-        ("completion", ["--repeats", "-1"], "repeats must be a whole number of at least 1"),
-        ("completion", ["--patience", "nan"], "--patience must be a number of seconds"),
-        ("completion", ["--patience", "-1"], "--patience must be a number of seconds"),
-        ("completion", ["--device", "foo"], "the device 'foo' cannot be used here"),
-        ("completion", ["--device", "cuda"], "the device 'cuda' cannot be used here"),
-        ("completion", ["--out", "{file}/x"], "x cannot be written"),
-        ("full_size", ["--small", "--device", "cuda"], "the device 'cuda' cannot be used here"),
-        ("full_size", ["--small", "--steps", "0"], "steps must be a whole number of at least 1"),
-        ("full_size", ["--small", "--out", "{file}/x/y"], "x cannot be written"),
+        (completion, ["--repeats", "0"], "repeats must be a whole number of at least 1"),
+        (completion, ["--repeats", "-1"], "repeats must be a whole number of at least 1"),
+        (completion, ["--patience", "nan"], "--patience must be a number of seconds"),
+        (completion, ["--patience", "-1"], "--patience must be a number of seconds"),
+        (completion, ["--device", "foo"], "the device 'foo' cannot be used here"),
+        (completion, ["--device", "cuda"], "the device 'cuda' cannot be used here"),
+        (completion, ["--out", "{file}/x"], "x cannot be written"),
+        (full_size, ["--small", "--device", "cuda"], "the device 'cuda' cannot be used here"),
+        (full_size, ["--small", "--steps", "0"], "steps must be a whole number of at least 1"),
+        (full_size, ["--small", "--out", "{file}/x/y"], "x cannot be written"),
     ],
 )
 def test_options_are_refused_before_work(script, words, message, tmp_path, monkeypatch):
@@ -32,27 +27,16 @@ def test_options_are_refused_before_work(script, words, message, tmp_path, monke
         pytest.skip("there is a GPU")
     (tmp_path / "file").write_text("in the way")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    module = importlib.import_module(script)
-    names = {"completion": ["drawn", "emoji"], "full_size": ["proof"]}[script]
-    for name in names:
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work was begun"))
+    for name in {completion: ["drawn", "emoji"], full_size: ["proof"]}[script]:
+        monkeypatch.setattr(script, name, lambda *_, **__: pytest.fail("work was begun"))
     words = [word.format(file=tmp_path / "file") for word in words]
     with pytest.raises((ValueError, OSError), match=message):
-        module.main(words)
+        script.main(words)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_quick_benchmark_writes_its_tables(tmp_path):
-    command = [sys.executable, "benchmarks/completion.py", "--quick", "--growth"]
-    done = subprocess.run(
-        [*command, "--repeats", "1", "--out", str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    completion.main(["--quick", "--growth", "--repeats", "1", "--out", str(tmp_path)])
     table = pd.read_csv(tmp_path / "completion_benchmark.csv").set_index(["task", "contender"])
     assert set(table.index.get_level_values("task")) == {"small", "drawn"}
     assert (table["device"].str.startswith("cpu")).all()
@@ -77,17 +61,9 @@ def test_the_quick_benchmark_writes_its_tables(tmp_path):
 
 def test_the_proof_at_full_size_on_a_model_of_the_same_build(tmp_path):
     out = tmp_path / "full_size.json"
-    # A ratio that cuts something out of rows of a few dozen weights.
-    options = ["--small", "--ratio", "0.1", "--iterations", "5", "--work", str(tmp_path)]
-    options.append("--harden")
-    done = subprocess.run(
-        [sys.executable, "benchmarks/full_size.py", *options, "--out", str(out)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    # A ratio that prunes something of rows of a few dozen weights.
+    options = ["--small", "--ratio", "0.1", "--iterations", "5", "--harden", "--device", "cpu"]
+    full_size.main([*options, "--work", str(tmp_path), "--out", str(out)])
     found = json.loads(out.read_text())
     assert "random" in found["weights"]
     assert [line["step"] for line in found["steps"]] == [

@@ -1,4 +1,5 @@
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -45,23 +46,43 @@ def test_our_own_faults_keep_their_traceback():
             command.run(fail(error))
 
 
+@pytest.fixture
+def signals():
+    """A command sets handlers; here it is no process of its own."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("module", "words"),
     [
-        ["rbtc.book", "run", "no_such_chapter"],
-        ["rbtc.emoji.report", "--profile", "maxi"],
-        ["rbtc.emoji.train", "pack", "--run", "nowhere"],
-        ["rbtc.emoji.variants", "A=nowhere"],
-        ["rbtc.studies.operating_point", "--profile", "maxi"],
+        ("rbtc.book", "run no_such_chapter"),
+        ("rbtc.emoji.report", "--profile maxi"),
+        ("rbtc.emoji.report", "--folder {file}/results"),
+        ("rbtc.emoji.report", "--images 0"),
+        ("rbtc.emoji.train", "pack --run nowhere"),
+        ("rbtc.emoji.variants", "A=nowhere"),
+        ("rbtc.studies.operating_point", "--profile maxi"),
+        ("rbtc.studies.operating_point", "--folder {file}/results"),
+        ("rbtc.studies.operating_point", "--images 0 --folder {folder}"),
+        ("rbtc.studies.operating_point", "--concepts 1 --folder {folder}"),
     ],
 )
-def test_command_lines_say_what_is_wrong_in_one_line(words):
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+def test_command_lines_say_what_is_wrong_in_one_line_and_before_work(
+    module, words, signals, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("RBTC_CACHE", str(tmp_path / "cache"))
+    words = words.format(file=tmp_path / "file", folder=tmp_path).split()
+    monkeypatch.setattr(sys, "argv", [module, *words])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
@@ -96,22 +117,16 @@ def test_ctrl_c_while_modules_load_is_quiet(words, tmp_path):
     assert "Traceback" not in told
 
 
-def test_a_command_that_runs_hears_ctrl_c_again():
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        command.loading()
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        with pytest.raises(SystemExit) as left:
-            command.run(lambda: signal.raise_signal(signal.SIGINT))
-        assert left.value.code == 130
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        command.loading()
-        with pytest.raises(SystemExit) as left:
-            command.run(lambda: signal.raise_signal(signal.SIGINT))
-        assert left.value.code == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.mark.parametrize(
+    ("handler", "status"), [(signal.default_int_handler, 130), (signal.SIG_IGN, 0)]
+)
+def test_a_command_that_runs_hears_ctrl_c_again(handler, status, signals):
+    signal.signal(signal.SIGINT, handler)
+    command.loading()
+    assert (signal.getsignal(signal.SIGINT) is handler) == (status == 0)
+    with pytest.raises(SystemExit) as left:
+        command.run(lambda: signal.raise_signal(signal.SIGINT))
+    assert left.value.code == status
 
 
 def test_a_device_is_tried_before_work():

@@ -16,15 +16,15 @@ from rbtc.emoji import card, report, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
 from rbtc.models.judges import build_resnet, load_judge, save_judge
-from rbtc.studies import operating_point
+from rbtc.studies.measuring import operating_point
 from rbtc.studies.measuring.defense import defense_study
 from rbtc.studies.measuring.descent import descent
 from rbtc.studies.measuring.detection import detection_study
 from rbtc.studies.measuring.nms_ablations import ablation_study
+from rbtc.studies.measuring.operating_point import class_sweep, keep_sweep, pruning_sweep
 from rbtc.studies.measuring.overview import overview
 from rbtc.studies.measuring.sign_vs_magnitude import sign_study
 from rbtc.studies.measuring.topk_alignment import alignment_study
-from rbtc.studies.operating_point import class_sweep, keep_sweep, pruning_sweep
 
 EMOJI = data_root() / "models" / "emoji-sd"
 PRUNING = {"ratio": 0.2, "calls": 2, "reference": "scene"}
@@ -134,45 +134,38 @@ def test_a_study_misses_its_judge_before_it_prunes(pipeline, tmp_path, ask):
         ask(lab)
 
 
-def jury(pipeline, tmp_path, **places):
-    profile = dataclasses.replace(
-        PROFILE, evaluation=dataclasses.replace(PROFILE.evaluation, **places)
-    )
-    return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).jury
+def judges(pipeline, tmp_path, **places):
+    evaluation = dataclasses.replace(PROFILE.evaluation, **places)
+    profile = dataclasses.replace(PROFILE, evaluation=evaluation)
+    return Lab(profile, pipeline=pipeline, store=tmp_path / "store", progress=False).judges
 
 
 def test_a_judge_that_is_required_is_loaded_and_damaged_weights_are_found(pipeline, tmp_path):
     card = {"kind": "resnet", "names": ["a", "b"], "layers": [1, 1, 1, 1]}
-    save_judge(build_resnet(2), card, tmp_path / "judge")
-    there = jury(pipeline, tmp_path, style_classifier=str(tmp_path / "judge"))
+    network, folder = build_resnet(2), tmp_path / "judge"
+    save_judge(network, card, folder)
+    there = judges(pipeline, tmp_path, style_classifier=str(folder))
     there.require("style", "style")
     assert there.loaded("style")
-    network = build_resnet(2)
     next(network.parameters()).data.view(-1)[0] = float("nan")
-    save_judge(network, card, tmp_path / "judge")
-    damaged = jury(pipeline, tmp_path, style_classifier=str(tmp_path / "judge"))
+    save_judge(network, card, folder)
     with pytest.raises(ValueError, match="NaN"):
-        damaged.require("style")
-    given = Lab(PROFILE, pipeline=pipeline, store=tmp_path / "store", classifier=Judge())
-    given.jury.require("object")
+        judges(pipeline, tmp_path, style_classifier=str(folder)).require("style")
+    Lab(PROFILE, pipeline=pipeline, store=tmp_path, classifier=Judge()).judges.require("object")
 
 
-def test_a_style_judge_or_clip_that_is_not_there_is_named(pipeline, tmp_path):
-    none = jury(pipeline, tmp_path, style_classifier="", clip="")
-    with pytest.raises(ValueError, match=r"no judge for 'style': .* evaluation\.style_classifier"):
-        none.require("style")
-    with pytest.raises(ValueError, match=r"no judge for 'clip': .* evaluation\.clip"):
-        none.require("clip")
-    gone = jury(pipeline, tmp_path, style_classifier="models/gone", clip="models/gone")
-    for kind in ("style", "clip"):
-        with pytest.raises(FileNotFoundError, match="gone does not exist"):
-            gone.require(kind)
+@pytest.mark.parametrize(("kind", "key"), [("style", "style_classifier"), ("clip", "clip")])
+def test_a_style_judge_or_clip_that_is_not_there_is_named(pipeline, tmp_path, kind, key):
+    with pytest.raises(ValueError, match=rf"no judge for '{kind}': .* evaluation\.{key}"):
+        judges(pipeline, tmp_path, **{key: ""}).require(kind)
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
+        judges(pipeline, tmp_path, **{key: "models/gone"}).require(kind)
 
 
 def test_a_clip_without_a_tokenizer_is_not_there(pipeline, tmp_path):
     save_judge(build_resnet(2), {"kind": "clip", "model": {}}, tmp_path / "clip")
     with pytest.raises(FileNotFoundError, match="holds no tokenizer"):
-        jury(pipeline, tmp_path, clip=str(tmp_path / "clip")).require("clip")
+        judges(pipeline, tmp_path, clip=str(tmp_path / "clip")).require("clip")
 
 
 def test_similarity_misses_its_clip_before_it_draws(pipeline, tmp_path):
@@ -193,25 +186,10 @@ def test_a_judge_that_cannot_be_fetched_says_so(pipeline, tmp_path, monkeypatch)
     with pytest.raises(FileNotFoundError, match=r"could not be fetched .*no route.*resnet50-.*pth"):
         load_judge(name)
     with pytest.raises(FileNotFoundError, match="could not be fetched"):
-        jury(pipeline, tmp_path, classifier=name).require("object")
+        judges(pipeline, tmp_path, classifier=name).require("object")
 
 
 # ---- folders -------------------------------------------------------------------------------------
-
-
-def test_a_store_is_tried_before_anything_is_computed(tmp_path):
-    from rbtc.lab.store import Store
-
-    (tmp_path / "file").write_text("in the way")
-    store = Store(tmp_path / "file" / "runs")
-    config = {"kind": "test"}
-    for ask in (
-        lambda: store.images(config, ["a"], [1], lambda *_: pytest.fail("drawn"), 1),
-        lambda: store.weights(config, lambda: pytest.fail("computed")),
-        lambda: store.json(config, lambda: pytest.fail("computed")),
-    ):
-        with pytest.raises(OSError, match=r"cannot be written .*: set RBTC_CACHE"):
-            ask()
 
 
 def test_a_store_that_has_everything_may_be_read_only(tmp_path, monkeypatch):

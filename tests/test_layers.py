@@ -1,5 +1,6 @@
 import pytest
 import torch
+from stubs import Block
 from torch import nn
 
 from rbtc import layers
@@ -9,17 +10,6 @@ NAMES = [
     "mid_block.attentions.0.transformer_blocks.0.ff.net.2.weight",
     "up_blocks.3.attentions.2.transformer_blocks.0.ff.net.2.weight",
 ]
-
-
-class Block(nn.Module):
-    """A feed-forward block with diffusers' names: ff.net.0, ff.net.1, ff.net.2."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.attn1 = nn.Linear(width, width)
-        self.ff = nn.Module()
-        first, last = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
-        self.ff.net = nn.ModuleList([first, nn.Identity(), last])
 
 
 class Model(nn.Module):

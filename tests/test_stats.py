@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from rbtc.stats import Proportion, clustered, paired, paired_means, paired_ratio
+from rbtc.intervals import clustered, paired, paired_means
+from rbtc.models.distances import frechet
+from rbtc.stats import Proportion, change_of, crossed, mean, mean_change, paired_ratio, pool
 
 
 def counts():
@@ -66,13 +68,9 @@ def test_proportions_print_pool_and_serialise():
     p = Proportion(54, 100)
     assert str(p) == f"{p}" == "0.54 [0.44, 0.63] (n=100)"
     assert f"{p:.1%}" == "54.0% [44.3%, 63.4%] (n=100)"
-    assert p + Proportion(6, 20) == sum([p, Proportion(6, 20)]) == Proportion(60, 120)
+    assert pool([p, Proportion(6, 20)]) == Proportion(60, 120)
     counted = Proportion(np.int64(3), np.int64(4))
     assert json.dumps(asdict(counted)) == '{"hits": 3, "n": 4}'
-    with pytest.raises(TypeError):
-        p + 1
-    with pytest.raises(TypeError):
-        1 + p
 
 
 @pytest.mark.parametrize("case", [(0, 0), (-1, 5), (6, 5)])
@@ -140,25 +138,23 @@ def test_the_paired_interval_is_that_of_bonett_and_price():
     assert str(found) == f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
-def test_a_fall_of_thirty_points_is_mostly_seen_at_25_pictures():
+@pytest.mark.parametrize(
+    ("before", "after", "alike", "least", "most"),
+    [(0.95, 0.65, True, 0.8, 1.0), (0.6, 0.6, False, 0.0, 0.06)],
+)
+def test_a_fall_is_mostly_seen_at_25_pictures_and_no_change_is_not(
+    before, after, alike, least, most
+):
     rng = np.random.default_rng(0)
     seen = []
-    for _ in range(400):
-        before = rng.random(25) < 0.95
-        after = before & (rng.random(25) < 0.65 / 0.95)
-        seen.append(paired(before, after).direction == "falls")
-    assert np.mean(seen) > 0.8
-
-
-def test_no_change_is_mostly_left_undecided():
-    rng = np.random.default_rng(1)
-    wrong = []
-    for _ in range(1000):
-        before = rng.random(25) < 0.6
-        swap = rng.random(25) < 0.3
-        after = np.where(swap, rng.random(25) < 0.6, before)
-        wrong.append(paired(before, after).direction != "undecided")
-    assert np.mean(wrong) < 0.06
+    for _ in range(600):
+        first = rng.random(25) < before
+        again = rng.random(25)
+        second = first & (again < after / before) if alike else np.where(
+            rng.random(25) < 0.3, again < after, first
+        )  # fmt: skip
+        seen.append(paired(first, second).direction != "undecided")
+    assert least <= np.mean(seen) <= most
 
 
 def test_clusters_widen_a_difference():
@@ -229,3 +225,72 @@ def test_a_ratio_of_paired_counts_at_its_ends():
     assert paired_ratio([0, 0], [0, 1]) is None
     with pytest.raises(ValueError, match="equal length"):
         paired_ratio([1], [1, 0])
+
+
+# ---- means --------------------------------------------------------------------------------------
+
+VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=30)
+
+
+@given(VALUES)
+def test_a_mean_lies_in_its_interval(values):
+    found = mean(values)
+    assert found.low - 1e-9 <= found.value <= found.high + 1e-9
+    assert found.n == found.clusters == len(values)
+
+
+def test_the_interval_is_as_wide_as_theory_says():
+    values = np.random.default_rng(1).normal(size=400)
+    found = mean(values)
+    assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+    doubled = mean(np.repeat(values, 3), np.repeat(np.arange(400), 3))
+    assert (doubled.low, doubled.high) == pytest.approx((found.low, found.high))
+    again = change_of(lambda places: values[places].mean(), values.mean(), 400, resamples=500)
+    assert again.high - again.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+
+
+def test_pairs_cancel_what_they_share():
+    noise = np.random.default_rng(0).normal(size=50)
+    change = mean_change(noise, noise + 0.1)
+    assert (change.value, change.low, change.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert change.direction == "rises"
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, float("nan")], [[1.0], [2.0]]])
+def test_numbers_without_an_interval_are_refused(values):
+    with pytest.raises(ValueError, match=r"finite|at least 2"):
+        mean(values)
+
+
+def test_frechet_follows_its_formula():
+    from scipy.linalg import sqrtm
+
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(40, 4)), rng.normal(1, 2, size=(30, 4))
+    first, second = np.cov(a.T), np.cov(b.T)
+    shift = a.mean(0) - b.mean(0)
+    expected = shift @ shift + np.trace(first + second - 2 * np.real(sqrtm(first @ second)))
+    assert frechet(a, b) == pytest.approx(expected)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_crossed_draws_both_kinds():
+    rng = np.random.default_rng(0)
+    first, second = np.repeat(np.arange(8), 10), np.tile(np.arange(10), 8)
+    # All that varies is the second kind: drawing only the first would see no spread at all.
+    values = rng.normal(size=10)[second]
+    found = crossed(lambda w: w @ values / w.sum(axis=1), first, second)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low < found.value < found.high
+    assert (found.n, found.clusters) == (80, 8)
+    half = 1.96 * values[:10].std() / np.sqrt(10)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.2)
+    same = crossed(lambda w: w.sum(axis=1) / w.sum(axis=1), first, second)
+    assert same.low == same.high == 1
+
+
+def test_crossed_refuses_what_has_no_interval():
+    with pytest.raises(ValueError, match="2 things of each kind"):
+        crossed(lambda w: w[:, 0], [1, 1, 1], [1, 2, 3])
+    with pytest.raises(ValueError, match="both kinds"):
+        crossed(lambda w: w[:, 0], [1, 2], [1, 2, 3])

@@ -79,7 +79,7 @@ def complete(
         time; its error grows with the matrix's condition number and reaches the estimates that are
         almost zero first. Give float64 where values matter, not only signs.
     missing: (rows, columns) bool; None takes the entries equal to zero, as the release does.
-    algorithm: "released" (`released`, see the module), "softimpute" (decreasing lambdas with warm
+    algorithm: "released" (`released_or_limit`), "softimpute" (decreasing lambdas with warm
         starts and truncated SVDs, `rbtc.solvers.softimpute.soft_impute`), "svt" (one lambda,
         `rbtc.solvers.softimpute.svt`), "als" (one lambda, factors of limited rank,
         `rbtc.solvers.als.alternating`) or "spectral" (`rbtc.solvers.spectral.spectral`).
@@ -110,11 +110,11 @@ def complete(
     rows, columns = missing.nonzero(as_tuple=True)  # row-major
     height, width = weight.shape
     if height <= width:
-        wide, places = filled.contiguous(), rows * width + columns
+        wide, index = filled.contiguous(), rows * width + columns
     else:  # the Gram matrix belongs on the smaller side
-        wide, places = filled.mT.contiguous(), columns * height + rows
-    order = torch.argsort(places)  # sparse products want them row by row of the wide matrix
-    found = solve(wide, places[order], **options)
+        wide, index = filled.mT.contiguous(), columns * height + rows
+    order = torch.argsort(index)  # sparse products want them row by row of the wide matrix
+    found = solve(wide, index[order], **options)
     values = torch.empty_like(found.values).index_copy_(0, order, found.values)
     values = scaled(values, far) if far else values
     return Completion(
@@ -122,9 +122,9 @@ def complete(
     )
 
 
-def released(
+def released_or_limit(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     max_iterations: int = 500,
     tolerance: float = 1e-5,
@@ -133,7 +133,7 @@ def released(
 ) -> Solution:
     """Run the released iteration, or go to its limit.
 
-    filled: (m, n), m <= n, with the initial values at its flat indices `places` (k,).
+    filled: (m, n), m <= n, with the initial values at its flat indices `index` (k,).
     tolerance: compared with the change of the whole matrix against the one *two* steps back,
         relative Frobenius norm, as the release does.
     fast: go to the limit in a few reweighted least-squares steps (`rbtc.solvers.reweighted`)
@@ -144,11 +144,11 @@ def released(
     solve = released_fast if fast else released_loop
     early_stop = fast if early_stop is None else early_stop
     return solve(
-        filled, places, max_iterations=max_iterations, tolerance=tolerance, early_stop=early_stop
+        filled, index, max_iterations=max_iterations, tolerance=tolerance, early_stop=early_stop
     )
 
 
-_PLACES = ("filled", "places")
+_GIVEN = ("filled", "index")
 
 
 def solver_of(algorithm: str, options: Collection[str] = ()) -> Callable[..., Solution]:
@@ -158,7 +158,7 @@ def solver_of(algorithm: str, options: Collection[str] = ()) -> Callable[..., So
         ValueError: an unknown algorithm, or an option that it does not take.
     """
     solvers: dict[str, Callable[..., Solution]] = {
-        "released": released,
+        "released": released_or_limit,
         "softimpute": soft_impute,
         "svt": svt,
         "als": alternating,
@@ -166,10 +166,10 @@ def solver_of(algorithm: str, options: Collection[str] = ()) -> Callable[..., So
     }
     if algorithm not in solvers:
         raise ValueError(f"algorithm is {algorithm!r}, expected one of {', '.join(solvers)}")
-    takes = [n for n in inspect.signature(solvers[algorithm]).parameters if n not in _PLACES]
-    if unknown := sorted(set(options) - set(takes)):
+    takes = [n for n in inspect.signature(solvers[algorithm]).parameters if n not in _GIVEN]
+    if refused := sorted(set(options) - set(takes)):
         raise ValueError(
-            f"{unknown[0]} is no option of algorithm={algorithm!r}, which takes {', '.join(takes)}"
+            f"{refused[0]} is no option of algorithm={algorithm!r}, which takes {', '.join(takes)}"
         )
     return solvers[algorithm]
 
@@ -227,9 +227,9 @@ def _workers(weights: Sequence[Tensor]) -> Iterator[ThreadPoolExecutor]:
     threads = torch.get_num_threads()
     on_cpu = all(weight.device.type == "cpu" for weight in weights)
     workers = min(threads, len(weights)) if on_cpu else 1
-    share = torch.set_num_threads, (threads // workers,)
+    start = torch.set_num_threads, (threads // workers,)
     try:
-        with ThreadPoolExecutor(workers, "completing", *share) as pool:
+        with ThreadPoolExecutor(workers, "completing", *start) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Which concept was erased? An attacker's guess from pictures alone, without being told (BEYOND 7).
+"""Which concept was erased? An attacker's answer from pictures alone (BEYOND 7).
 
 The attacker holds the pruned model and the revived one that the attack makes of it. Both draw a
 vocabulary of words with the same seeds. A word whose pictures the attack changes most is taken for
@@ -31,7 +31,7 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     return rows / length
 
 
-def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def feature_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """How far each picture moved: one minus the cosine of its features, (n,) in [0, 2].
 
     Args:
@@ -61,7 +61,7 @@ def rank(scores: Mapping[str, float], word: str) -> int:
     return 1 + sum(value >= own for other, value in scores.items() if other != word)
 
 
-def found(scores: Mapping[str, float], erased: Collection[str]) -> list[bool]:
+def identified(scores: Mapping[str, float], erased: Collection[str]) -> list[bool]:
     """Of k erased words, which stand among the k most suspect ones.
 
     Blind guessing finds each with probability k over the size of the vocabulary.
@@ -69,10 +69,10 @@ def found(scores: Mapping[str, float], erased: Collection[str]) -> list[bool]:
     return [rank(scores, word) <= len(erased) for word in erased]
 
 
-def coin_signs(revived: Weights, missing: Masks, *, seed: int = 0) -> Weights:
+def random_signs(revived: Weights, missing: Masks, *, seed: int = 0) -> Weights:
     """The revived weights with a coin's sign at every place that the attack filled.
 
-    The attacker's control: it disturbs the model at the same places and as strongly, but knows
+    The attacker's control: it disturbs the model at the same entries and as strongly, but knows
     nothing. What it changes in a word's pictures is how fragile they are.
 
     Args:

@@ -58,19 +58,19 @@ def idealised(
         weight = weights[name].detach()
         original = weights_original[name].detach().to(weight.device)
         mask = missing[name].to(weight.device)
-        places = mask & (original != 0)
-        if not places.any():
+        signed = mask & (original != 0)
+        if not signed.any():
             result[name] = weight.clone()
             continue
-        truth = original[places].double()
+        truth = original[signed].double()
         if mode == "pretrained_magnitude_random_sign":
             # Zeros of the original model are not survivors either: they are zero in `weight`.
-            sign, magnitude = _sign_of(_draw(weight, places, generator, mask)), truth.abs()
+            sign, magnitude = _sign_of(_draw(weight, signed, generator, mask)), truth.abs()
         elif mode == "pretrained_sign_random_magnitude":
-            sign, magnitude = truth.sign(), _draw(weight, places, generator, mask).abs()
+            sign, magnitude = truth.sign(), _draw(weight, signed, generator, mask).abs()
         else:
             strategy = mode.removeprefix("pretrained_sign_")
             sign = truth.sign()
-            magnitude = _magnitude(weight, places, strategy, released, generator, mask)
-        result[name] = _filled(weight, places, sign, magnitude)
+            magnitude = _magnitude(weight, signed, strategy, released, generator, mask)
+        result[name] = _filled(weight, signed, sign, magnitude)
     return result

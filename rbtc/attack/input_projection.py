@@ -2,8 +2,9 @@
 
 A feed-forward block of Stable Diffusion computes W2 (value * gelu(gate)). Hidden unit j writes with
 column j of W2 into the space from which its value and its gate are read, by row j of either half of
-the input projection `ff.net.0.proj`. ConceptPrune cuts W2 and leaves these rows whole, so whatever
-relation training has left between how a unit reads and how it writes is open to the attacker.
+the input projection `ff.net.0.proj`. ConceptPrune prunes W2 and leaves these rows whole, so
+whatever relation training has left between how a unit reads and how it writes is open to the
+attacker.
 
 Transposed, the rows become further rows of the matrix to be completed, one column per hidden unit,
 with nothing missing in them: [W2; s V'] has the low rank that the relation gives it.
@@ -31,7 +32,7 @@ HALVES: tuple[Half, ...] = ("value", "gate")
 
 
 @dataclass(frozen=True, eq=False)
-class Partners:
+class InputProjection:
     """The rows that read what a feed-forward block gets, as columns beside those of W2.
 
     value, gate: (model width, hidden units); column j belongs to column j of W2. The gain of the
@@ -46,11 +47,11 @@ class Partners:
         return self.value if name == "value" else self.gate
 
 
-def find_partners(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Partners]:
-    """The partners of every feed-forward output matrix of a UNet or of its state dict.
+def find_input_projections(model: nn.Module | Mapping[str, Tensor]) -> dict[str, InputProjection]:
+    """The input projection of every feed-forward output matrix of a UNet or of its state dict.
 
     Returns:
-        Name of the output matrix -> partners, sorted by name; detached copies.
+        Name of the output matrix -> projection, sorted by name; detached copies.
 
     Raises:
         ValueError: the model has no feed-forward output matrix, or a block without a GEGLU
@@ -73,14 +74,14 @@ def find_partners(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Partners
         if gain is not None:
             reading = reading * gain.detach()
         value, gate = reading.split(hidden)
-        found[name] = Partners(value.mT.contiguous(), gate.mT.contiguous())
+        found[name] = InputProjection(value.mT.contiguous(), gate.mT.contiguous())
     return found
 
 
 def complete_jointly(
     weight: Tensor,
     missing: Tensor,
-    partners: Tensor,
+    projection: Tensor,
     *,
     scale: float = 1.0,
     exponent: float = 1.0,
@@ -92,7 +93,8 @@ def complete_jointly(
     Args:
         weight: (rows, hidden), any float dtype.
         missing: bool (rows, hidden).
-        partners: (further rows, hidden), one half of a `Partners` or both on top of each other.
+        projection: (further rows, hidden), one half of an `InputProjection`, or both on top of each
+            other.
         scale: see `stacked`.
         exponent: p, see `rbtc.solvers.spectral`; ridge and further `options` too.
         ridge: see there.
@@ -100,7 +102,7 @@ def complete_jointly(
     Raises:
         ValueError: whatever `rbtc.attack.completion.complete` refuses.
     """
-    upper = stacked(weight, missing, partners, scale=scale)
+    upper = stacked(weight, missing, projection, scale=scale)
     whole = torch.zeros_like(upper, dtype=torch.bool)
     whole[: len(weight)] = missing
     # Row-major: the missing entries of the upper rows are all there are, in the order of `weight`.
@@ -110,38 +112,40 @@ def complete_jointly(
     )
 
 
-def stacked(weight: Tensor, missing: Tensor, partners: Tensor, *, scale: float = 1.0) -> Tensor:
-    """The weight (rows, hidden) with its partners (further rows, hidden) below, in its dtype.
+def stacked(weight: Tensor, missing: Tensor, projection: Tensor, *, scale: float = 1.0) -> Tensor:
+    """The weight (rows, hidden) with its projection (further rows, hidden) below, in its dtype.
 
     Args:
         weight: (rows, hidden).
-        missing: bool (rows, hidden); only the other entries set the size of the partners.
-        partners: (further rows, hidden).
-        scale: root mean square of the partners over that of the surviving weights, above 0.
+        missing: bool (rows, hidden); only the other entries set the scale of the projection.
+        projection: (further rows, hidden).
+        scale: root mean square of the projection over that of the surviving weights, above 0.
     """
-    size = weight[~missing].double().square().mean().sqrt()
+    rms = weight[~missing].double().square().mean().sqrt()
     tiny = torch.finfo(torch.float64).tiny
-    unit = partners.double() / partners.double().square().mean().sqrt().clamp(min=tiny)
-    return torch.cat([weight, (unit * (scale * size)).to(weight)])
+    unit = projection.double() / projection.double().square().mean().sqrt().clamp(min=tiny)
+    return torch.cat([weight, (unit * (scale * rms)).to(weight)])
 
 
-def told(weight: Tensor, partners: Tensor, *, folds: int = 5, ridge: float = 0.1) -> float:
-    """How much the partners tell: correlation of the weights with what is predicted from them.
+def predictive_correlation(
+    weight: Tensor, projection: Tensor, *, folds: int = 5, ridge: float = 0.1
+) -> float:
+    """How much the projection tells: correlation of the weights with what is predicted from them.
 
     A ridge regression of the columns of the weight (rows, hidden), nothing missing, on those of the
-    partners (further rows, hidden), fitted without the columns that it then predicts (every
-    `folds`-th one in turn, 2 to hidden folds). ``ridge`` is the share of the partners' mean
-    variance that is added as noise. 0 where they tell nothing.
+    projection (further rows, hidden), fitted without the columns that it then predicts (every
+    `folds`-th one in turn, 2 to hidden folds). ``ridge`` is the fraction of the projection's mean
+    variance that is added as noise. 0 where it tells nothing.
     """
     hidden = weight.shape[1]
-    target, source = weight.detach().double(), partners.detach().double()
+    target, source = weight.detach().double(), projection.detach().double()
     predicted = torch.zeros_like(target)
     fold = torch.arange(hidden, device=weight.device) % folds
     for number in range(folds):
         known, asked = source[:, fold != number], fold == number
         gram = known @ known.mT
         gram.diagonal().add_(ridge * gram.diagonal().mean())
-        inverse = torch.linalg.pinv(gram, hermitian=True)  # also of partners that are all zero
+        inverse = torch.linalg.pinv(gram, hermitian=True)  # also of rows that are all zero
         mapping = target[:, ~asked] @ known.mT @ inverse  # (rows, further rows)
         predicted[:, asked] = mapping @ source[:, asked]
     both = torch.stack([predicted.flatten(), target.flatten()])

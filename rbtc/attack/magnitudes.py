@@ -135,58 +135,59 @@ def assign_magnitudes(
 
 def _magnitude(
     weight: Tensor,
-    places: Tensor,
+    mask: Tensor,
     strategy: str,
     released: bool,
     generator: torch.Generator,
     missing: Tensor | None = None,
 ) -> Tensor:
-    """Magnitudes (k,) float64 at `places`, in row-major order."""
-    missing = places if missing is None else missing
+    """Magnitudes (k,) float64 where `mask` is True, in row-major order."""
+    missing = mask if missing is None else missing
     if strategy == "neuron_empirical":
-        return _resample(weight, places, generator, missing)
+        return _resample(weight, mask, generator, missing)
     if strategy == "layer_sample":
         flat = (1, -1)
         return _draw(
-            weight.reshape(flat), places.reshape(flat), generator, missing.reshape(flat)
+            weight.reshape(flat), mask.reshape(flat), generator, missing.reshape(flat)
         ).abs()
     if strategy == "neuron_sample":
-        return _draw(weight, places, generator, missing).abs()
+        return _draw(weight, mask, generator, missing).abs()
     statistics = row_statistics(weight, missing)
-    row = places.nonzero(as_tuple=True)[0]
+    row = mask.nonzero(as_tuple=True)[0]
     if strategy == "neuron_average":
         return statistics.average_magnitude[row]
     largest = statistics.max[row]
     if not released:
         return largest
     margin = (1e-6 * largest).clamp(min=1e-12)
-    return torch.maximum(_draw(weight, places, generator, missing).abs(), largest + margin)
+    return torch.maximum(_draw(weight, mask, generator, missing).abs(), largest + margin)
 
 
 def _draw(
-    weight: Tensor, places: Tensor, generator: torch.Generator, missing: Tensor | None = None
+    weight: Tensor, mask: Tensor, generator: torch.Generator, missing: Tensor | None = None
 ) -> Tensor:
-    """Draw g ~ N(mean, std^2) of each row's survivors at `places`; (k,) float64, row-major."""
-    statistics = row_statistics(weight, places if missing is None else missing)
-    counts = places.sum(dim=1).tolist()
+    """Draw g ~ N(mean, std^2) of each row's survivors where `mask` is True.
+
+    Returns (k,) float64, row-major.
+    """
+    statistics = row_statistics(weight, mask if missing is None else missing)
+    counts = mask.sum(dim=1).tolist()
     # Row by row: torch draws a vector differently from the same numbers asked for one by one, and
     # the release asks per row.
     noise = torch.cat([torch.randn(count, generator=generator) for count in counts if count])
-    row = places.nonzero(as_tuple=True)[0]
+    row = mask.nonzero(as_tuple=True)[0]
     return statistics.mean[row] + statistics.std[row] * noise.to(weight.device).double()
 
 
-def _resample(
-    weight: Tensor, places: Tensor, generator: torch.Generator, missing: Tensor
-) -> Tensor:
+def _resample(weight: Tensor, mask: Tensor, generator: torch.Generator, missing: Tensor) -> Tensor:
     survivors = ~missing & (weight != 0)
     row_statistics(weight, missing)  # raises when the layer has no survivor
     pieces = []
-    for row in places.any(dim=1).nonzero().flatten().tolist():
+    for row in mask.any(dim=1).nonzero().flatten().tolist():
         pool = weight[row][survivors[row]]
         if not len(pool):
             pool = weight[survivors]
-        count = int(places[row].sum())
+        count = int(mask[row].sum())
         pick = torch.randint(len(pool), (count,), generator=generator).to(weight.device)
         pieces.append(pool[pick].double().abs())
     return torch.cat(pieces)
@@ -214,10 +215,10 @@ def _completed(name: str, mask: Tensor, completions: Mapping[str, Completion]) -
     return completion.values.double().abs()
 
 
-def _filled(weight: Tensor, places: Tensor, sign: Tensor, magnitude: Tensor) -> Tensor:
+def _filled(weight: Tensor, mask: Tensor, sign: Tensor, magnitude: Tensor) -> Tensor:
     filled = weight.clone()
     # Adding zero turns the -0.0 of a sign times a zero magnitude into +0.0.
-    filled[places] = (sign.double() * magnitude).to(weight.dtype) + 0.0
+    filled[mask] = (sign.double() * magnitude).to(weight.dtype) + 0.0
     return filled
 
 

@@ -36,30 +36,30 @@ def estimate_sign_accuracy(
     weight: Tensor,
     missing: Tensor,
     *,
-    share: float = 0.02,
+    fraction: float = 0.02,
     repeats: int = 1,
     seed: int = 0,
     choose: Choice = "alike",
     complete: Complete = fast_complete,
 ) -> Proportion:
-    """Share of signs that completion gives back, counted on survivors hidden for the purpose.
+    """Fraction of signs that completion gives back, counted on survivors hidden for the purpose.
 
     Rows of which nothing survives are left out: nothing can be completed there. Survivors that are
     zero have no sign and are never hidden. Each row keeps at least one survivor. An estimate of
     exactly zero counts as wrong.
 
     Args:
-        weight: (rows, columns), any float dtype; what it holds at the missing places is not looked
+        weight: (rows, columns), any float dtype; what it holds at the missing entries is not looked
             at.
         missing: bool (rows, columns), True = pruned. It may be empty: the estimate is then for a
-            model from which `share` is pruned first.
-        share: how much of each row to hide, as a share of all its entries, in (0, 1); at least one.
+            model from which `fraction` is pruned first.
+        fraction: how much of each row to hide, of all its entries, in (0, 1); at least one entry.
         repeats: how often to hide and complete. No weight is hidden twice: each repeat hides the
             next ones in order, so that the pooled count has no weight twice either.
         seed: of the random order; `choose="largest"` has no use for it.
         choose: "largest" hides each row's largest |w| first, as pruning by magnitude does; "random"
-            any; "alike" draws in proportion to |w_ij| times the share pruned of column j, which is
-            what the pruned model shows of the score |w_ij| a_j that they were pruned by.
+            any; "alike" draws in proportion to |w_ij| times the fraction pruned of column j, which
+            is what the pruned model shows of the score |w_ij| a_j that they were pruned by.
         complete: the attack's completion; `fast_complete`, or `rbtc.attack.completion.complete`
             with options of your own bound to it.
 
@@ -70,17 +70,19 @@ def estimate_sign_accuracy(
         ValueError: an argument out of range, or too few survivors to hide any.
 
     >>> weight = torch.outer(torch.tensor([1.0, -2.0, 3.0]), torch.tensor([2.0, -1.0, 1.5, 4.0]))
-    >>> estimate_sign_accuracy(weight, weight == 4.0, share=0.25).n
+    >>> estimate_sign_accuracy(weight, weight == 4.0, fraction=0.25).n
     3
     """
-    if not 0 < share < 1 or repeats < 1:
-        raise ValueError(f"share must lie in (0, 1) and repeats above 0, not {share} and {repeats}")
+    if not 0 < fraction < 1 or repeats < 1:
+        raise ValueError(
+            f"fraction must lie in (0, 1) and repeats above 0, not {fraction} and {repeats}"
+        )
     if choose not in get_args(Choice):
         raise ValueError(f"choose must be one of {get_args(Choice)}, not {choose!r}")
     alive = ~missing.all(dim=1)
     weight, missing = weight.detach()[alive], missing[alive].to(weight.device)
     order, ready = _hiding_order(weight, missing, choose, seed)
-    count = max(1, int(share * weight.shape[1]))
+    count = max(1, int(fraction * weight.shape[1]))
     found: list[Proportion] = []
     for repeat in range(repeats):
         hidden = _slice(order, ready, repeat * count, count)
@@ -114,7 +116,7 @@ def _hiding_order(
 
 
 def _odds(weight: Tensor, missing: Tensor) -> Tensor:
-    """|w_ij| times the share pruned of column j, (rows, columns) float64, above 0."""
+    """|w_ij| times the fraction pruned of column j, (rows, columns) float64, above 0."""
     crowded = missing.double().mean(dim=0)  # (columns,)
     if not crowded.any():
         crowded = torch.ones_like(crowded)
@@ -125,7 +127,7 @@ def _odds(weight: Tensor, missing: Tensor) -> Tensor:
 
 
 def _slice(order: Tensor, ready: Tensor, start: int, count: int) -> Tensor:
-    """Bool (rows, columns), True for the places `start` to `start + count` of the order."""
+    """Bool (rows, columns), True for the entries `start` to `start + count` of the order."""
     place = torch.arange(order.shape[1], device=order.device)
     chosen = (place >= start) & (place < start + count) & (place < ready[:, None])
     return torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, chosen)

@@ -61,7 +61,7 @@ def revive(
     keep_ratio, per: see `rbtc.attack.topk.retain_signs`. strategy, seed, released: see
     `rbtc.attack.magnitudes.assign_magnitudes`. algorithm and further `options`: see
     `rbtc.attack.completion.complete_all`.
-    missing: the places to attack, (rows, columns) bool per layer; None takes those of
+    missing: the entries to attack, (rows, columns) bool per layer; None takes those of
         `completions` if given, else every weight that is exactly zero.
     completions: reuse these instead of completing again; `algorithm` and `options` then do not
         apply, and giving options is an error. So is a weight that is not zero where a completion
@@ -122,9 +122,9 @@ def _reused_masks(
         else torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
         for name, weight in weights.items()
     }
-    unknown = sorted(set(completions) - set(weights))
-    if unknown:
-        raise ValueError(f"`completions` has a layer {unknown[0]!r} that the model lacks")
+    foreign = sorted(set(completions) - set(weights))
+    if foreign:
+        raise ValueError(f"`completions` has a layer {foreign[0]!r} that the model lacks")
     check_same_layers(weights, masks)
     if missing is None:
         for name, mask in masks.items():
@@ -132,7 +132,7 @@ def _reused_masks(
             if kept:
                 raise ValueError(
                     f"{name}: the model holds {kept} weights where its completion says they are "
-                    f"missing; these `completions` are of another model, or name the places with "
+                    f"missing; these `completions` are of another model, or name the entries with "
                     f"`missing`"
                 )
     else:

@@ -27,7 +27,7 @@ class SignAccuracy:
 
     @property
     def value(self) -> float:
-        """The share of correct signs, NaN when there is none to judge."""
+        """The fraction of correct signs, NaN when there is none to judge."""
         return self.correct / self.n if self.n else float("nan")
 
     def __add__(self, other: SignAccuracy) -> SignAccuracy:
@@ -69,22 +69,22 @@ def count_signs(
 def sign_accuracy(
     recovered: Mapping[str, Completion] | Mapping[str, Tensor], original: Weights
 ) -> float:
-    """Return the share of correct signs pooled over all layers; see `count_signs`."""
+    """Return the fraction of correct signs pooled over all layers; see `count_signs`."""
     return sum(count_signs(recovered, original).values(), SignAccuracy(0, 0)).value
 
 
-def cosine(a: Weights, b: Weights, places: Masks) -> float:
-    """Cosine of two models' weights at the given places, all layers taken as one vector.
+def cosine(a: Weights, b: Weights, masks: Masks) -> float:
+    """Cosine of two models' weights where the masks are True, all layers taken as one vector.
 
     Raises:
-        ValueError: one of them is zero at every place.
+        ValueError: one of them is zero everywhere there.
     """
     dot = aa = bb = 0.0
-    for name, mask in places.items():
+    for name, mask in masks.items():
         x, y = a[name][mask].double(), b[name][mask].double()
         dot, aa, bb = dot + float(x @ y), aa + float(x @ x), bb + float(y @ y)
     if not aa or not bb:
-        raise ValueError("weights that are zero at every place have no direction to compare")
+        raise ValueError("weights that are zero everywhere there have no direction to compare")
     return dot / math.sqrt(aa * bb)
 
 
@@ -98,7 +98,7 @@ def alignment_matrix(recovered: Recovered, original: Original, groups: int = 5) 
     """Return how recovered and original magnitudes agree in rank, (groups, groups) (Table 5).
 
     Both are ranked by magnitude and cut into groups of equal count, largest first; a remainder of
-    fewer than `groups` entries, the smallest, is in no group. Entry (i, j) is the share of
+    fewer than `groups` entries, the smallest, is in no group. Entry (i, j) is the fraction of
     recovered group R_i whose positions lie in original group P_j. Unrelated rankings give
     1 / groups everywhere, equal ones the identity.
 

@@ -25,7 +25,7 @@ from rbtc.attack.completion import Completion
 from rbtc.attack.input_projection import stacked
 
 DAMPING = 0.5
-"""Share of the old estimate kept in a sweep; without it signs that contradict swing for ever."""
+"""Fraction of the old estimate kept in a sweep; without it signs that contradict swing for ever."""
 
 
 def soften(
@@ -33,7 +33,7 @@ def soften(
     start: Completion,
     magnitudes: Tensor,
     *,
-    partners: Tensor | None = None,
+    projection: Tensor | None = None,
     scale: float = 1.0,
     ridge: float = 0.1,
     rounds: int = 3,
@@ -42,14 +42,14 @@ def soften(
     """Turn a completion into expected values: confidence times magnitude, signed.
 
     Args:
-        weight: (rows, columns); what it holds at the missing places is not looked at.
+        weight: (rows, columns); what it holds at the missing entries is not looked at.
         start: a completion of it, whose `missing` says where; its values only start the sweeps.
-        magnitudes: (rows, columns), finite and not below 0 at the missing places, see
+        magnitudes: (rows, columns), finite and not below 0 at the missing entries, see
             `rbtc.attack.selection.expected_magnitudes`.
-        partners: (further rows, columns) of which nothing is missing, see
+        projection: (further rows, columns) of which nothing is missing, see
             `rbtc.attack.input_projection`.
-        scale: of the partners, see `rbtc.attack.input_projection.stacked`.
-        ridge: share of the mean variance that is added to the covariance as noise, above 0.
+        scale: of the projection, see `rbtc.attack.input_projection.stacked`.
+        ridge: fraction of the mean variance that is added to the covariance as noise, above 0.
         rounds: how often the covariance is renewed.
         sweeps: of the mean field in each round.
 
@@ -59,18 +59,18 @@ def soften(
     missing = start.missing
     rows, columns = weight.shape
     z = start.dense(weight).to(start.values.dtype)
-    size = magnitudes.to(z).masked_fill(~missing, 0)
-    z = torch.where(missing, z.clamp(min=-size, max=size), z)
-    z = z if partners is None else stacked(z, missing, partners, scale=scale)
+    magnitude = magnitudes.to(z).masked_fill(~missing, 0)
+    z = torch.where(missing, z.clamp(min=-magnitude, max=magnitude), z)
+    z = z if projection is None else stacked(z, missing, projection, scale=scale)
     residuals = []
     for _ in range(rounds):
-        spread = (size.square() - z[:rows].square()).clamp(min=0).masked_fill(~missing, 0)
+        spread = (magnitude.square() - z[:rows].square()).clamp(min=0).masked_fill(~missing, 0)
         precision = _precision(z, spread.sum(dim=1) / columns, ridge)[:rows]  # (rows, all rows)
         own = precision.diagonal()[:, None]  # W_ii
         before = z[:rows][missing]
         for _ in range(sweeps):
             field = own * z[:rows] - precision @ z  # W_ii h_i
-            expected = size * torch.tanh(field * size)
+            expected = magnitude * torch.tanh(field * magnitude)
             mixed = DAMPING * z[:rows] + (1 - DAMPING) * expected
             z[:rows] = torch.where(missing, mixed, z[:rows])
         change = (z[:rows][missing] - before).norm() / before.norm().clamp(min=1e-30)

@@ -29,9 +29,9 @@ def spectrum(weight: Tensor) -> pd.DataFrame:
 
 
 def effective_rank(values: np.ndarray) -> float:
-    """exp(entropy) of singular values as shares of their sum; their number if all are equal.
+    """exp(entropy) of singular values as parts of their sum; their number if all are equal.
 
     Roy and Vetterli, "The effective rank", EUSIPCO 2007.
     """
-    shares = values[values > 0] / values.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    parts = values[values > 0] / values.sum()
+    return float(np.exp(-(parts * np.log(parts)).sum()))

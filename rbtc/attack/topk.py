@@ -1,8 +1,8 @@
 """Top-K Sign Retention: keep the signs of the largest estimates, drop the rest (paper Sec. 4.2).
 
 Matrix completion gets the sign of a large estimate right more often than that of a small one
-(App. B, Table 6). Keeping the share K of largest magnitude therefore trades a few weights for a
-higher share of correct signs. Dropped weights stay zero.
+(App. B, Table 6). Keeping the fraction K of largest magnitude therefore trades a few weights for a
+higher fraction of correct signs. Dropped weights stay zero.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def retain_signs(
     """Apply Top-K Sign Retention to every layer; (rows, columns) int8, sorted by name.
 
     Entries are 0 where nothing was missing or the sign was dropped. `per` says within what the
-    share K is taken: each layer (the release, and the default), each row of each layer, or all
+    fraction K is taken: each layer (the release, and the default), each row of each layer, or all
     layers together.
     """
     check_keep(keep_ratio, per)
@@ -82,7 +82,7 @@ def check_keep(keep_ratio: float, per: str = "layer") -> None:
     if per not in ("layer", "row", "global"):
         raise ValueError(f"per is {per!r}, expected 'layer', 'row' or 'global'")
     if not 0 < keep_ratio <= 1:
-        raise ValueError(f"keep_ratio is {keep_ratio}, expected a share in (0, 1]")
+        raise ValueError(f"keep_ratio is {keep_ratio}, expected a fraction in (0, 1]")
 
 
 def _check_values(values: Tensor) -> None:

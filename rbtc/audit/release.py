@@ -180,7 +180,7 @@ def audit(
         raise ValueError(f"share must lie in (0, 1), not {share}")
     if choose not in get_args(Choice):
         raise ValueError(f"choose must be one of {get_args(Choice)}, not {choose!r}")
-    options = {"share": share, "choose": choose, "seed": seed, "complete": complete}
+    options = {"fraction": share, "choose": choose, "seed": seed, "complete": complete}
     layers = []
     for entry in watch(checkpoint.entries):
         weight = entry.read()

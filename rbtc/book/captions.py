@@ -79,44 +79,31 @@ def caption_figures(app: Any, doctree: Any, docname: str) -> None:
         framed = nodes.figure(ids=[f"figure-{figure.number}"], classes=["numbered"])
         image.replace_self(framed)
         framed += image
-        framed += nodes.caption("", "", *_told(figure, nodes))
-        framed += nodes.legend("", nodes.paragraph("", "", *_links(app, docname, figure, code)))
+        label = nodes.reference(
+            "", "", nodes.strong("", figure.label), refuri=f"#figure-{figure.number}", internal=True
+        )
+        framed += nodes.caption("", "", label, nodes.Text(f" {figure.caption}"))
+        framed += nodes.legend("", nodes.paragraph("", "", *_links(docname, figure, code)))
 
 
-def _told(figure: Figure, nodes: Any) -> Iterator[Any]:
-    yield nodes.reference(
-        "", "", nodes.strong("", figure.label), refuri=f"#figure-{figure.number}", internal=True
-    )
-    yield nodes.Text(f" {figure.caption}")
-
-
-def _links(app: Any, docname: str, figure: Figure, code: list[Code]) -> Iterator[Any]:
+def _links(docname: str, figure: Figure, code: list[Code]) -> Iterator[Any]:
+    """Numbers, notebook and code of a figure, each with its links."""
     from docutils import nodes
 
     up = "../" * docname.count("/")
-
-    def link(text: str, target: str) -> Any:
-        return nodes.reference("", "", nodes.literal("", text), refuri=target, internal=True)
-
-    yield nodes.Text("Numbers: ")
-    yield from _joined(link(f"{name}.csv", f"{up}{RESULTS}/{name}.csv") for name in figure.csv)
-    yield nodes.Text(". Notebook: ")
-    yield link(f"{figure.chapter}.ipynb", f"{up}_sources/{docname}.ipynb")
-    if code:
-        yield nodes.Text(". Code: ")
-        yield from _joined(
-            link(one.name, f"{up}{_page_of(one.file)}.html#L-{one.line}") for one in code
-        )
+    parts = {
+        "Numbers": [(f"{name}.csv", f"{up}{RESULTS}/{name}.csv") for name in figure.csv],
+        "Notebook": [(f"{figure.chapter}.ipynb", f"{up}_sources/{docname}.ipynb")],
+        "Code": [(one.name, f"{up}{_page_of(one.file)}.html#L-{one.line}") for one in code],
+    }
+    stop = ""
+    for what, links in parts.items():
+        between = f"{stop}{what}: "
+        for text, target in links:
+            yield nodes.Text(between)
+            yield nodes.reference("", "", nodes.literal("", text), refuri=target, internal=True)
+            between, stop = ", ", ". "
     yield nodes.Text(".")
-
-
-def _joined(links: Iterator[Any]) -> Iterator[Any]:
-    from docutils import nodes
-
-    for number, link in enumerate(links):
-        if number:
-            yield nodes.Text(", ")
-        yield link
 
 
 def code_pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -16,13 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.pages import Book, cells, read_page, read_source, source_hash
+from rbtc.book.pages import Book, cells, pictures, read_page, read_source, write_changed
 from rbtc.files import made_whole, read_text, write_whole
 from rbtc.report import outputs
 
@@ -73,8 +73,10 @@ class Page:
 def execute(book: Book, name: str) -> Page:
     """Execute one chapter; nothing of the book is changed but the paired notebook.
 
+    Sets environment variables of this process, for the kernel.
+
     Raises:
-        NotebookError: the notebook failed, or its source changed meanwhile; all of it is in a log.
+        NotebookError: the notebook failed; all of what it said is in a log.
     """
     import nbformat
     import papermill
@@ -82,31 +84,25 @@ def execute(book: Book, name: str) -> Page:
     from papermill.exceptions import PapermillException
 
     sync(book, name)
-    made_from = source_hash(book.source(name))
     log = book.root / "_build" / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rbtc-book-") as folder, log.open("w") as told:
         output, files = Path(folder) / f"{name}.ipynb", Path(folder) / "files"
-        environment = {
-            outputs.OUTPUT: str(files),
-            # Figures appear on the page whatever backend this process was told to use.
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            # The kernel imports the same rbtc as this process, installed or not.
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])
-            ),
-        }
+        os.environ[outputs.OUTPUT] = str(files)
+        # Figures appear on the page whatever backend this process was told to use.
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        # The kernel imports the same rbtc as this process, installed or not.
+        known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = dict.fromkeys([str(REPOSITORY), *filter(None, known)])
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
         try:
-            with environment_of(environment):
-                papermill.execute_notebook(
-                    str(book.twin(name)), str(output), kernel_name="python3", cwd=str(book.root),
-                    progress_bar=False, stderr_file=told,
-                )  # fmt: skip
+            papermill.execute_notebook(
+                str(book.twin(name)), str(output), kernel_name="python3", cwd=str(book.root),
+                progress_bar=False, stderr_file=told,
+            )  # fmt: skip
         except (PapermillException, DeadKernelError, CellTimeoutError) as error:
             told.write(f"\n{error}\n")
             raise NotebookError(f"{name} failed: {failure(error)}; all of it: {log}") from None
-        if source_hash(book.source(name)) != made_from:
-            raise NotebookError(f"{book.source(name)} was changed while it ran: run it again")
         notebook = nbformat.read(output, as_version=4)
         tidy(notebook)
         slim(notebook)
@@ -124,14 +120,8 @@ def publish(book: Book, page: Page) -> Path:
     import nbformat
 
     for name, content in page.files.items():
-        path = book.root / name
-        if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, lambda target, content=content: target.write_bytes(content))
-    target = book.page(page.name)
-    text = nbformat.writes(page.notebook) + "\n"
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        write_whole(target, lambda place: place.write_text(text, encoding="utf-8"))
-    return target
+        write_changed(book.root / name, content)
+    return write_changed(book.page(page.name), f"{nbformat.writes(page.notebook)}\n".encode())
 
 
 def execute_all(
@@ -249,11 +239,7 @@ def tidy(notebook: Any) -> None:
         wanted = [FOLDED, HIDDEN] if "parameters" in tags else [FOLDED]
         tags.extend(tag for tag in wanted if tag not in tags)
         # Progress bars and warnings carry this machine's paths.
-        cell.outputs = [
-            output
-            for output in cell.outputs
-            if not (output.output_type == "stream" and output.name == "stderr")
-        ]
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
 
 
 def slim(notebook: Any) -> None:
@@ -261,13 +247,9 @@ def slim(notebook: Any) -> None:
 
     What the pictures show was counted and saved before; this is about how they are displayed.
     """
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "image/png" in data:
-                data["image/png"] = base64.b64encode(
-                    lighter(base64.b64decode(data["image/png"]))
-                ).decode("ascii")
+    for _, data in pictures(notebook):
+        light = lighter(base64.b64decode(data["image/png"]))
+        data["image/png"] = base64.b64encode(light).decode("ascii")
 
 
 def lighter(png: bytes) -> bytes:
@@ -301,21 +283,6 @@ def texts(notebook: Any) -> list[str]:
             told = [str(data[kind]) for kind in sorted(data) if not kind.startswith("image/")]
             found.append("\n".join([*told, str(output.get("text", ""))]))
     return found
-
-
-@contextlib.contextmanager
-def environment_of(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for kernels, put back afterwards."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
 
 
 def remove_strays(book: Book, pages: Sequence[Page]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rbtc
+from rbtc.book.pages import pictures
 
 FILE = "book/figures.toml"
 """Where captions stand, below the repository."""
@@ -90,12 +91,7 @@ def _figure(root: Path, chapter: str, number: int, entry: Mapping[str, Any]) -> 
 
 def drawn_in(page: Any) -> list[int]:
     """For each figure of an executed page, in order, the index of the cell that shows it."""
-    return [
-        index
-        for index, cell in enumerate(page.cells)
-        for output in cell.get("outputs", ())
-        if "image/png" in output.get("data", {})
-    ]
+    return [index for index, _ in pictures(page)]
 
 
 def paired(figures: Sequence[Figure], page: Any) -> list[tuple[Figure | None, int]]:
@@ -124,34 +120,25 @@ def code_of(page: Any, index: int, call: str, root: Path) -> list[Code]:
         call: what draws it, as the cell calls it.
         root: the repository, to which files are relative.
     """
-    cells = [cell.source for cell in page.cells[: index + 1] if cell.cell_type == "code"]
-    names = _imports(cells)
+    before = [ast.parse(c.source) for c in page.cells[: index + 1] if c.cell_type == "code"]
+    nodes = [node for tree in before for node in ast.walk(tree)]
+    names = {  # in the notebook -> full name, of what comes from this package
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(rbtc.__name__)
+        for alias in node.names
+    }
     made: dict[str, list[str]] = {}  # variable -> what was called for it
-    for cell in cells:
-        for node in ast.walk(ast.parse(cell)):
-            if isinstance(node, ast.Assign):
-                called = list(_called(node.value, names))
-                for target in node.targets:
-                    if isinstance(target, ast.Name) and called:
-                        made[target.id] = called
-    here = ast.parse(page.cells[index].source)
+    for node in nodes:
+        if isinstance(node, ast.Assign) and (called := list(_called(node.value, names))):
+            made |= {target.id: called for target in node.targets if isinstance(target, ast.Name)}
+    here = before[-1]
     paths = [_full(call, names), *_called(here, names)]
     for node in ast.walk(here):
         if isinstance(node, ast.Name):
             paths += made.get(node.id, ())
     found = [_located(path, root) for path in dict.fromkeys(filter(None, paths))]
     return [code for code in found if code is not None]
-
-
-def _imports(cells: Sequence[str]) -> dict[str, str]:
-    """Name in the notebook -> full name, of what comes from this package."""
-    names: dict[str, str] = {}
-    for cell in cells:
-        for node in ast.walk(ast.parse(cell)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(rbtc.__name__):
-                for alias in node.names:
-                    names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return names
 
 
 def _called(tree: ast.AST, names: Mapping[str, str]) -> Iterator[str]:

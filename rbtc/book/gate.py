@@ -21,7 +21,7 @@ def problems(book: Book, name: str) -> list[str]:
     if (size := page.stat().st_size) > SIZE_LIMIT:
         found.append(f"is {size / 1e6:.1f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
     try:
-        notebook = read_page(page)
+        notebook, made_from = read_page(page), read_source(source)
     except ValueError as error:
         return [*found, f"cannot be read: {error}"]
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
@@ -29,13 +29,9 @@ def problems(book: Book, name: str) -> list[str]:
         found.append(f"{waiting} of {len(code)} code cells were not executed")
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
-    try:
-        own = read_source(source)
-    except ValueError as error:
-        return [*found, str(error)]
-    if cells(own) != cells(notebook):
+    if cells(made_from) != cells(notebook):
         found.append("does not hold the cells of its source")
-    if not _agrees(book.twin(name), own):
+    if not _is_twin(book.twin(name), made_from):
         found.append("notebooks/*.py and *.ipynb differ: rbtc book sync")
     toc = book.root / "_toc.yml"
     if toc.is_file() and f"notebooks/{name}" not in toc.read_text(encoding="utf-8").split():
@@ -43,13 +39,13 @@ def problems(book: Book, name: str) -> list[str]:
     return found
 
 
-def _agrees(path: Path, own: Any) -> bool:
-    """Whether a paired notebook holds its source's cells and tags, and names a kernel."""
+def _is_twin(path: Path, source: Any) -> bool:
+    """Whether a notebook holds the cells and tags of a source and names a kernel."""
     try:
         twin = read_page(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # missing, or damaged
         return False
-    return cells(own, tags=True) == cells(twin, tags=True) and "kernelspec" in twin.metadata
+    return cells(twin, tags=True) == cells(source, tags=True) and "kernelspec" in twin.metadata
 
 
 def gate(book: Book) -> bool:

@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 
 from rbtc.book import guide, opening, status
-from rbtc.book.pages import replaced
-from rbtc.files import write_whole
+from rbtc.book.pages import replaced, write_changed
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -60,10 +59,7 @@ def write(root: Path) -> None:
     """Write what changed, each file whole or not at all."""
     if not is_book(root):
         return
-    for name in stale(root):
-        text = texts(root)[name]
-        write_whole(root / name, lambda place, text=text: place.write_text(text, encoding="utf-8"))
+    for name, text in texts(root).items():
+        write_changed(root / name, text.encode())
     for name, picture in opening.thumbnails(root).items():
-        path = root / "book" / "_static" / "cards" / f"{name}.webp"
-        if not path.is_file() or path.read_bytes() != picture:
-            write_whole(path, lambda place, picture=picture: place.write_bytes(picture))
+        write_changed(root / "book" / "_static" / "cards" / f"{name}.webp", picture)

@@ -1,4 +1,4 @@
-"""The measured parts of the opening page: three numbers, a card per chapter, machines and minutes.
+"""The measured parts of the opening page: three numbers, and a card per chapter.
 
 Everything is read from the committed pages and measurements; `rbtc.book.generated` writes it into
 ``book/_generated`` and ``book/_static/cards``, from where ``book/intro.md`` includes it.
@@ -12,11 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from rbtc.book.pages import read_page
+from rbtc.book.pages import pictures, read_page
 from rbtc.models.profiles import load_profile
-from rbtc.report import markdown
 from rbtc.studies.chapters import study as study_of
 
 MODELS = {"pretrained": "pretrained", "pruned": "pruned", "NMS": "revived"}
@@ -25,25 +22,41 @@ MODELS = {"pretrained": "pretrained", "pruned": "pruned", "NMS": "revived"}
 CARD = (480, 320)
 """Pixels of a card's picture."""
 
-LADDER = (
-    ("any CPU with two cores", "`make book`", "the book, from the measurements in the repository"),
-    (
-        "any CPU with two cores",
-        "`rbtc measure --all`",
-        "every chapter anew, a few pictures a class",
-    ),
-    (
-        "any CPU overnight, or a small GPU",
-        "`rbtc measure --all --full`",
-        "with 50 pictures a class",
-    ),
-    (
-        "a GPU that holds Stable Diffusion v1.5",
-        "`rbtc measure 08_objects --profile sd15 --hours 1`",
-        "the paper's own model",
-    ),
-)
-"""Machine, command and what it gives."""
+NUMBERS = """\
+::::{{grid}} 1 3 3 3
+:gutter: 2
+:class-container: big
+
+{cards}
+::::
+
+*Share of pictures in which a judge recognises the erased class, over {classes} classes \
+({pictures} pictures a model). Ours: the miniature, prune ratio {ours[ratio]:g}, \
+K = {ours[keep_ratio]:g}. The paper's: Stable Diffusion v1.5, prune ratio {ratio:g}, \
+K = {keep_ratio:g}, the mean of its printed values for these classes. Compare the steps, not the \
+heights.*{standing}
+"""
+NUMBER = """\
+:::{{grid-item-card}} {name}
+**{ours.value:.2f}** ours, 95 % interval {ours.low:.2f} to {ours.high:.2f} over pictures; the \
+classes from {least:.2f} to {most:.2f}{printed}
+:::"""
+PRINTED = "<br>**{:.2f}** the paper's average"
+STANDING = """
+
+**Pruning left some classes standing**, where little can come back: {}."""
+CHAPTERS = "::::{{grid}} 1 2 3 3\n:gutter: 3\n\n{}\n::::\n"
+CHAPTER = """\
+:::{{grid-item-card}} {title}
+:link: notebooks/{name}
+:link-type: doc
+{picture}
+{question}
+:::"""
+PICTURE = """\
+:img-top: _static/cards/{name}.webp
+:img-alt: First figure of {title}
+"""
 
 
 def numbers(root: Path) -> str:
@@ -55,39 +68,29 @@ def numbers(root: Path) -> str:
     """
     study, run = study_of("08_objects", "mini", results=root / "results")
     ours, theirs = study.means("erased"), study.paper_means("erased")
-    paper = load_profile("sd15")
-    cards = []
     erased = study.hits[study.hits["classes"] == "erased"]
+    cards = []
     for model, name in MODELS.items():
-        share = ours[model]
         own = erased[erased["model"] == model].groupby("concept")["hit"].mean()
-        printed = f"<br>**{theirs[model]:.2f}** the paper's average" if model in theirs else ""
+        printed = PRINTED.format(theirs[model]) if model in theirs else ""
         cards.append(
-            f":::{{grid-item-card}} {name}\n**{share.value:.2f}** "
-            f"ours, 95 % interval {share.low:.2f} to {share.high:.2f} over pictures; the classes "
-            f"from {own.min():.2f} to {own.max():.2f}{printed}\n:::"
+            NUMBER.format(
+                name=name, ours=ours[model], least=own.min(), most=own.max(), printed=printed
+            )
         )
     standing = erased[~erased["concept"].isin(study.really_erased())]
     left = standing[standing["model"] == "pruned"].groupby("concept", sort=False)["hit"].mean()
-    told = ", ".join(f"{name} {share:.2f}" for name, share in left.items())
-    note = (
-        f"*Share of pictures in which a judge recognises the erased class, over "
-        f"{len(study.subjects)} classes ({ours['pretrained'].n} pictures a model). Ours: the "
-        f"miniature, prune ratio {run.settings['ratio']:g}, K = {run.settings['keep_ratio']:g}. "
-        f"The paper's: Stable Diffusion v1.5, prune ratio {paper.conceptprune.ratio:g}, "
-        f"K = {paper.revive.keep_ratio:g}, the mean of its printed values for these classes. "
-        "Compare the steps, not the heights.*"
+    told = ", ".join(f"{name} {fraction:.2f}" for name, fraction in left.items())
+    paper = load_profile("sd15")
+    return NUMBERS.format(
+        cards="\n".join(cards),
+        classes=len(study.subjects),
+        pictures=ours["pretrained"].n,
+        ours=run.settings,
+        ratio=paper.conceptprune.ratio,
+        keep_ratio=paper.revive.keep_ratio,
+        standing=STANDING.format(told) if told else "",
     )
-    if told:
-        note += f"\n\n**Pruning left some classes standing**, where little can come back: {told}."
-    body = "\n".join(cards)
-    return f"::::{{grid}} 1 3 3 3\n:gutter: 2\n:class-container: big\n\n{body}\n::::\n\n{note}\n"
-
-
-def ladder() -> str:
-    """Which machine runs what."""
-    lines = [dict(zip(("machine", "command", "what"), line, strict=True)) for line in LADDER]
-    return markdown.table(pd.DataFrame(lines)) + "\n"
 
 
 def chapters(root: Path) -> str:
@@ -95,12 +98,9 @@ def chapters(root: Path) -> str:
     cards = []
     for name, page in pages(root).items():
         title, question = _heading(page)
-        picture = f":img-top: _static/cards/{name}.webp\n:img-alt: First figure of {title}\n"
-        cards.append(
-            f":::{{grid-item-card}} {title}\n:link: notebooks/{name}\n:link-type: doc\n"
-            f"{picture if _first_picture(page) else ''}\n{question}\n:::"
-        )
-    return "::::{grid} 1 2 3 3\n:gutter: 3\n\n" + "\n".join(cards) + "\n::::\n"
+        picture = PICTURE.format(name=name, title=title) if _first_picture(page) else ""
+        cards.append(CHAPTER.format(title=title, name=name, picture=picture, question=question))
+    return CHAPTERS.format("\n".join(cards))
 
 
 def thumbnails(root: Path) -> dict[str, bytes]:
@@ -132,11 +132,8 @@ def _heading(page: Any) -> tuple[str, str]:
 
 
 def _first_picture(page: Any) -> bytes | None:
-    for cell in page.cells:
-        for output in cell.get("outputs", ()):
-            if "image/png" in (data := output.get("data", {})):
-                return base64.b64decode(data["image/png"])
-    return None
+    _, data = next(pictures(page), (0, None))
+    return data and base64.b64decode(data["image/png"])
 
 
 def _small(png: bytes) -> bytes:
@@ -158,9 +155,4 @@ def _small(png: bytes) -> bytes:
 
 def texts(root: Path) -> dict[str, str]:
     """File below ``book/_generated`` -> what it has to hold today."""
-    return {
-        "numbers.md": numbers(root),
-        "chapters.md": chapters(root),
-        "ladder.md": ladder(),
-    }
-
+    return {"numbers.md": numbers(root), "chapters.md": chapters(root)}

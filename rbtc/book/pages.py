@@ -4,12 +4,12 @@ A chapter is three files: `notebooks/NAME.py` (the source), `notebooks/NAME.ipyn
 twin, which papermill reads) and `book/notebooks/NAME.ipynb` (the executed page that is published).
 """
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import read_text
+from rbtc.files import read_text, write_whole
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Book:
                 "or name one with --root"
             )
         return names
-
-
-def source_hash(path: Path) -> str:
-    """Sha-256 of a source, independent of the platform's line ends."""
-    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def read_page(path: Path) -> Any:
@@ -89,6 +84,21 @@ def cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
         (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
         for cell in notebook.cells
     ]
+
+
+def pictures(page: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every PNG that a page shows: the index of its cell, and the output's data by MIME type."""
+    for index, cell in enumerate(page.cells):
+        for output in cell.get("outputs", ()):
+            if "image/png" in (data := output.get("data", {})):
+                yield index, data
+
+
+def write_changed(path: Path, content: bytes) -> Path:
+    """Write a file whole, unless it holds this already; returns ``path``."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, lambda place: place.write_bytes(content))
+    return path
 
 
 def replaced(text: str, begin: str, end: str, part: str, page: str) -> str:

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from rbtc.book import generated
@@ -71,16 +72,16 @@ def check(book: Book, names: Sequence[str] = (), *, jobs: int = 1) -> dict[str, 
         if not place.is_file():
             found[page.name] = f"{page.name} was never executed"
             return
-        before, now = texts(read_page(place)), texts(page.notebook)
-        if before != now:
-            number = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b),
-                          min(len(before), len(now)))  # fmt: skip
-            found[page.name] = f"{page.name} shows something else: {_excerpt(before, now, number)}"
+        told = []
+        if part := _first_difference(texts(read_page(place)), texts(page.notebook)):
+            told.append(f"{page.name} shows something else: {part}")
         for name, content in page.files.items():
             path = book.root / name
             same = path.is_file() and path.read_bytes() == content
             if not same and path.suffix in (".csv", ".md"):
-                found[page.name] = f"{page.name} writes another {name}"
+                told.append(f"{page.name} writes another {name}")
+        if told:
+            found[page.name] = "; ".join(told)
 
     found |= execute_all(book, choose(book, names, jobs), jobs, compare)
     if not found and not names and (old := generated.stale(book.root)):
@@ -88,12 +89,14 @@ def check(book: Book, names: Sequence[str] = (), *, jobs: int = 1) -> dict[str, 
     return found
 
 
-def _excerpt(before: Sequence[str], now: Sequence[str], number: int) -> str:
-    """The first place where two texts part, some words of each."""
-    first = before[number] if number < len(before) else ""
-    second = now[number] if number < len(now) else ""
-    at = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
-    return f"{first[max(0, at - 30) : at + 50]!r} is now {second[max(0, at - 30) : at + 50]!r}"
+def _first_difference(before: Sequence[str], now: Sequence[str]) -> str:
+    """The first place where two lists of texts part, some words of each; nothing if nowhere."""
+    for first, second in zip_longest(before, now, fillvalue=""):
+        if first != second:
+            at = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+            around = slice(max(0, at - 30), at + 50)
+            return f"{first[around]!r} is now {second[around]!r}"
+    return ""
 
 
 def build(book: Book) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -33,19 +34,27 @@ for each in (audit, scan, prune, revive, harden, measure, verify):
     app.command(epilog=EPILOG)(each)
 
 
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""Settings of a command whose words belong to another command line."""
-
-
-@app.command(context_settings=PASSED_ON)
-def doctor(context: typer.Context) -> int:
+@app.command(epilog=EPILOG)
+def doctor(
+    profile: Annotated[str, typer.Argument(help="sd15, mini, or the path of a profile.")],
+    chapter: Annotated[str | None, typer.Argument(help="Like 08_objects.")] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Load the model and time its UNet.")
+    ] = False,
+    seconds_per_picture: Annotated[float | None, typer.Option(help="Measured before.")] = None,
+    device: Annotated[str | None, typer.Option(help="Like cuda:0 or cpu.")] = None,
+) -> int:
     """Say what a profile's chapters need and lack here, and how long they take.
 
-    Like `python -m rbtc.cli.doctor PROFILE [CHAPTER]`. Status 1 if something is missing.
+    Nothing is fetched. Status 1 if something is missing.
     """
-    from rbtc.cli.doctor import main as look
+    from rbtc.cli.doctor import report
 
-    return look(context.args)
+    return report(profile, chapter, measure, seconds_per_picture=seconds_per_picture, device=device)
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Settings of a command whose words belong to another command line."""
 
 
 @app.command(context_settings=PASSED_ON)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FEWEST = 20
 """Pictures a class below which --hours rather leaves out classes."""
 SPARE = 0.8
-"""Share of --hours that is planned for drawing; the rest is for pruning and completing."""
+"""Fraction of --hours that is planned for drawing; the rest is for pruning and completing."""
 
 LONGEST = 10_000
 """What --hours is below."""
@@ -69,16 +69,12 @@ def measure(
     from rbtc.lab import Lab
     from rbtc.results import folder_of
     from rbtc.saving import save
-    from rbtc.studies.chapters import CHAPTERS
-    from rbtc.studies.measuring import measured
+    from rbtc.studies.measuring import MEASURES, measured
 
-    names = list(CHAPTERS) if every else [Path(one).stem for one in chapters or ()]
+    names = list(MEASURES) if every else [Path(one).stem for one in chapters or ()]
     if not names:
-        raise ValueError(f"name a chapter, or --all; there are {', '.join(CHAPTERS)}")
-    given: dict[str, str] = {}
-    for one in parameter or ():
-        key, _, value = one.partition("=")
-        given[key] = value
+        raise ValueError(f"name a chapter, or --all; there are {', '.join(MEASURES)}")
+    given = {name: value for name, _, value in (one.partition("=") for one in parameter or ())}
     if images is not None:
         given["images"] = str(images)
     if hours is not None and not 0 < hours < LONGEST:
@@ -129,15 +125,10 @@ def chosen(
 
 def rehearsed(lab: Lab, chapter: str, parameters: Mapping[str, Any]) -> tuple[int, int]:
     """How many pictures a measurement judges, and how many different ones it draws."""
-    from rbtc.lab.rehearsal import Rehearsal
+    from rbtc.lab.rehearsal import rehearse
     from rbtc.studies.measuring import measuring
 
-    own = lab.measure
-    try:
-        rehearsal = Rehearsal(lab)
-        measuring(chapter)(lab, **parameters)
-    finally:
-        lab.measure = own
+    _, rehearsal = rehearse(lab, measuring(chapter), parameters)
     return rehearsal.judged, len(rehearsal.asked)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rbtc.lab import Lab
 
 ALLOWED = 0.02
-"""Share of the judged labels that may flip from device to device, rounded up to whole labels.
+"""Fraction of the judged labels that may flip from device to device, rounded up to whole labels.
 
 A margin for cards and for other versions of torch, which nobody has measured yet. On a CPU with
 another number of threads none flips: ``results/verify_1_thread.json``, made with
@@ -50,6 +50,12 @@ class Replay:
     flipped: list[str] = dataclasses.field(default_factory=list)
     numbers: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
+
+    def number(self, equal: bool, told: str) -> None:
+        """Count a number that was computed again; ``told`` is kept where it differs."""
+        self.numbers += 1
+        if not equal:
+            self.wrong.append(told)
 
     def __str__(self) -> str:
         return (
@@ -93,31 +99,29 @@ def verify(
             raise FileNotFoundError(f"{root} holds no measurement: rbtc measure --all makes them")
         replays = []
         for name in names:
-            one = replayed(lab, folder_of(name, lab.profile.name, results or ""), rows, seed)
+            folder = folder_of(name, lab.profile.name, results or "")
+            one = replayed(lab, folder, rows, seed)
             replays.append(one)
             if not as_json:
                 say(f"{'differs' if one.flipped or one.wrong else 'ok     '} {name}: {one}")
                 for line in (*one.wrong, *one.flipped):
                     say(f"        {line}")
             if note:
-                told = f"Replayed on {today()}: {one}"
-                note_verified(folder_of(name, lab.profile.name, results or ""), told)
+                note_verified(folder, f"Replayed on {today()}: {one}")
     labels = sum(one.labels for one in replays)
     flips = sum(len(one.flipped) for one in replays)
     wrong = sum(len(one.wrong) for one in replays)
     allowed = math.ceil(ALLOWED * labels)
     if as_json:
-        print_json(
-            {
-                "device": describe_device(lab.device),
-                "threads": torch.get_num_threads(),
-                "torch": versions()["torch"],
-                "labels": labels,
-                "flipped": flips,
-                "allowed": allowed,
-                "chapters": [dataclasses.asdict(one) for one in replays],
-            }
-        )
+        print_json({
+            "device": describe_device(lab.device),
+            "threads": torch.get_num_threads(),
+            "torch": versions()["torch"],
+            "labels": labels,
+            "flipped": flips,
+            "allowed": allowed,
+            "chapters": [dataclasses.asdict(one) for one in replays],
+        })  # fmt: skip
     else:
         say(
             f"{flips} of {labels} labels flipped (up to {allowed} may, from device to device), and "
@@ -129,46 +133,37 @@ def verify(
 def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
     """Check one measurement against what this machine makes of it."""
     from rbtc.lab.provenance import model_digests, settings, weight_check
-    from rbtc.lab.rehearsal import Rehearsal
-    from rbtc.results import load, named, read_run
-    from rbtc.studies.chapters import CHAPTERS
+    from rbtc.lab.rehearsal import rehearse
+    from rbtc.results import read_run
+    from rbtc.studies.chapters import read
     from rbtc.studies.measuring import OF_PICTURES, measuring
 
     replay = Replay(folder.name)
     try:
         run = read_run(folder)
-        study = load(named(CHAPTERS[folder.name]), folder)
+        study = read(folder)
     except (ValueError, KeyError, TypeError) as error:
-        replay.numbers, replay.wrong = 1, [str(error)]
+        replay.number(False, str(error))
         return replay
     for what, before, now in (
         ("the model's and judges' digests", run.models, model_digests(lab)),
         ("the settings of the profile", run.settings, json.loads(json.dumps(settings(lab)))),
     ):
-        replay.numbers += 1
-        if different := {k: (before.get(k), now.get(k)) for k in {*before, *now}
-                         if before.get(k) != now.get(k)}:  # fmt: skip
-            told = ", ".join(f"{k}: {a} is now {b}" for k, (a, b) in sorted(different.items()))
-            replay.wrong.append(f"{what} differ: {told}")
+        different = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+        told = ", ".join(f"{k}: {before.get(k)} is now {now.get(k)}" for k in different)
+        replay.number(not different, f"{what} differ: {told}")
     if replay.wrong:
         return replay  # another model draws other pictures
     now = weight_check(lab, run.parameters)
     for name, value in now.items():
-        replay.numbers += 1
-        if not _equal(run.weights.get(name), value):
-            replay.wrong.append(f"{name} of {now['concept']}: {run.weights.get(name)} is {value}")
+        before = run.weights.get(name)
+        replay.number(_equal(before, value), f"{name} of {now['concept']}: {before} is {value}")
     generator = random.Random(f"{seed} {folder.name}")
     parameters = alone(folder.name, run.parameters, generator)
-    measure, own = measuring(folder.name), lab.measure
-    try:
-        total = Rehearsal(lab)
-        again = measure(lab, **parameters)
-        lab.measure = own
-        if total.judged:
-            Rehearsal(lab, generator.sample(range(total.judged), min(rows, total.judged)))
-            again = measure(lab, **parameters)
-    finally:
-        lab.measure = own
+    again, total = rehearse(lab, measuring(folder.name), parameters)
+    if total.judged:
+        wanted = generator.sample(range(total.judged), min(rows, total.judged))
+        again, _ = rehearse(lab, measuring(folder.name), parameters, wanted)
     skipped = OF_PICTURES.get(folder.name, ())
     committed, fresh = dict(frames(study)), dict(frames(again))
     for path, frame in fresh.items():
@@ -243,8 +238,7 @@ def compare(
     for line in both.to_dict("records"):
         place = f"{path}: {', '.join(str(line[key]) for key in keys)}"
         if line["_merge"] != "both":
-            replay.numbers += 1
-            replay.wrong.append(f"{place}: no such line was committed")
+            replay.number(False, f"{place}: no such line was committed")
             continue
         for name in values:
             mine, theirs = line[name], line[f"{name} committed"]
@@ -253,9 +247,7 @@ def compare(
                 if mine != theirs:
                     replay.flipped.append(f"{place}: {theirs!r} is now {mine!r}")
             elif not pd.isna(mine):
-                replay.numbers += 1
-                if not _equal(theirs, mine):
-                    replay.wrong.append(f"{place}: {name} {theirs} is {mine}")
+                replay.number(_equal(theirs, mine), f"{place}: {name} {theirs} is {mine}")
 
 
 def _equal(before: Any, now: Any) -> bool:

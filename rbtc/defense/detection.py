@@ -1,4 +1,4 @@
-"""Finding the places that noise hides: two attackers, and how well a guess matches the truth.
+"""Finding the weights that noise hides: two attackers, and how well a mask matches the truth.
 
 The modified weights of an obfuscated model are no exact zeros any more, but where the noise is
 smaller than the surviving weights their magnitude still gives them away (paper Sec. 5.5). An
@@ -21,59 +21,61 @@ def _magnitude(weight: torch.Tensor) -> torch.Tensor:
     return weight.detach().abs().to(torch.promote_types(weight.dtype, torch.float32))
 
 
-def _smallest(magnitudes: torch.Tensor, share: float) -> torch.Tensor:
-    """The int(share * n) smallest of a flat tensor, ties in order of position: (n,) bool."""
-    count = int(share * magnitudes.numel())
+def _smallest(magnitudes: torch.Tensor, fraction: float) -> torch.Tensor:
+    """The int(fraction * n) smallest of a flat tensor, ties in order of position: (n,) bool."""
+    count = int(fraction * magnitudes.numel())
     if count == 0:
-        raise ValueError(f"share {share} of {magnitudes.numel()} weights is less than one weight")
+        raise ValueError(
+            f"fraction {fraction} of {magnitudes.numel()} weights is less than one weight"
+        )
     threshold = magnitudes.kthvalue(count).values
-    guess = magnitudes < threshold
+    flagged = magnitudes < threshold
     # Half precision has few distinct tiny magnitudes, so the budget usually ends inside a tie.
     ties = (magnitudes == threshold).nonzero().flatten()
-    guess[ties[: count - int(guess.sum())]] = True
-    return guess
+    flagged[ties[: count - int(flagged.sum())]] = True
+    return flagged
 
 
 def budget_attack(
-    weights: Weights, *, share: float = 0.02, scope: Literal["global", "layer"] = "global"
+    weights: Weights, *, fraction: float = 0.02, scope: Literal["global", "layer"] = "global"
 ) -> Masks:
-    """Guess that the smallest magnitudes are the modified ones: a fixed share of all weights.
+    """Flag the smallest magnitudes as modified: a fixed fraction of all weights.
 
     A checkpoint that the authors' scripts name suggests that their adaptive attacker takes the
     smallest 2 % over all layers together; nothing else is known of it.
-    Its recall is capped by its budget: a share below the true density must miss some.
+    Its recall is capped by its budget: a fraction below the true density must miss some.
 
     Args:
         weights: Weight name -> (rows, columns), obfuscated.
-        share: Share of weights to name, in (0, 1); int(share * count) of them.
+        fraction: Fraction of weights to flag, in (0, 1); int(fraction * count) of them.
         scope: Rank over all layers together, or within each layer.
 
     Returns:
-        Weight name -> bool (rows, columns), True = guessed to be modified.
+        Weight name -> bool (rows, columns), True = flagged as modified.
 
     Raises:
-        ValueError: For no weights, weights that are not finite, an unknown scope, or a share
+        ValueError: For no weights, weights that are not finite, an unknown scope, or a fraction
             outside (0, 1) or below one weight.
     """
     check_weights(weights)
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie in (0, 1), not {share}")
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie in (0, 1), not {fraction}")
     if scope not in ("global", "layer"):
         raise ValueError(f"scope must be 'global' or 'layer', not {scope!r}")
     magnitudes = {name: _magnitude(weights[name]).flatten() for name in sorted(weights)}
     if scope == "layer":
-        guesses = {name: _smallest(values, share) for name, values in magnitudes.items()}
+        flagged = {name: _smallest(values, fraction) for name, values in magnitudes.items()}
     else:
-        pooled = _smallest(torch.cat(list(magnitudes.values())), share)
+        pooled = _smallest(torch.cat(list(magnitudes.values())), fraction)
         parts = pooled.split([values.numel() for values in magnitudes.values()])
-        guesses = dict(zip(magnitudes, parts, strict=True))
-    return {name: guess.reshape(weights[name].shape) for name, guess in guesses.items()}
+        flagged = dict(zip(magnitudes, parts, strict=True))
+    return {name: mask.reshape(weights[name].shape) for name, mask in flagged.items()}
 
 
 def threshold_attack(weights: Weights, *, threshold: float) -> Masks:
-    """Guess that every weight of magnitude below the threshold is a modified one.
+    """Flag every weight of magnitude below the threshold as modified.
 
-    With |w| < 5 sigma_M it names practically every modified weight, and with sigma_M far below
+    With |w| < 5 sigma_M it flags practically every modified weight, and with sigma_M far below
     sigma_U few others: no budget limits its recall.
 
     Args:
@@ -81,7 +83,7 @@ def threshold_attack(weights: Weights, *, threshold: float) -> Masks:
         threshold: Positive magnitude.
 
     Returns:
-        Weight name -> bool (rows, columns), True = guessed to be modified.
+        Weight name -> bool (rows, columns), True = flagged as modified.
 
     Raises:
         ValueError: For no weights, weights that are not finite, or a threshold that is not
@@ -95,20 +97,20 @@ def threshold_attack(weights: Weights, *, threshold: float) -> Masks:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a guessed mask matches the true one, pooled over layers.
+    """How well a flagged mask matches the true one, pooled over layers.
 
     Attributes:
-        precision: hits / guessed; NaN when nothing was guessed.
+        precision: hits / flagged; NaN when nothing is flagged.
         recall: hits / true.
-        hits: Weights both guessed and truly modified.
-        guessed: Weights guessed.
+        hits: Weights both flagged and truly modified.
+        flagged: Weights flagged.
         true: Weights truly modified.
     """
 
     precision: float
     recall: float
     hits: int
-    guessed: int
+    flagged: int
     true: int
 
 
@@ -120,25 +122,25 @@ def _check_truth(truth: Masks) -> int:
     return true
 
 
-def detection(guess: Masks, truth: Masks) -> Detection:
-    """Compare a guessed mask with the true one, pooled over layers.
+def detection(flagged: Masks, truth: Masks) -> Detection:
+    """Compare a flagged mask with the true one, pooled over layers.
 
     Raises:
         ValueError: When layers or shapes differ, a mask is not boolean, or the truth is empty.
     """
-    check_same_layers(truth, guess)
-    check_masks(guess)
+    check_same_layers(truth, flagged)
+    check_masks(flagged)
     true = _check_truth(truth)
-    hits = sum(int((guess[name] & truth[name].to(guess[name].device)).sum()) for name in truth)
-    guessed = sum(int(mask.sum()) for mask in guess.values())
-    return Detection(hits / guessed if guessed else math.nan, hits / true, hits, guessed, true)
+    hits = sum(int((flagged[name] & truth[name].to(flagged[name].device)).sum()) for name in truth)
+    named = sum(int(mask.sum()) for mask in flagged.values())
+    return Detection(hits / named if named else math.nan, hits / true, hits, named, true)
 
 
 def detection_auc(weights: Weights, truth: Masks) -> float:
     """Area under the ROC curve of the score -|w|, pooled over layers.
 
     The probability that a random modified weight is smaller in magnitude than a random unmodified
-    one, ties counting half: 1 when magnitude gives every place away, 1/2 when it says nothing,
+    one, ties counting half: 1 when magnitude gives them all away, 1/2 when it says nothing,
     below 1/2 when the modified weights are the outliers.
 
     Args:
@@ -168,6 +170,6 @@ def detection_auc(weights: Weights, truth: Masks) -> float:
     return (above + ties / 2) / (true * rest.numel())
 
 
-def spare_whole_rows(guess: Masks) -> Masks:
-    """The guess without the rows it names as a whole: nothing would be left to complete them."""
-    return {name: mask & ~mask.all(dim=1, keepdim=True) for name, mask in guess.items()}
+def spare_whole_rows(flagged: Masks) -> Masks:
+    """The mask without the rows it flags as a whole: nothing would be left to complete them."""
+    return {name: mask & ~mask.all(dim=1, keepdim=True) for name, mask in flagged.items()}

@@ -1,10 +1,10 @@
-"""Hiding the pruned places among the survivors: fills that copy more of them than one sigma.
+"""Hiding the pruned weights among the survivors: fills that copy more of them than one sigma.
 
 The paper's defence draws every fill from one N(0, sigma_M^2) (`rbtc.defense.gaussian.obfuscate`).
 What gives
 it away is whatever the survivors have and the noise has not: the layer's own width, the row's, the
 shape of the distribution, or that the weights of one neuron's outgoing column go together. Each
-`Hiding` copies one more of these:
+`Fill` copies one more of these:
 
     "layer"       N(0, sigma^2), sigma of the layer's survivors
     "row"         N(0, sigma^2), sigma of the row's survivors
@@ -12,8 +12,8 @@ shape of the distribution, or that the weights of one neuron's outgoing column g
     "permuted"    the same, no survivor twice before each has served once
     "correlated"  a column drawn from N(0, C), C the covariance of the survivors' columns
 
-Signs are random in all of them, and the fills of one column say nothing of what was cut there: what
-is drawn depends on the survivors of the layer and on the seed alone.
+Signs are random in all of them, and the fills of one column say nothing of what was pruned there:
+what is drawn depends on the survivors of the layer and on the seed alone.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from rbtc.attack.magnitudes import row_statistics
 from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_weights
 from rbtc.models.generate import seeded_generators
 
-Hiding = Literal["layer", "row", "resampled", "permuted", "correlated"]
+Fill = Literal["layer", "row", "resampled", "permuted", "correlated"]
 
 
-def hide(weights: Weights, masks: Masks, *, how: Hiding, seed: int = 0) -> Weights:
-    """Fill the pruned places so that they resemble the survivors.
+def fill_pruned(weights: Weights, masks: Masks, *, how: Fill, seed: int = 0) -> Weights:
+    """Fill the pruned weights so that they resemble the survivors.
 
     Drawn in float64 on the CPU, layer by layer in name order from one generator. No fill is exactly
     zero: a value that the dtype rounds to zero becomes its smallest normal number.

@@ -1,4 +1,4 @@
-"""Hiding the pruned places under Gaussian noise, and how likely they are to be seen.
+"""Hiding the pruned weights under Gaussian noise, and how likely they are to be seen.
 
 The defence fills every pruned weight from N(0, sigma_M^2), so that no exact zero betrays it (paper
 Sec. 4.4). The trade: noise much smaller than the surviving weights (standard deviation sigma_U)
@@ -64,7 +64,7 @@ def obfuscate(
     variance: float | None = None,
     seed: int = 0,
 ) -> Weights:
-    """Fill the pruned places with independent draws of N(0, sigma^2), none of them exactly zero.
+    """Fill the pruned weights with independent draws of N(0, sigma^2), none of them exactly zero.
 
     Drawn in float64 on the CPU, layer by layer in name order from one generator, then cast to the
     dtype of the weights. A draw that the dtype rounds to zero is drawn again.
@@ -121,13 +121,13 @@ def _like(result: torch.Tensor, *given: Any) -> Any:
 
 
 def _mixture(alpha: Any, modified: Any, unmodified: Any) -> tuple[torch.Tensor, ...]:
-    share, narrow, wide = _double(alpha), _double(modified), _double(unmodified)
-    if not ((share > 0) & (share < 1)).all():
-        raise ValueError(f"alpha is a share and must lie in (0, 1), not {alpha}")
+    fraction, narrow, wide = _double(alpha), _double(modified), _double(unmodified)
+    if not ((fraction > 0) & (fraction < 1)).all():
+        raise ValueError(f"alpha is a fraction and must lie in (0, 1), not {alpha}")
     for label, sigma in (("sigma_modified", narrow), ("sigma_unmodified", wide)):
         if not ((sigma > 0) & sigma.isfinite()).all():
             raise ValueError(f"{label} must be positive and finite, not {sigma.tolist()}")
-    return share, narrow, wide
+    return fraction, narrow, wide
 
 
 def interval_probability(w: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any) -> Any:
@@ -144,7 +144,7 @@ def interval_probability(w: Any, *, alpha: Any, sigma_modified: Any, sigma_unmod
 
     Args:
         w: Half-width of the interval, >= 0; 0 gives the limit, infinity gives alpha.
-        alpha: Share of modified weights, in (0, 1).
+        alpha: Fraction of modified weights, in (0, 1).
         sigma_modified: Standard deviation sM of the noise.
         sigma_unmodified: Standard deviation sU of the surviving weights.
 
@@ -154,7 +154,7 @@ def interval_probability(w: Any, *, alpha: Any, sigma_modified: Any, sigma_unmod
     Raises:
         ValueError: For a value outside its range.
     """
-    share, narrow, wide = _mixture(alpha, sigma_modified, sigma_unmodified)
+    fraction, narrow, wide = _mixture(alpha, sigma_modified, sigma_unmodified)
     half_width = _double(w)
     if not (half_width >= 0).all():  # also refuses NaN
         raise ValueError(f"w is a half-width and must not be negative or NaN, but {w} was given")
@@ -162,7 +162,7 @@ def interval_probability(w: Any, *, alpha: Any, sigma_modified: Any, sigma_unmod
     # erf is linear to the last bit below 1e-8; there the quotient of the sigmas avoids 0 / 0.
     linear = (u < 1e-8) & (v < 1e-8)
     ratio = torch.where(linear, narrow / wide, torch.erf(v) / torch.erf(u))
-    result = share / (share + (1 - share) * ratio)
+    result = fraction / (fraction + (1 - fraction) * ratio)
     return _like(result, w, alpha, sigma_modified, sigma_unmodified)
 
 
@@ -177,7 +177,7 @@ def posterior(x: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any)
 
     Args:
         x: Weight value, finite.
-        alpha: Share of modified weights, in (0, 1).
+        alpha: Fraction of modified weights, in (0, 1).
         sigma_modified: Standard deviation sM of the noise.
         sigma_unmodified: Standard deviation sU of the surviving weights.
 
@@ -187,14 +187,14 @@ def posterior(x: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any)
     Raises:
         ValueError: For a value outside its range.
     """
-    share, narrow, wide = _mixture(alpha, sigma_modified, sigma_unmodified)
+    fraction, narrow, wide = _mixture(alpha, sigma_modified, sigma_unmodified)
     value = _double(x)
     if not value.isfinite().all():
         raise ValueError(f"x must be finite, but {x} was given")
     difference, total = value * (1 / narrow - 1 / wide), value * (1 / narrow + 1 / wide)
     # Factored, so that nearly equal sigmas do not cancel; 0 * inf means equal sigmas.
     exponent = torch.where(difference == 0, torch.zeros_like(difference), difference * total) / 2
-    result = torch.sigmoid(torch.logit(share) + torch.log(wide / narrow) - exponent)
+    result = torch.sigmoid(torch.logit(fraction) + torch.log(wide / narrow) - exponent)
     return _like(result, x, alpha, sigma_modified, sigma_unmodified)
 
 
@@ -245,6 +245,6 @@ def pooled_sigma(layers: pd.DataFrame) -> float:
     """Standard deviation of all surviving weights, from those of `sigma_by_layer`."""
     known = layers.dropna(subset=["sigma"])
     count, mean, sigma = (known[name].to_numpy(float) for name in ("count", "mean", "sigma"))
-    shares = count / count.sum()
-    square = float(shares @ (sigma**2 + mean**2))
-    return math.sqrt(max(square - float(shares @ mean) ** 2, 0.0))
+    parts = count / count.sum()
+    square = float(parts @ (sigma**2 + mean**2))
+    return math.sqrt(max(square - float(parts @ mean) ** 2, 0.0))

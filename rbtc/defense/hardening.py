@@ -1,13 +1,13 @@
-"""Which noise hides the pruned places best: sigma chosen against the strongest attacker at hand.
+"""Which noise hides the pruned weights best: sigma chosen against the strongest attacker at hand.
 
 Gaussian obfuscation (`rbtc.defense.gaussian.obfuscate`) has one parameter, the standard deviation
 of its noise. Every candidate is tried on the model itself against every attacker, and the strongest
-decides. The attackers are given the share of pruned weights and sigma, which a real one has to
-guess. With names of weights as its answer an attacker's strength is
+decides. The attackers are given the fraction of pruned weights and sigma, which a real one has to
+estimate. With names of weights as its answer an attacker's strength is
 
-    advantage = recall - (share of the untouched weights that it names as well),
+    advantage = recall - (fraction of the untouched weights that it names as well),
 
-0 for one that guesses and 1 for one that finds every filled place and nothing else.
+0 for one that names at random and 1 for one that finds every filled weight and nothing else.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CLOSE = 0.01
 class Knowledge:
     """What an attacker is told about the defence.
 
-    sigma: standard deviation of the noise. share: share of weights that hold noise, over all
-    layers; shares: the same by layer.
+    sigma: standard deviation of the noise. fraction: fraction of weights that hold noise, over all
+    layers; fractions: the same by layer.
     """
 
     sigma: float
-    share: float
-    shares: Mapping[str, float]
+    fraction: float
+    fractions: Mapping[str, float]
 
 
 Attacker = Callable[[Weights, Knowledge], Masks]
@@ -55,36 +55,36 @@ def posterior_attack(weights: Weights, told: Knowledge) -> Masks:
     variance less the noise's part of it. The cut at the prior maximises the advantage when the
     weights are Gaussian, on whichever side of the survivors the noise lies.
     """
-    guess: Masks = {}
+    flagged: Masks = {}
     for name, weight in weights.items():
-        share, value = told.shares[name], weight.detach().double()
-        rest = (value.var(correction=0) - share * told.sigma**2) / max(1 - share, 1e-12)
-        if not 0 < share < 1 or not rest > 0:
-            guess[name] = torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
+        fraction, value = told.fractions[name], weight.detach().double()
+        rest = (value.var(correction=0) - fraction * told.sigma**2) / max(1 - fraction, 1e-12)
+        if not 0 < fraction < 1 or not rest > 0:
+            flagged[name] = torch.zeros(weight.shape, dtype=torch.bool, device=weight.device)
             continue
         found = posterior(
-            value, alpha=share, sigma_modified=told.sigma, sigma_unmodified=math.sqrt(rest)
+            value, alpha=fraction, sigma_modified=told.sigma, sigma_unmodified=math.sqrt(rest)
         )
-        guess[name] = found > share
-    return guess
+        flagged[name] = found > fraction
+    return flagged
 
 
 def smallest_of_all(weights: Weights, told: Knowledge) -> Masks:
     """Name the smallest magnitudes of all layers together, as many as hold noise."""
     half = 0.5 / sum(weight.numel() for weight in weights.values())  # the budget is rounded down
-    return budget_attack(weights, share=told.share + half)
+    return budget_attack(weights, fraction=told.fraction + half)
 
 
 def smallest_of_each(weights: Weights, told: Knowledge) -> Masks:
     """Name the smallest magnitudes of each layer, as many as hold noise there."""
-    guess: Masks = {}
+    flagged: Masks = {}
     for name, weight in weights.items():
-        share = told.shares[name]
-        if 0 < share < 1:
-            guess |= budget_attack({name: weight}, share=share + 0.5 / weight.numel())
+        fraction = told.fractions[name]
+        if 0 < fraction < 1:
+            flagged |= budget_attack({name: weight}, fraction=fraction + 0.5 / weight.numel())
         else:
-            guess[name] = torch.full(weight.shape, share == 1, device=weight.device)
-    return guess
+            flagged[name] = torch.full(weight.shape, fraction == 1, device=weight.device)
+    return flagged
 
 
 ATTACKERS: dict[str, Attacker] = {
@@ -95,7 +95,7 @@ ATTACKERS: dict[str, Attacker] = {
     # Chapter 15's honest attacker, who is told nothing.
     "columns": lambda weights, told: name_modified(modified_probability(weights)),
 }
-"""Everyone who tries to find the filled places; add a stronger one here."""
+"""Everyone who tries to find the filled weights; add a stronger one here."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Trial:
 
     sigma: standard deviation of the noise. relative: sigma over sigma_U of all surviving weights.
     attacker, advantage: the strongest attacker, a key of `ATTACKERS`, and its advantage. precision:
-    share of what it names that is noise; NaN if it names nothing. recall: share of the noise that
-    it names. auc: area under the ROC curve of -|w| over all layers. disturbance: norm of the noise
-    over the norm of the model's matrices.
+    fraction of what it names that is noise; NaN if it names nothing. recall: fraction of the noise
+    that it names. auc: area under the ROC curve of -|w| over all layers. disturbance: norm of the
+    noise over the norm of the model's matrices.
     """
 
     sigma: float
@@ -131,7 +131,7 @@ class Hardening:
     """A hardened model and why its noise is what it is.
 
     Attributes:
-        weights: All layers, the pruned places filled.
+        weights: All layers, the pruned weights filled.
         chosen: The trial of the sigma that was taken.
         trials: All trials, by rising sigma.
         sigma_unmodified: Standard deviation sigma_U of the surviving weights.
@@ -158,8 +158,8 @@ def harden(
         pruned: weight name -> (rows, columns), zero where pruned.
         sigma: standard deviation to take; None takes the best of the candidates.
         factors: candidates in units of sigma_U; with `sigma` given, they are tried for comparison.
-        seed: of the noise. Whoever knows it can draw the noise again and find every place, so it
-            must be secret: take it from `secrets`.
+        seed: of the noise. Whoever knows it can draw the noise again and find all of it, so it must
+            be secret: take it from `secrets`.
         attackers: who tries to find the noise; None takes `ATTACKERS`.
         watch: hands the candidates through, and may show a progress bar meanwhile.
 
@@ -213,14 +213,14 @@ def trial(
     seed: int,
     attackers: Mapping[str, Attacker],
 ) -> Trial:
-    """Obfuscate with one sigma and let everyone look for the places; `wide` is sigma_U."""
+    """Obfuscate with one sigma and let everyone look for the noise; `wide` is sigma_U."""
     weights = obfuscate(pruned, masks, sigma=sigma, seed=seed)
-    shares = {name: float(mask.double().mean()) for name, mask in masks.items()}
-    told = Knowledge(sigma, density(masks), shares)
+    fractions = {name: float(mask.double().mean()) for name, mask in masks.items()}
+    told = Knowledge(sigma, density(masks), fractions)
     untouched = sum(int((~mask).sum()) for mask in masks.values())
     found = {name: detection(attack(weights, told), masks) for name, attack in attackers.items()}
     advantage = {
-        name: each.recall - (each.guessed - each.hits) / untouched for name, each in found.items()
+        name: each.recall - (each.flagged - each.hits) / untouched for name, each in found.items()
     }
     name = max(advantage, key=advantage.__getitem__)
     noise = sum(float(w[masks[n]].double().square().sum()) for n, w in weights.items())

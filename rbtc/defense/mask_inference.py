@@ -14,7 +14,7 @@ a weight has under N(0, C) the mean m_ij and variance v_i of a Gaussian conditio
     m_ij = w_ij - (P w_j)_i / P_ii,   P = C^-1,
 
 taken with the column itself left out of C, so that no weight vouches for itself. And pruning takes
-columns rather than weights, so every column has a share a_j of its own. The posterior is
+columns rather than weights, so every column has a fraction a_j of its own. The posterior is
 
     p_ij = a_j N(w_ij; 0, s_M^2) / (a_j N(w_ij; 0, s_M^2) + (1 - a_j) N(w_ij; m_ij, v_i)).
 
@@ -38,13 +38,13 @@ Evidence = Literal["magnitudes", "columns"]
 
 ROUNDS = 6
 RIDGE = 0.05
-"""Added to the covariance's diagonal, as a share of its mean."""
+"""Added to the covariance's diagonal, as a fraction of its mean."""
 
 PSEUDO = 4.0
-"""The layer's share counts in a column's share like so many weights."""
+"""The layer's fraction counts in a column's fraction like so many weights."""
 
 FIRST = 0.1
-"""Share of modified weights where the search starts from nothing."""
+"""Fraction of modified weights where the search starts from nothing."""
 
 
 def modified_probability(
@@ -79,7 +79,7 @@ def modified_probability(
 
 
 def name_modified(probability: dict[str, Tensor], threshold: float = 0.5) -> Masks:
-    """The places an attacker completes: where the probability is at least the threshold."""
+    """The weights an attacker completes: where the probability is at least the threshold."""
     return {name: own >= threshold for name, own in probability.items()}
 
 
@@ -97,7 +97,7 @@ def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, flo
     """Posterior (rows, columns), and the mean log-likelihood of a weight given its column."""
     p, level, noise = believed, -math.inf, max(noise, 1e-150)
     mean, variance = torch.zeros_like(weight), weight.square().mean(dim=1)
-    share = p.mean(dim=0)
+    fraction = p.mean(dim=0)
     for _ in range(ROUNDS):
         expected = (1 - p) * weight + p * mean
         doubt = (p * variance[:, None]).sum(dim=1)
@@ -107,10 +107,10 @@ def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, flo
         modified = _log_density(weight, noise**2)
         unmodified = _log_density(weight - mean, variance[:, None].clamp(min=1e-300))
         for _ in range(5):
-            p = torch.sigmoid(modified - unmodified + torch.logit(share))
+            p = torch.sigmoid(modified - unmodified + torch.logit(fraction))
             prior = p.mean().clamp(1e-4, 0.5)
-            share = ((p.sum(dim=0) + prior * PSEUDO) / (len(p) + PSEUDO)).clamp(1e-4, 1 - 1e-4)
-        both = torch.logaddexp(modified + share.log(), unmodified + torch.log1p(-share))
+            fraction = ((p.sum(dim=0) + prior * PSEUDO) / (len(p) + PSEUDO)).clamp(1e-4, 1 - 1e-4)
+        both = torch.logaddexp(modified + fraction.log(), unmodified + torch.log1p(-fraction))
         level = float(both.mean())
         noise = float((p * weight.square()).sum() / p.sum().clamp(min=1e-12)) ** 0.5
         noise = max(noise, 1e-150)

@@ -1,13 +1,13 @@
 """Two kinds of weights in one matrix, told apart from the matrix alone: a mixture fit (Eq. 7's).
 
-Eq. 7 of the paper takes its three parameters as known: the share alpha of modified weights, the
+Eq. 7 of the paper takes its three parameters as known: the fraction alpha of modified weights, the
 standard deviation sigma_M of their noise and that of the survivors, sigma_U. An attacker has none
 of them, only the defended model. They are what maximises the likelihood of its weights under
 
     f(w) = alpha N(w; 0, sigma_M^2) + (1 - alpha) N(w; 0, sigma_U^2),
 
 found by expectation maximisation from several starts. Of the two components the rarer one is taken
-for the modified weights, whichever of them is the wider: nobody cuts most of a layer.
+for the modified weights, whichever of them is the wider: nobody prunes most of a layer.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ STARTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.4, 2.5, 10.0, 100.0)
 """Where the fits start: sigma_M as a multiple of the typical magnitude."""
 
 MOST = 0.5
-"""The modified component never has more than this share."""
+"""The modified component never has more than this fraction."""
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Two centred Gaussians fitted to the weights of one matrix.
 
-    share: alpha, the share of modified weights, in (0, 0.5]. sigma_modified: sigma_M.
+    fraction: alpha, the fraction of modified weights, in (0, 0.5]. sigma_modified: sigma_M.
     sigma_unmodified: sigma_U. gain: how much more likely the weights are than under a single
     Gaussian, in nats a weight.
     """
 
-    share: float
+    fraction: float
     sigma_modified: float
     sigma_unmodified: float
     gain: float
@@ -52,7 +52,7 @@ class Mixture:
         narrow, wide = 1 / self.sigma_modified, 1 / self.sigma_unmodified
         # Factored, so that nearly equal sigmas do not cancel.
         exponent = values * (narrow - wide) * (values * (narrow + wide)) / 2
-        odds = math.log(self.share / (1 - self.share)) + math.log(narrow / wide)
+        odds = math.log(self.fraction / (1 - self.fraction)) + math.log(narrow / wide)
         return torch.sigmoid(odds - exponent)
 
 
@@ -73,10 +73,10 @@ def fit_mixture(values: Tensor, *, iterations: int = 200) -> Mixture:
     starts = (middle * np.array(STARTS)) ** 2
     level, *found = _maximise(count / total, square, starts, middle**2, iterations)
     best = int(level.argmax())
-    share, modified, unmodified = (float(each[best]) for each in found)
-    if share > MOST:
-        share, modified, unmodified = 1 - share, unmodified, modified
-    return Mixture(share, modified**0.5, unmodified**0.5, max(float(level[best]) - plain, 0.0))
+    fraction, modified, unmodified = (float(each[best]) for each in found)
+    if fraction > MOST:
+        fraction, modified, unmodified = 1 - fraction, unmodified, modified
+    return Mixture(fraction, modified**0.5, unmodified**0.5, max(float(level[best]) - plain, 0.0))
 
 
 def fit_layers(weights: Mapping[str, Tensor], *, iterations: int = 200) -> dict[str, Mixture]:
@@ -103,9 +103,9 @@ def _binned(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
     magnitude = magnitude.clamp(min=float(magnitude[magnitude > 0].min())).numpy()
     logs = np.log(magnitude)
     width = (np.ptp(logs) or 1.0) / BINS
-    place = np.minimum(((logs - logs.min()) / width).astype(int), BINS - 1)
-    count = np.bincount(place, minlength=BINS).astype(float)
-    square = np.bincount(place, magnitude**2, minlength=BINS)
+    index = np.minimum(((logs - logs.min()) / width).astype(int), BINS - 1)
+    count = np.bincount(index, minlength=BINS).astype(float)
+    square = np.bincount(index, magnitude**2, minlength=BINS)
     return count[count > 0], square[count > 0] / count[count > 0]
 
 
@@ -119,7 +119,7 @@ def _maximise(
     """Expectation maximisation on bins, from all starts at once.
 
     Args:
-        part: share of the weights in each bin (bins,).
+        part: fraction of the weights in each bin (bins,).
         square: their mean square (bins,).
         modified: sigma_M^2 at each start (starts,).
         unmodified: sigma_U^2 at the start.

@@ -19,8 +19,8 @@ class Roc:
     """A receiver operating characteristic, pooled over layers.
 
     Attributes:
-        false_positive: Share of the unmodified weights with a score of at least the threshold.
-        true_positive: The same share of the modified ones: the recall.
+        false_positive: Fraction of the unmodified weights with a score of at least the threshold.
+        true_positive: The same fraction of the modified ones: the recall.
         threshold: The scores themselves, falling; infinity for the first point (0, 0).
         true: How many weights are modified.
         total: How many there are.
@@ -36,7 +36,7 @@ class Roc:
     def auc(self) -> float:
         """Area under the curve: the chance that a modified weight scores higher; ties count half.
 
-        1 when the scores give every place away, 1/2 when they say nothing.
+        1 when the scores give every one away, 1/2 when they say nothing.
         """
         return float(np.trapezoid(self.true_positive, self.false_positive))
 
@@ -44,25 +44,25 @@ class Roc:
         """What naming every weight of at least this score gets.
 
         Returns:
-            threshold, named (share of all weights), precision (NaN where none is named), recall.
+            threshold, named (fraction of all weights), precision (NaN where none is named), recall.
         """
-        place = int(np.searchsorted(-self.threshold, -threshold, side="right")) - 1
-        hits = self.true_positive[place] * self.true
-        named = hits + self.false_positive[place] * (self.total - self.true)
+        index = int(np.searchsorted(-self.threshold, -threshold, side="right")) - 1
+        hits = self.true_positive[index] * self.true
+        named = hits + self.false_positive[index] * (self.total - self.true)
         return {
             "threshold": float(threshold),
             "named": float(named / self.total),
             "precision": float(hits / named) if named else math.nan,
-            "recall": float(self.true_positive[place]),
+            "recall": float(self.true_positive[index]),
         }
 
     def sweep(self, thresholds: Sequence[float]) -> pd.DataFrame:
         """`at` for several thresholds, one line each."""
         return pd.DataFrame([self.at(threshold) for threshold in thresholds])
 
-    def curve(self, places: int = 101) -> pd.DataFrame:
+    def curve(self, points: int = 101) -> pd.DataFrame:
         """The curve at evenly spaced false positive rates: false_positive, true_positive."""
-        x = np.linspace(0, 1, places)
+        x = np.linspace(0, 1, points)
         y = np.interp(x, self.false_positive, self.true_positive)
         return pd.DataFrame({"false_positive": x, "true_positive": y})
 

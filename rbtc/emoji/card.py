@@ -10,26 +10,22 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pandas as pd
 
 from rbtc import command
 from rbtc.emoji.diffusion import Levers
 from rbtc.emoji.report import standing
 from rbtc.emoji.scenes import STYLED
-from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, data_folder
+from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, manifest
 from rbtc.emoji.start import training_chain
-from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, models_folder
+from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, OPTIONS, models_folder
 
 TEMPLATE = Path(__file__).with_suffix(".md")
-STAGES = (
-    "run", "from", "pictures", "batch", "rate", "sparsity of activations", "of neurons",
-    "styled captions", "minutes", "on",
-)  # fmt: skip
-CURVE = ("ratio", "concept", "density", "erased class (n)", "other classes (n)", "sign accuracy")
 
 
 def _read(path: Path) -> Any:
@@ -38,75 +34,17 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _rows(lines: Iterable[Iterable[Any]]) -> str:
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _table(heads: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
-    heads = list(heads)
-    return f"{_rows([heads])}\n|{'---|' * len(heads)}\n{_rows(lines)}"
-
-
-def _interval(row: Any, name: str, digits: int = 2) -> str:
+def _interval(row: Mapping[str, Any], name: str, digits: int = 2) -> str:
     """A proportion and its interval, from the columns ``name``, low and high."""
-    low, high = (row[f"{name}_{end}"] if f"{name}_{end}" in row else row[end]
-                 for end in ("low", "high"))  # fmt: skip
+    low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
     return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def sets_table() -> str:
-    """Markdown table of every emoji set with author and licence, from the manifest."""
-    return _table(
-        ("style", "set", "author", "licence", "package, version"),
-        (
-            (
-                e["style"] + " (held out)" * (e["style"] == HELD_OUT_STYLE),
-                e["title"],
-                f"[{e['author']}]({e['author_url']})",
-                f"[{e['license']}]({e['license_url']})",
-                f"`{e['package']}` {e['version']}",
-            )
-            for e in _read(data_folder() / "manifest.json")["packages"]
-        ),
-    )
-
-
-def judges_table(models: Path) -> str:
-    """Markdown table of the judges' held-out scores, from their cards."""
-    folders = [folder for folder in MODEL_FOLDERS.values() if (models / folder).exists()]
-    return _table(
-        ("judge", "held out", "score"),
-        (
-            (f"`{folder}`", name.replace("_", " "), f"{_interval(row, 'value', 3)} (n={row['n']})")
-            for folder in folders
-            for name, row in _read(models / folder / "judge.json")["scores"].items()
-        ),
-    )
-
-
-def erasability_table(curve: pd.DataFrame) -> str:
-    """Markdown table of ``emoji_erasability.csv``: a line per ratio and concept, with intervals."""
-    return _table(
-        CURVE,
-        (
-            (
-                f"{row['ratio']:g}",
-                row["concept"],
-                f"{row['density']:.3f}",
-                f"{_interval(row, 'erased')} ({row['erased_n']:.0f})",
-                f"{_interval(row, 'preserved')} ({row['preserved_n']:.0f})",
-                f"{row['sign_accuracy']:.3f}",
-            )
-            for _, row in curve.iterrows()
-        ),
-    )
 
 
 def _options(record: dict[str, Any], stage: str) -> list[str]:
     """The command-line words of what a stage's record has other than by default."""
     usual = dataclasses.asdict(DEFAULTS[stage])
     words = []
-    for option in ("pictures", "batch_size", "learning_rate", "warmup", "seed"):
+    for option in OPTIONS:
         if record.get(option, usual[option]) != usual[option]:
             words += [f"--{option.replace('_', '-')}", str(record[option])]
     for lever, value in record.get("levers", {}).items():
@@ -118,62 +56,57 @@ def _options(record: dict[str, Any], stage: str) -> list[str]:
     return words
 
 
-def training_commands(models: Path, training: dict[str, Any]) -> str:
-    """The commands that train what lies in ``models``: options that are not defaults are named.
+def training_commands(chain: list[dict[str, Any]], judges: Mapping[str, dict[str, Any]]) -> str:
+    """The commands that train a model and its judges: options that are not defaults are named.
 
     Runs that started from other runs get folders of their own, ``runs/1`` the first.
+
+    Args:
+        chain: records of the diffusion runs, see `training_chain`.
+        judges: content of ``judge.json`` of each judge that there is, by its folder's name.
     """
-    chain = training_chain(training["diffusion"])
-    folders = [f"runs/{i + 1}" for i in range(len(chain))] if len(chain) > 1 else [""]
-    command = "python -m rbtc.emoji.train"
 
-    def line(stage: str, folder: str, *words: str) -> str:
-        return " ".join([command, stage, *(["--run", folder] if folder else []), *words])
+    def line(stage: str, run: int, *words: str) -> str:
+        folder = ["--run", f"runs/{run}"] if run and len(chain) > 1 else []
+        return " ".join(["python -m rbtc.emoji.train", stage, *folder, *words])
 
-    lines = [f"{command} fetch  # needs npm"]
-    for number, (record, folder) in enumerate(zip(chain, folders, strict=True)):
-        lines.append(line("code", folder))
-        start = ["--start", f"{folders[number - 1]}/diffusion"] if number else []
+    lines = ["python -m rbtc.emoji.train fetch  # needs npm"]
+    for run, record in enumerate(chain, start=1):
+        lines.append(line("code", run))
+        start = ["--start", f"runs/{run - 1}/diffusion"] if run > 1 else []
         if record:
-            lines.append(line("diffusion", folder, *start, *_options(record, "diffusion")))
-    lines.append(line("vae", folders[-1]))
+            lines.append(line("diffusion", run, *start, *_options(record, "diffusion")))
+    lines.append(line("vae", len(chain)))
     for stage, name in MODEL_FOLDERS.items():
-        if (models / name / "judge.json").exists():
-            record = _read(models / name / "judge.json").get("training", {})
-            lines.append(line(stage, "", *_options(record, stage)))
-    lines.append(line("pack", folders[-1]))
+        if name in judges:
+            lines.append(line(stage, 0, *_options(judges[name].get("training", {}), stage)))
+    lines.append(line("pack", len(chain)))
     return "\n".join([*lines, "python -m rbtc.emoji.report && python -m rbtc.emoji.card"])
 
 
-def stages_table(training: dict[str, Any]) -> str:
-    """Markdown table of the runs of the UNet and text encoder, the first run first.
+def _stage(run: int, done: dict[str, Any]) -> list[Any]:
+    """A run of the UNet and text encoder as the cells of a line.
 
-    A run that was continued with another length or rate names each, and from where it held.
+    One that was continued with another length or rate names each, and from where it held.
     """
-    lines = []
-    for number, done in enumerate(training_chain(training["diffusion"]), start=1):
-        if not done:
-            lines.append([number, "no record", *[""] * 8])
-            continue
-        parts = done.get("sittings") or [{**done, "from": 0}]
-        if all({**part, "from": 0} == parts[0] for part in parts):
-            parts = [{**done, "from": 0}]
-        since = [f" (from {part['from']:,})" * (len(parts) > 1) for part in parts]
-        levers = done.get("levers", {})
-        lines.append(
-            [
-                number,
-                f"run {number - 1}" if number > 1 else "nothing",
-                ", ".join(f"{p['pictures']:,}{s}" for p, s in zip(parts, since, strict=True)),
-                done["batch_size"],
-                ", ".join(f"{p['learning_rate']:g}{s}" for p, s in zip(parts, since, strict=True)),
-                *(f"{levers.get(f'{kind}_sparsity', 0):g}" for kind in ("activation", "neuron")),
-                f"{levers.get('styled', STYLED):g}",
-                f"{done['seconds'] / 60:.0f}",
-                done["device"],
-            ]
-        )
-    return _table(STAGES, lines)
+    if not done:
+        return [run, "no record", *[""] * 8]
+    parts = done.get("sittings") or [{**done, "from": 0}]
+    if all({**part, "from": 0} == parts[0] for part in parts):
+        parts = [{**done, "from": 0}]
+    since = [f" (from {part['from']:,})" * (len(parts) > 1) for part in parts]
+    levers = done.get("levers", {})
+    return [
+        run,
+        f"run {run - 1}" if run > 1 else "nothing",
+        ", ".join(f"{p['pictures']:,}{s}" for p, s in zip(parts, since, strict=True)),
+        done["batch_size"],
+        ", ".join(f"{p['learning_rate']:g}{s}" for p, s in zip(parts, since, strict=True)),
+        *(f"{levers.get(f'{kind}_sparsity', 0):g}" for kind in ("activation", "neuron")),
+        f"{levers.get('styled', STYLED):g}",
+        f"{done['seconds'] / 60:.0f}",
+        done["device"],
+    ]
 
 
 def card(models: Path | None = None, results: Path = Path("results")) -> str:
@@ -190,35 +123,39 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
             f"{models / 'emoji-sd'} was packed by an earlier edition of this code, and so was its "
             "card: train and pack a model with this one first (`python -m rbtc.emoji.train`)"
         )
-    words = _read(models / "emoji-sd" / "concepts.json")
+    chain = training_chain(training["diffusion"])
     found = _read(results / "emoji_report.json")
-    accuracy = pd.read_csv(results / "emoji_accuracy.csv")
-    levers = training_chain(training["diffusion"])[-1].get("levers", {})
-    size = sum(f.stat().st_size for f in (models / "emoji-sd").rglob("*") if f.is_file())
-    zero, quantiles = found["all_ffn_zero"], found["specificity"]
-    return TEMPLATE.read_text(encoding="utf-8").format(
-        concepts=len(words["concepts"]),
-        styles=len(words["styles"]),
-        size=size / 1e6,
-        sets=sets_table(),
+    judges = {
+        name: _read(models / name / "judge.json")
+        for name in MODEL_FOLDERS.values()
+        if (models / name).exists()
+    }
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        fmt=format,
+        interval=_interval,
+        words=_read(models / "emoji-sd" / "concepts.json"),
+        megabytes=sum(f.stat().st_size for f in (models / "emoji-sd").rglob("*") if f.is_file())
+        / 1e6,
+        sets=manifest(),
         held_out=HELD_OUT_STYLE,
         house=HOUSE,
-        code=training["code"],
-        vae=training["vae"],
-        commands=training_commands(models, training),
-        stages=stages_table(training),
-        levers=_rows((f"`{name}`", value) for name, value in levers.items()),
+        training=training,
+        commands=training_commands(chain, judges),
+        stages=[_stage(run, done) for run, done in enumerate(chain, start=1)],
+        levers=chain[-1].get("levers", {}),
         found=found,
         standing=standing(found),
-        classes=_rows(
-            (row["kind"], row["name"], f"{_interval(row, 'accuracy')} (n={row['n']})")
-            for _, row in accuracy.iterrows()
-        ),
-        zero=f"{_interval(zero, 'value', 3)} (n={zero['n']})",
-        quantiles=", ".join(f"{q[1:]}: {v:.2f}" for q, v in quantiles.items() if q != "layer"),
-        curve=erasability_table(pd.read_csv(results / "emoji_erasability.csv")),
+        accuracy=pd.read_csv(results / "emoji_accuracy.csv").to_dict("records"),
+        quantiles={q: value for q, value in found["specificity"].items() if q != "layer"},
+        erasability=pd.read_csv(results / "emoji_erasability.csv").to_dict("records"),
         judged=len(_read(models / MODEL_FOLDERS["concept-judge"] / "judge.json")["names"]),
-        judges=judges_table(models),
+        judges=judges,
     )
 
 

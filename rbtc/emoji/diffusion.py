@@ -10,6 +10,7 @@ ordinary training choices that push one way or the other; the model card states 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import nn
 from rbtc.emoji.code import CODE_CHANNELS, SCALING_FACTOR, LatentCode
 from rbtc.emoji.loop import LoopConfig, train
 from rbtc.emoji.scenes import STYLED, World
+from rbtc.emoji.text import tokens_of
 from rbtc.layers import find_layers
 
 if TYPE_CHECKING:
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 SAMPLER_STEPS, GUIDANCE = 8, 3.0
+SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "rescale_betas_zero_snr": True,
+}
+"""Stable Diffusion's noise levels, rescaled so that the last one leaves no signal."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Levers:
             first learns and then specialises.
         time_power: training times are the schedule's length times u ** time_power, u uniform;
             below one, more of them fall where the picture's content is decided.
-        styled: share of pictures whose caption names a style.
+        styled: fraction of pictures whose caption names a style.
     """
 
     width: int = 96
@@ -104,13 +113,7 @@ def build_scheduler() -> DPMSolverMultistepScheduler:
     from diffusers import DPMSolverMultistepScheduler
 
     return DPMSolverMultistepScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        steps_offset=1,
+        **SCHEDULE, prediction_type="v_prediction", timestep_spacing="trailing", steps_offset=1
     )
 
 
@@ -118,16 +121,11 @@ def noise_levels() -> torch.Tensor:
     """Cumulative signal fractions alpha-bar of the training schedule, (1000,)."""
     from diffusers import DDPMScheduler
 
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        rescale_betas_zero_snr=True,
-    ).alphas_cumprod
+    return DDPMScheduler(**SCHEDULE).alphas_cumprod
 
 
 class LatentPool:
-    """Latents of pictures and their captions; a share is renewed at every batch.
+    """Latents of pictures and their captions; a fraction is renewed at every batch.
 
     A pool that is renewed slowly shows each picture about ``1 / renewal`` times.
     """
@@ -154,10 +152,7 @@ class LatentPool:
     def _fresh(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         batch = self._world.batch(n)
         latents = self._code(batch.pictures.to(self._device))
-        tokens = self._tokenizer(
-            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        return latents * SCALING_FACTOR, tokens.to(self._device)
+        return latents * SCALING_FACTOR, tokens_of(self._tokenizer, batch.captions).to(self._device)
 
     def batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled latents (n, c, h, w) and token ids (n, tokens)."""
@@ -212,20 +207,16 @@ class ActivationSparsity:
 
 def parameter_groups(model: nn.Module, levers: Levers, config: LoopConfig) -> list[dict]:
     """Residual blocks apart from the rest; biases and norms are not decayed."""
-    groups: dict[str, list[nn.Parameter]] = {"resnet": [], "rest": [], "plain": []}
-    for name, parameter in model.named_parameters():
-        kind = "plain" if parameter.ndim < 2 else "resnet" if ".resnets." in name else "rest"
-        groups[kind].append(parameter)
     rate = config.learning_rate
-    return [
-        {
-            "params": groups["resnet"],
-            "lr": rate * levers.resnet_rate,
-            "weight_decay": levers.resnet_weight_decay,
-        },
-        {"params": groups["rest"], "lr": rate, "weight_decay": config.weight_decay},
-        {"params": groups["plain"], "lr": rate, "weight_decay": 0.0},
-    ]
+    resnet, rest, plain = (
+        {"params": [], "lr": rate * levers.resnet_rate, "weight_decay": levers.resnet_weight_decay},
+        {"params": [], "lr": rate, "weight_decay": config.weight_decay},
+        {"params": [], "lr": rate, "weight_decay": 0.0},
+    )
+    for name, parameter in model.named_parameters():
+        group = plain if parameter.ndim < 2 else resnet if ".resnets." in name else rest
+        group["params"].append(parameter)
+    return [resnet, rest, plain]
 
 
 def train_diffusion(
@@ -283,19 +274,15 @@ def train_diffusion(
         return error + weights @ ratios, figures
 
     groups = parameter_groups(model, levers, config)
-    average = train(model, loss, config, folder, groups=groups, sample=sample, record=record)
-    assert isinstance(average, nn.ModuleDict)
-    return average
+    return train(model, loss, config, folder, groups=groups, sample=sample, record=record)
 
 
 def can_compile() -> bool:
     """Whether ``torch.compile`` has what it needs here: a C++ compiler (or CUDA's own)."""
-    from shutil import which
-
-    return torch.cuda.is_available() or any(which(name) for name in ("c++", "g++", "clang++"))
+    return torch.cuda.is_available() or any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
-def assemble(model: nn.ModuleDict, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Any:
+def assemble(model: Any, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Any:
     """The StableDiffusionPipeline of the parts, without a safety checker."""
     from diffusers import StableDiffusionPipeline
 

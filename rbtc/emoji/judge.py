@@ -9,8 +9,7 @@ neither the judges nor emoji-sd ever see.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
-from rbtc.emoji.loop import LoopConfig, train
+from rbtc.emoji.loop import LoopConfig, read_json, train
 from rbtc.emoji.scenes import Placement, World, article
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, STYLES
-from rbtc.emoji.text import MAX_TOKENS
+from rbtc.emoji.text import MAX_TOKENS, tokens_of
 from rbtc.models.judges import build_clip, build_resnet, save_judge
 from rbtc.stats import Proportion
 
@@ -31,40 +30,43 @@ TRAINING = Placement(scale=(0.84, 1.0), rotation=5.0, jitter=0.12)
 
 A judge that forgives a broken picture calls a concept erased only when nothing is left of it.
 """
+HELD_OUT_PICTURES = 4096
+"""Fresh pictures that a judge of concepts or styles is scored on."""
 Sheet = Mapping[tuple[str, str], np.ndarray]
 
 
 @torch.no_grad()
 def score(
-    model: Any, world: World, which: str, pictures: int = 4096, *, index: Sequence[int] = ()
+    classify: Callable[[torch.Tensor], torch.Tensor],
+    world: World,
+    which: str,
+    pictures: int,
+    *,
+    index: Sequence[int] = (),
+    device: str = "cpu",
 ) -> Proportion:
     """Top-1 accuracy on fresh pictures of ``world``; ``which`` is "concepts" or "styles".
 
-    ``index`` is the model's column of each concept of the world, where they differ.
+    ``classify`` gives a score of each class, (n, classes), for pictures (n, 3, 64, 64); ``index``
+    is its column of each concept of the world, where they differ.
     """
-    device = next(model.parameters()).device
     columns = torch.tensor(index or range(len(getattr(world, which))))
     hits = 0
     for _ in range(pictures // 128):
         batch = world.batch(128, captioned=False)
-        answer = model(batch.pictures.to(device)).argmax(1).cpu()
+        answer = classify(batch.pictures.to(device)).argmax(1).cpu()
         hits += int((answer == columns[getattr(batch, which)]).sum())
     return Proportion(hits, pictures // 128 * 128)
-
-
-def usual_house(styles: Sequence[str]) -> str | None:
-    """The house of captions without a style, where it is one of ``styles``."""
-    return HOUSE if HOUSE in styles else None
-
-
-def training_record(folder: Path) -> dict[str, Any]:
-    """Length, optimiser, time and device of the finished run in ``folder``."""
-    return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
 
 def as_row(proportion: Proportion, name: str = "value") -> dict[str, float]:
     """A proportion with its interval, for JSON cards and tables."""
     return {name: proportion.value, **{k: getattr(proportion, k) for k in ("low", "high", "n")}}
+
+
+def usual_house(styles: Sequence[str]) -> str | None:
+    """The house of captions without a style, where it is one of ``styles``."""
+    return HOUSE if HOUSE in styles else None
 
 
 def train_resnet_judge(
@@ -90,35 +92,36 @@ def train_resnet_judge(
     house = usual_house(styles) if which == "concepts" else None
 
     def fresh(seed: int, **options: Any) -> World:
-        return World(sheet, concepts, styles, seed=seed, house=house, **options)
+        return World(sheet, concepts, styles, seed=config.seed + seed, house=house, **options)
 
-    world = fresh(config.seed + 11, placement=TRAINING)
+    world = fresh(11, placement=TRAINING)
 
     def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
         batch = world.batch(config.batch_size, captioned=False)
-        x = batch.pictures.to(device)
         y = getattr(batch, which).to(device)
-        answer = model(x)
+        answer = model(batch.pictures.to(device))
         hit = (answer.argmax(1) == y).float().mean().item()
         return F.cross_entropy(answer, y, label_smoothing=0.05), {"accuracy": hit}
 
     average = train(model, loss, config, folder)
-    scores = {"held_out_augmentations": as_row(score(average, fresh(config.seed + 7919), which))}
+    hits = score(average, fresh(7919), which, HELD_OUT_PICTURES, device=device)
+    scores = {"held_out_augmentations": as_row(hits)}
     drawn = [c for c in concepts if (c, HELD_OUT_STYLE) in sheet]
     if which == "concepts" and drawn:
         other = World(sheet, drawn, [HELD_OUT_STYLE], seed=config.seed + 104729)
         index = [names.index(c) for c in drawn]
-        found = score(average, other, which, 2048, index=index)
+        found = score(average, other, which, 2048, index=index, device=device)
         scores[f"held_out_house_{HELD_OUT_STYLE}"] = as_row(found)
-    card = {
-        "kind": "resnet",
-        "task": which,
-        "layers": layers,
-        "names": names,
-        "scores": scores,
-        "training": training_record(folder),
-    }
-    save_judge(average, card, target)
+    card = {"kind": "resnet", "task": which, "layers": layers, "names": names}
+    return _save(average, card, scores, folder, target)
+
+
+def _save(
+    model: torch.nn.Module, card: dict[str, Any], scores: dict[str, Any], folder: Path, target: Path
+) -> dict[str, Any]:
+    """Write a judge with its card, which holds the record of the finished run in ``folder``."""
+    card = {**card, "scores": scores, "training": read_json(folder / "done.json")}
+    save_judge(model, card, target)
     return card
 
 
@@ -152,27 +155,23 @@ def train_clip_judge(
 
     The same caption can stand twice in a batch; such pairs count as matches too.
     """
-    description = {
-        **CLIP_MODEL,
-        "text_cfg": {**CLIP_MODEL["text_cfg"], "vocab_size": len(tokenizer)},
-    }
+    text_cfg = {**CLIP_MODEL["text_cfg"], "vocab_size": len(tokenizer)}
+    description = {**CLIP_MODEL, "text_cfg": text_cfg}
     torch.manual_seed(config.seed)
-    model = build_clip(description).to(device)
+    model: Any = build_clip(description).to(device)
     house = usual_house(styles)
     world = World(sheet, concepts, styles, seed=config.seed + 23, house=house)
 
-    def embed(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens = tokenizer(
-            batch.captions, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
-        image = F.normalize(model.encode_image(batch.pictures.to(device)), dim=-1)  # pyright: ignore
-        text = F.normalize(model.encode_text(tokens.to(device)), dim=-1)  # pyright: ignore
-        return image, text
+    def images(pictures: torch.Tensor) -> torch.Tensor:
+        return F.normalize(model.encode_image(pictures.to(device)), dim=-1)
+
+    def texts(captions: Sequence[str]) -> torch.Tensor:
+        return F.normalize(model.encode_text(tokens_of(tokenizer, captions).to(device)), dim=-1)
 
     def loss(seen: int) -> tuple[torch.Tensor, dict[str, float]]:
         batch = world.batch(config.batch_size, empty=0.0)
-        image, text = embed(batch)
-        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T  # pyright: ignore
+        image, text = images(batch.pictures), texts(batch.captions)
+        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
         same = torch.tensor(
             [[a == b for b in batch.captions] for a in batch.captions], device=device
         ).float()
@@ -181,27 +180,13 @@ def train_clip_judge(
         hit = same.gather(1, logits.argmax(1, keepdim=True)).mean().item()
         return value, {"accuracy": hit}
 
-    average = train(model, loss, config, folder)
-    model.load_state_dict(average.state_dict())
+    model.load_state_dict(train(model, loss, config, folder).state_dict())
     model.eval()
-    fresh = World(sheet, concepts, styles, seed=config.seed + 6007, house=house)
-    candidates = [article(c) for c in concepts]
-    tokens = tokenizer(
-        candidates, padding="max_length", truncation=True, return_tensors="pt"
-    ).input_ids
-    hits = 0
     with torch.no_grad():
-        text = F.normalize(model.encode_text(tokens.to(device)), dim=-1)  # pyright: ignore
-        for _ in range(16):
-            batch = fresh.batch(128, captioned=False)
-            image = F.normalize(model.encode_image(batch.pictures.to(device)), dim=-1)  # pyright: ignore
-            hits += int(((image @ text.T).argmax(1).cpu() == batch.concepts).sum())
-    card = {
-        "kind": "clip",
-        "model": description,
-        "scores": {"zero_shot_concept": as_row(Proportion(hits, 16 * 128))},
-        "training": training_record(folder),
-    }
-    save_judge(model, card, target)
+        names = texts([article(c) for c in concepts])
+    fresh = World(sheet, concepts, styles, seed=config.seed + 6007, house=house)
+    hits = score(lambda x: images(x) @ names.T, fresh, "concepts", 2048, device=device)
+    scores = {"zero_shot_concept": as_row(hits)}
+    card = _save(model, {"kind": "clip", "model": description}, scores, folder, target)
     tokenizer.save_pretrained(target / "tokenizer")
     return card

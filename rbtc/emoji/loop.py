@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def train(
     config: LoopConfig,
     folder: Path,
     *,
-    groups: Iterable[dict] | None = None,
+    groups: Sequence[dict[str, Any]] = (),
     sample: Callable[[nn.Module, int], None] | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> nn.Module:
@@ -76,7 +76,7 @@ def train(
     Args:
         model: the module whose parameters are optimised; ``loss`` must use this very module.
         loss: given the pictures seen so far, draws a batch and returns (loss, figures to log).
-        config: length and optimiser.
+        config: see there.
         folder: checkpoints (``checkpoint.pt``), ``log.jsonl`` and ``done.json``; a checkpoint
             found there is resumed.
         groups: optimiser parameter groups; default one group of all parameters.
@@ -86,9 +86,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    groups = list(groups) if groups is not None else [{"params": list(model.parameters())}]
     optimiser = torch.optim.AdamW(
-        groups,
+        groups or model.parameters(),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         betas=(0.9, 0.99),
@@ -164,13 +163,16 @@ def train(
     bar.close()
     seconds += time.monotonic() - start
     save()
-    done = {
-        **asdict(config),
-        "seconds": seconds,
-        "device": device_name(device),
-        "sittings": sittings,
-        **figures,
-        **(record or {}),
-    }
-    (folder / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    done = {**asdict(config), "seconds": seconds, "device": device_name(device)}
+    write_json(folder / "done.json", {**done, "sittings": sittings, **figures, **(record or {})})
     return average
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A record of a run, or what else a file of JSON holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write what `read_json` reads."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

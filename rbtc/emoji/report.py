@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from rbtc.lab import Lab
 from rbtc.layers import Weights, short_name
 from rbtc.models.prompts import prompt_pairs
 from rbtc.pruning.activations import collect_norms
-from rbtc.report.tables import save_csv
 from rbtc.stats import Proportion
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -40,6 +40,11 @@ RATIOS = (0.02, 0.05, 0.1, 0.2)
 BARS = {"mean_class_accuracy": 0.90, "worst_class_accuracy": 0.75}
 """What the project asks of a checkpoint worth reading results from."""
 CURVE = ["density", "erased", "preserved", "sign_accuracy"]
+
+
+def save_rows(frame: pd.DataFrame, path: Path) -> Path:
+    """Write a table without its index as CSV, whole or not at all."""
+    return write_whole(path, lambda place: frame.to_csv(place, index=False, lineterminator="\n"))
 
 
 def accuracy_table(lab: Lab, images: int) -> pd.DataFrame:
@@ -80,7 +85,7 @@ def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
     """
     settings = lab.owner.settings()
     pipe = lab.apply(lab.pretrained)
-    ratios: dict[str, list[torch.Tensor]] = {}
+    ratios: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
     for concept in concepts:
         prompts = prompt_pairs(lab.profile, concept)
         of_target, of_reference = (collect_norms(pipe, one, settings) for one in prompts)
@@ -91,7 +96,7 @@ def specificity(lab: Lab, concepts: Sequence[str]) -> pd.DataFrame:
                 sum((norms[call][name] ** 2 for call in norms), torch.zeros(()))
                 for norms in (of_target, of_reference)
             )
-            ratios.setdefault(name, []).append((target / reference * scale).sqrt())
+            ratios[name].append((target / reference * scale).sqrt())
     pooled = {short_name(name): torch.cat(values) for name, values in ratios.items()}
     pooled["all"] = torch.cat(list(pooled.values()))
     return pd.DataFrame({"layer": name, **_quantiles(values)} for name, values in pooled.items())
@@ -124,7 +129,7 @@ def erasability(
             others = lab.measure.preserved(pruned, concept, max(1, images // 8))
             row = {"ratio": ratio, "concept": concept, "density": lab.density(concept, ratio=ratio)}
             for name, found in (("erased", erased), ("preserved", others)):
-                row |= {name: found.value}
+                row[name] = found.value
                 row |= {f"{name}_{key}": getattr(found, key) for key in ("low", "high", "n")}
             rows.append(row | {"sign_accuracy": lab.sign_accuracy(concept, ratio=ratio).value})
     return pd.DataFrame(rows)
@@ -135,23 +140,23 @@ def report(
     *,
     images: int = 100,
     concepts: Sequence[str] = ("church", "star", "bus", "fuel pump"),
-    folder: str | Path = "results",
+    folder: Path = Path("results"),
 ) -> dict[str, Any]:
     """Measure everything, write it under ``folder`` and return the summary."""
     accuracy = accuracy_table(lab, images)
-    means = accuracy.groupby("kind")["accuracy"].mean().to_dict()
-    worst = accuracy.groupby("kind")["accuracy"].min().to_dict()
+    by_kind = accuracy.groupby("kind")["accuracy"]
+    means, worst = by_kind.mean(), by_kind.min()
     zeroed = reliance(lab, max(1, images // 4))
     neurons = specificity(lab, concepts)
     decay = singular_decay(lab.pretrained.weights)
     curve = erasability(lab, concepts, max(1, images // 4))
     for frame, name in (
-        (accuracy, "emoji_accuracy"),
-        (neurons, "emoji_specificity"),
-        (decay, "emoji_singular_values"),
-        (curve, "emoji_erasability"),
+        (accuracy, "accuracy"),
+        (neurons, "specificity"),
+        (decay, "singular_values"),
+        (curve, "erasability"),
     ):
-        save_csv(frame, name, str(folder))
+        save_rows(frame, folder / f"emoji_{name}.csv")
     summary = {
         "info": {k: v for k, v in lab.info().items() if k not in ("reuse", "model_digest")},
         "images_per_class": images,
@@ -169,20 +174,16 @@ def report(
     summary["bars_met"] = all(summary[name] >= bar for name, bar in BARS.items())
     summary["bars"] = BARS
     text = json.dumps(summary, indent=1) + "\n"
-    write_whole(Path(folder) / "emoji_report.json", lambda place: place.write_text(text, "utf-8"))
+    write_whole(folder / "emoji_report.json", lambda place: place.write_text(text, "utf-8"))
     return summary
 
 
 def standing(summary: dict[str, Any]) -> str:
     """Say in a sentence whether the checkpoint meets the project's bars."""
-    asked = (
-        f"a mean accuracy over the twelve classes of {summary['bars']['mean_class_accuracy']:.2f} "
-        f"and {summary['bars']['worst_class_accuracy']:.2f} for the worst"
-    )
-    found = (
-        f"{summary['mean_class_accuracy']:.2f} and {summary['worst_class_accuracy']:.2f} "
-        f"({summary['images_per_class']} pictures a class)"
-    )
+    mean, worst = (summary["bars"][f"{name}_class_accuracy"] for name in ("mean", "worst"))
+    asked = f"a mean accuracy over the twelve classes of {mean:.2f} and {worst:.2f} for the worst"
+    mean, worst = (summary[f"{name}_class_accuracy"] for name in ("mean", "worst"))
+    found = f"{mean:.2f} and {worst:.2f} ({summary['images_per_class']} pictures a class)"
     if summary["bars_met"]:
         return f"The checkpoint meets the project's bars ({asked}): it reaches {found}."
     return (
@@ -204,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(f"--images must be at least 1, not {options.images}")
     check_writable(options.folder)
     lab = Lab(options.profile)
-    lab.jury.require("object")
+    lab.judges.require("object")
     summary = report(lab, images=options.images, concepts=options.concepts, folder=options.folder)
     print(json.dumps(summary, indent=1))
 

@@ -8,6 +8,7 @@ that has to guess the house draws the mean of eight.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ COLOURS = {
     "teal": (45, 150, 150),
 }
 SCENE_ALONE, ON_SCENE, STYLED, EMPTY = 0.05, 0.5, 0.35, 0.1
-"""Shares of captioned pictures: no icon; a scene other than white; a named style; no caption."""
+"""Fractions of captioned pictures: no icon; a scene other than white; a named style; no caption."""
 ON_SCENE_JUDGED = 0.67
-"""Share of pictures for judges that stand on a scene other than white."""
+"""Fraction of pictures for judges that stand on a scene other than white."""
 PATTERNS = ("", "striped", "dotted", "checkered")
 SCENES = tuple(
     f"{colour} {pattern} background".replace("  ", " ")
@@ -134,6 +135,17 @@ class Batch:
     styles: torch.Tensor
 
 
+def _planes(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """Pictures, n of (height, width, c) uint8, as (n, c, height, width) float in [0, 1]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+@functools.cache
+def _backgrounds(scene: str) -> torch.Tensor:
+    """Sixteen pictures of a scene, (16, 3, 64, 64) float in [0, 1]."""
+    return _planes([scene_picture(scene, np.random.default_rng(k)) for k in range(16)])
+
+
 class World:
     """An endless, seeded source of captioned pictures."""
 
@@ -157,30 +169,28 @@ class World:
             seed: source of all randomness.
             placement: ranges of scale and rotation.
             house: the style of every picture whose caption names none; ``None``: any of ``styles``.
-            styled: share of pictures whose caption names a style, in [0, 1].
+            styled: fraction of pictures whose caption names a style, in [0, 1].
 
         Raises:
             ValueError: no house draws a concept, or ``house`` does not draw it.
         """
         if not 0 <= styled <= 1:
-            raise ValueError(f"styled must be a share from 0 to 1, not {styled}")
+            raise ValueError(f"styled must be a fraction from 0 to 1, not {styled}")
         self._styled = styled
         self.concepts, self.styles = list(concepts), list(styles)
         self.placement = placement
         self._random = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         drawn = [(c, s) for c in concepts for s in styles if (c, s) in sheet]
-        missing = set(concepts) - {c for c, _ in drawn}
-        if missing:
+        if missing := set(concepts) - {c for c, _ in drawn}:
             raise ValueError(f"no house of {list(styles)} draws {sorted(missing)}")
-        if house is not None:
-            missing = [c for c in concepts if house not in styles or (c, house) not in sheet]
-            if missing:
-                raise ValueError(
-                    f"{house} shall draw every concept without a style, but does not draw {missing}"
-                )
-        pixels = torch.from_numpy(np.stack([sheet[pair] for pair in drawn])).permute(0, 3, 1, 2)
-        pixels = pixels.float() / 255
+        by_house = [c for c in concepts if (c, house) in drawn]
+        if house is not None and len(by_house) < len(concepts):
+            raise ValueError(
+                f"{house} shall draw every concept without a style, but does not draw "
+                f"{sorted(set(concepts) - set(by_house))}"
+            )
+        pixels = _planes([sheet[pair] for pair in drawn])
         pixels[:, :3] *= pixels[:, 3:]  # premultiply, so that resampling keeps clean edges
         self._icons = F.interpolate(pixels, PICTURE_SIZE, mode="area")
         self._of_concept: dict[int, list[int]] = {i: [] for i in range(len(concepts))}
@@ -191,18 +201,6 @@ class World:
             if style == house:
                 self._by_house[self.concepts.index(concept)] = [i]
             self._style_of.append(self.styles.index(style))
-        self._scenes = {
-            s: torch.from_numpy(
-                np.stack([scene_picture(s, np.random.default_rng(k)) for k in range(16)])
-            )
-            .permute(0, 3, 1, 2)
-            .float()
-            / 255
-            for s in SCENES
-        }
-
-    def _background(self, scene: str) -> torch.Tensor:
-        return self._scenes[scene][self._random.integers(16)]
 
     def batch(self, size: int, *, captioned: bool = True, empty: float = EMPTY) -> Batch:
         """Draw ``size`` pictures.
@@ -210,7 +208,7 @@ class World:
         Args:
             size: how many.
             captioned: follow the caption mix; otherwise always an icon on a random scene (judges).
-            empty: share of captions replaced by the empty one.
+            empty: fraction of captions replaced by the empty one.
         """
         rng = self._random
         icons, backgrounds, captions, concepts, styles = [], [], [], [], []
@@ -233,7 +231,7 @@ class World:
                 if styled:
                     caption += f" in the style of {self.styles[style]}"
             icons.append(self._icons[icon] * (concept >= 0))
-            backgrounds.append(self._background(scene))
+            backgrounds.append(_backgrounds(scene)[rng.integers(16)])
             captions.append("" if rng.random() < empty else caption)
             concepts.append(concept)
             styles.append(style)

@@ -15,7 +15,7 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,11 @@ def read_distractors() -> list[Concept]:
     return read_concepts(data_folder() / "distractors.csv")
 
 
+def manifest() -> list[dict[str, str]]:
+    """The nine packages: style, package, version, file, integrity, title, author and licence."""
+    return json.loads((data_folder() / "manifest.json").read_text(encoding="utf-8"))["packages"]
+
+
 def fetch(folder: Path | None = None) -> Path:
     """Fetch the nine packages with the npm client, check them against the manifest, return folder.
 
@@ -90,8 +95,7 @@ def fetch(folder: Path | None = None) -> Path:
             manifest records.
     """
     folder = folder or cache_folder()
-    manifest = json.loads((data_folder() / "manifest.json").read_text(encoding="utf-8"))
-    missing = [m for m in manifest["packages"] if not (folder / m["file"]).exists()]
+    missing = [m for m in manifest() if not (folder / m["file"]).exists()]
     if missing:
         npm = shutil.which("npm")
         if npm is None:
@@ -106,13 +110,13 @@ def fetch(folder: Path | None = None) -> Path:
         done = subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True)
         absent = [m["file"] for m in missing if not (folder / m["file"]).exists()]
         if done.returncode or absent:
-            told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            why = told[0] if told else f"{len(absent)} of {len(missing)} files did not arrive"
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            why = lines[0] if lines else f"{len(absent)} of {len(missing)} files did not arrive"
             raise ValueError(
                 f"npm pack failed with status {done.returncode} ({why}): check the network and "
                 f"npm's registry, or copy the packages of another machine into {folder}"
             )
-    for entry in manifest["packages"]:
+    for entry in manifest():
         path = folder / entry["file"]
         digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
         if entry["integrity"] != f"sha512-{digest}":
@@ -129,9 +133,8 @@ def _key(icon: str) -> str:
 
 def read_svgs(folder: Path, concepts: Sequence[Concept]) -> dict[tuple[str, str], str]:
     """SVG text of every (concept, style) pair that its house has drawn."""
-    manifest = json.loads((data_folder() / "manifest.json").read_text(encoding="utf-8"))
     found: dict[tuple[str, str], str] = {}
-    for entry in manifest["packages"]:
+    for entry in manifest():
         with tarfile.open(folder / entry["file"]) as archive:
             member = archive.extractfile("package/icons.json")
             if member is None:
@@ -164,16 +167,13 @@ def render_svg(svg: str, size: int = SHEET_SIZE) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def load_sheet(
-    concepts: Sequence[Concept], styles: Iterable[str] = PACKAGES, *, folder: Path | None = None
-) -> dict[tuple[str, str], np.ndarray]:
+def load_sheet(concepts: Sequence[Concept]) -> dict[tuple[str, str], np.ndarray]:
     """Rendered pictures, (96, 96, 4) uint8 each, of every drawn (concept, style) pair.
 
     The renders are cached beside the packages; the cache's name holds a digest of what it shows.
     """
-    folder = fetch(folder)
+    folder = fetch()
     svgs = read_svgs(folder, concepts)
-    wanted = set(styles)
     digest = hashlib.sha256(
         json.dumps(sorted((*k, v) for k, v in svgs.items())).encode()
     ).hexdigest()[:16]
@@ -187,4 +187,4 @@ def load_sheet(
         temporary = path.with_suffix(".tmp.npz")
         np.savez_compressed(temporary, pictures=pictures)
         temporary.replace(path)
-    return {pair: pictures[i] for i, pair in enumerate(pairs) if pair[1] in wanted}
+    return dict(zip(pairs, pictures, strict=True))

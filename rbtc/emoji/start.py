@@ -9,8 +9,6 @@ the folder tells, how those were trained in turn.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +16,14 @@ import torch
 from torch import nn
 
 from rbtc.emoji.diffusion import Levers, build_unet
+from rbtc.emoji.loop import read_json, write_json
 from rbtc.emoji.text import build_text_encoder
+from rbtc.files import file_digest
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 PARTS = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
-SHAPES = ("in_channels", "out_channels", "block_out_channels", "cross_attention_dim")
-"""What must agree for the weights to fit the levers."""
 
 
 def fresh_model(tokenizer: CLIPTokenizer, levers: Levers, *, seed: int = 0) -> nn.ModuleDict:
@@ -59,21 +57,20 @@ def trained_model(folder: Path, tokenizer: CLIPTokenizer, levers: Levers) -> nn.
     unet = UNet2DConditionModel.from_pretrained(
         folder / "unet", torch_dtype=torch.float32, dropout=levers.resnet_dropout
     )
-    expected = build_unet(levers).config
-    for name in SHAPES:
-        found, wanted = unet.config[name], expected[name]
-        if list(found) != list(wanted) if isinstance(found, list | tuple) else found != wanted:
-            raise ValueError(
-                f"{folder}: the UNet's {name} is {found}, the levers ask for {wanted}: give the "
-                "levers that it was trained with"
-            )
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    if text_encoder.config.vocab_size != len(tokenizer):
-        raise ValueError(
-            f"{folder}: the text encoder knows {text_encoder.config.vocab_size} tokens, the "
-            f"vocabulary has {len(tokenizer)}: it was trained on another list of concepts"
-        )
-    return nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    found, wanted = (
+        {name: tuple(value.shape) for name, value in one.named_parameters()}
+        for one in (model, fresh_model(tokenizer, levers))
+    )
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise ValueError(
+                f"{folder}: the shape of {name} is {found.get(name)}, the levers and the "
+                f"vocabulary ask for {wanted.get(name)}: give the levers and the list of concepts "
+                "that it was trained with"
+            )
+    return model
 
 
 def start_record(folder: Path) -> dict[str, Any]:
@@ -83,17 +80,13 @@ def start_record(folder: Path) -> dict[str, Any]:
         ``sha256`` of the UNet and of the text encoder, and ``training``, the record of how they
         came about (``done.json`` of a stage, ``training.json`` of a packed model) or ``None``.
     """
-    checksums = {
-        part: hashlib.sha256((folder / part / file).read_bytes()).hexdigest()
-        for part, file in PARTS.items()
-    }
     training = None
     if (folder / "done.json").exists():
-        training = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        training = read_json(folder / "done.json")
     elif (folder / "training.json").exists():
-        content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        training = content["diffusion"]
-    return {"sha256": checksums, "training": training}
+        training = read_json(folder / "training.json")["diffusion"]
+    sums = {part: file_digest(folder / part / file) for part, file in PARTS.items()}
+    return {"sha256": sums, "training": training}
 
 
 def training_chain(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -128,7 +121,7 @@ def starting_model(
         model, record = trained_model(start, tokenizer, levers), start_record(start)
     kept = folder / "start.json"
     if (folder / "checkpoint.pt").exists():
-        first = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+        first = read_json(kept) if kept.exists() else None
         if first != record:
             raise ValueError(
                 f"{folder} holds a run that started from "
@@ -137,5 +130,5 @@ def starting_model(
             )
     elif record is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(kept, record)
     return model, {} if record is None else {"start": record}

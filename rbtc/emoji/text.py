@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbtc.emoji.scenes import SCENES, article
-from rbtc.models import folders
+from rbtc.models.folders import load_tokenizer
+from rbtc.models.sd15 import write_vocabulary
 
 if TYPE_CHECKING:
+    import torch
     from transformers import CLIPTextModel, CLIPTokenizer
 
 MAX_TOKENS = 24
-START, END = "<|startoftext|>", "<|endoftext|>"
-
-
-def byte_characters() -> list[str]:
-    """The printable characters byte-level BPE uses for the 256 bytes, in byte order."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = iter(range(256, 512))
-    return [chr(b) if b in printable else chr(next(spare)) for b in range(256)]
 
 
 def vocabulary_words(concepts: Sequence[str], styles: Sequence[str]) -> list[str]:
@@ -57,25 +50,21 @@ def merges_for(words: Sequence[str]) -> list[tuple[str, str]]:
             splits[word] = joined
 
 
-def write_tokenizer(folder: Path, concepts: Sequence[str], styles: Sequence[str]) -> Path:
-    """Write vocab.json and merges.txt in CLIP's format; any text can be encoded, byte by byte."""
-    folder.mkdir(parents=True, exist_ok=True)
-    characters = byte_characters()
+def make_tokenizer(folder: Path, concepts: Sequence[str], styles: Sequence[str]) -> CLIPTokenizer:
+    """Write a CLIP tokenizer's files and load it; any text can be encoded, byte by byte."""
+    from open_clip.tokenizer import bytes_to_unicode
+
+    characters = [character for _, character in sorted(bytes_to_unicode().items())]
     merges = merges_for(vocabulary_words(concepts, styles))
-    tokens = [*characters, *(c + "</w>" for c in characters), *(a + b for a, b in merges)]
-    tokens = [*dict.fromkeys(tokens), START, END]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder
+    write_vocabulary(folder, characters, [" ".join(pair) for pair in merges], MAX_TOKENS)
+    return load_tokenizer(folder, MAX_TOKENS)
 
 
-def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The CLIP tokenizer written by :func:`write_tokenizer`."""
-    return folders.load_tokenizer(folder, MAX_TOKENS)
+def tokens_of(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> torch.Tensor:
+    """Padded tokens of n captions, (n, length) int64."""
+    return tokenizer(
+        list(captions), padding="max_length", truncation=True, return_tensors="pt"
+    ).input_ids
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, *, width: int = 48) -> CLIPTextModel:

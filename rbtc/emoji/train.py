@@ -40,19 +40,16 @@ from rbtc.emoji.diffusion import (
     can_compile,
     train_diffusion,
 )
-from rbtc.emoji.judge import train_clip_judge, train_resnet_judge
-from rbtc.emoji.loop import LoopConfig
+from rbtc.emoji.judge import Sheet, train_clip_judge, train_resnet_judge
+from rbtc.emoji.loop import LoopConfig, read_json, write_json
 from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
-from rbtc.emoji.text import load_tokenizer, write_tokenizer
+from rbtc.emoji.text import make_tokenizer
 from rbtc.emoji.vae import train_vae, vae_scores
 from rbtc.files import check_writable
-from rbtc.studies.measuring.common import at_least_one
 
 DEFAULTS = {
-    "vae": LoopConfig(
-        100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000
-    ),
+    "vae": LoopConfig(100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000),
     "diffusion": LoopConfig(
         240_000,
         batch_size=64,
@@ -69,6 +66,14 @@ DEFAULTS = {
     ),
     "clip": LoopConfig(96_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema=0.99),
 }
+OPTIONS: dict[str, tuple[type, str | None]] = {
+    "pictures": (int, "pictures to train on, in all"),
+    "batch_size": (int, None),
+    "learning_rate": (float, None),
+    "warmup": (int, "pictures until the full learning rate"),
+    "seed": (int, None),
+}
+"""What a command may change of a stage's `LoopConfig`: type and help."""
 CODE_PICTURES = 4_096
 """Pictures the latent code is fitted on."""
 SCORE_PICTURES = 1024
@@ -99,21 +104,22 @@ def save_grid(model: nn.Module, vae: Any, tokenizer: Any, prompts: list[str], pa
 
     from rbtc.models.generate import generate
 
-    if not isinstance(model, nn.ModuleDict):
-        raise TypeError(f"expected the ModuleDict of text encoder and UNet, got {type(model)}")
-    pipe = assemble(model, vae, tokenizer)
     images = generate(
-        pipe, prompts * 2, list(range(2 * len(prompts))), steps=SAMPLER_STEPS, guidance=GUIDANCE
+        assemble(model, vae, tokenizer),
+        prompts * 2,
+        list(range(2 * len(prompts))),
+        steps=SAMPLER_STEPS,
+        guidance=GUIDANCE,
     )
     save_image(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, path, nrow=16)
 
 
-def training_world(sheet: Any, names: list[str], seed: int, *, styled: float = STYLED) -> World:
+def training_world(sheet: Sheet, names: list[str], seed: int, *, styled: float = STYLED) -> World:
     """What emoji-sd is taught: captions that name no style show one house."""
     return World(sheet, names, sets.STYLES, seed=seed, house=sets.HOUSE, styled=styled)
 
 
-def fit_code_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) -> Path:
+def fit_code_stage(run: Path, sheet: Sheet, names: list[str], *, seed: int = 0) -> Path:
     """Stage ``code``: writes RUN/code.safetensors; one that is there stays, others rest on it."""
     path = run / "code.safetensors"
     if not path.exists():
@@ -122,7 +128,7 @@ def fit_code_stage(run: Path, sheet: Any, names: list[str], *, seed: int = 0) ->
     return path
 
 
-def load_vae(run: Path, device: str) -> Any:
+def load_vae(run: Path, device: str = "cpu") -> Any:
     """The finished autoencoder of the run."""
     from diffusers import AutoencoderKL
 
@@ -134,10 +140,10 @@ def load_vae(run: Path, device: str) -> Any:
 
 def train_vae_stage(
     run: Path,
-    config: LoopConfig,
-    sheet: Any,
+    sheet: Sheet,
     names: list[str],
-    device: str,
+    config: LoopConfig,
+    device: str = "cpu",
     *,
     compiled: bool = False,
     bfloat16: bool = False,
@@ -150,29 +156,27 @@ def train_vae_stage(
     ).cpu()
     vae.save_pretrained(folder / "final")
     fresh = training_world(sheet, names, config.seed + 3)
-    done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-    done |= vae_scores(vae, code, fresh, SCORE_PICTURES)
-    (folder / "done.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    done = read_json(folder / "done.json") | vae_scores(vae, code, fresh, SCORE_PICTURES)
+    write_json(folder / "done.json", done)
     return done
 
 
 def train_diffusion_stage(
     run: Path,
-    config: LoopConfig,
-    levers: Levers,
-    sheet: Any,
+    sheet: Sheet,
     names: list[str],
-    device: str,
+    config: LoopConfig,
+    device: str = "cpu",
     *,
+    levers: Levers,
     start: Path | None = None,
     compiled: bool = False,
 ) -> None:
     """Stage ``diffusion``: writes RUN/diffusion/{unet,text_encoder}; grids if RUN/vae is done."""
     folder = run / "diffusion"
-    tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
+    tokenizer = make_tokenizer(run / "tokenizer", names, sets.STYLES)
     model, record = starting_model(start, tokenizer, levers, folder, seed=config.seed)
     record["levers"] = dataclasses.asdict(levers)
-    model = model.to(device)
     code = load_code(run / "code.safetensors")
     world = training_world(sheet, names, config.seed + 2, styled=levers.styled)
     pool = LatentPool(world, code, tokenizer, device=device, seed=config.seed)
@@ -183,60 +187,54 @@ def train_diffusion_stage(
             save_grid(average, load_vae(run, device), tokenizer, probe_prompts(names), path)
 
     average = train_diffusion(
-        model, pool, levers, config, folder, sample=sample, compiled=compiled, record=record
-    )
+        model.to(device), pool, levers, config, folder,
+        sample=sample, compiled=compiled, record=record,
+    )  # fmt: skip
     for part in ("unet", "text_encoder"):
         average[part].save_pretrained(folder / part)
 
 
-def pack(
-    run: Path, names: list[str], target: Path | None = None, *, start: Path | None = None
-) -> Path:
-    """Copy the finished pipeline into ``data/models/emoji-sd`` in fp16, with how it was trained.
+def pack(run: Path, names: list[str], models: Path, *, start: Path | None = None) -> Path:
+    """Copy the finished pipeline into ``emoji-sd`` in fp16, with how it was trained.
 
     Args:
         run: folder with the code, the autoencoder and the stage ``diffusion``.
         names: the concepts, in order.
-        target: where to; ``data/models/emoji-sd`` by default.
+        models: folder to write ``emoji-sd`` into.
         start: folder with other trained weights to pack instead of ``run``'s own.
     """
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    target, source = target or models_folder() / "emoji-sd", start or run / "diffusion"
+    target, source = models / "emoji-sd", start or run / "diffusion"
     if not (source / "unet").exists():
         raise FileNotFoundError(f"{source}/unet is missing: finish the stage `diffusion` first")
     parts = {
-        "unet": UNet2DConditionModel.from_pretrained(source / "unet", torch_dtype=torch.float16),
-        "text_encoder": CLIPTextModel.from_pretrained(
-            source / "text_encoder", torch_dtype=torch.float16
-        ),
+        part: kind.from_pretrained(source / part, torch_dtype=torch.float16)
+        for part, kind in (("unet", UNet2DConditionModel), ("text_encoder", CLIPTextModel))
     }
-    vae = load_vae(run, "cpu").to(torch.float16)
-    tokenizer = load_tokenizer(write_tokenizer(run / "tokenizer", names, sets.STYLES))
-    pipe = assemble(nn.ModuleDict(parts), vae, tokenizer)
+    vae = load_vae(run).to(torch.float16)
+    pipe = assemble(parts, vae, make_tokenizer(run / "tokenizer", names, sets.STYLES))
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     pipe.save_pretrained(temporary)
     for config in temporary.glob("*/config.json"):  # where it was trained is nobody's business
-        content = json.loads(config.read_text(encoding="utf-8"))
+        content = read_json(config)
         content.pop("_name_or_path", None)
         config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     shutil.copy(run / "code.safetensors", temporary)
     for name in ("vocab.json", "merges.txt"):  # what transformers before 5 looks for
         shutil.copy(run / "tokenizer" / name, temporary / "tokenizer")
     words = {"concepts": names, "styles": list(sets.STYLES), "scenes": list(SCENES)}
-    (temporary / "concepts.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    write_json(temporary / "concepts.json", words)
     done = source / "done.json"
     record = {
         "code": {"pictures": CODE_PICTURES, "channels": vae.config.latent_channels},
-        "vae": json.loads((run / "vae" / "done.json").read_text(encoding="utf-8")),
-        "diffusion": json.loads(done.read_text(encoding="utf-8"))
-        if done.exists()
-        else {"start": start_record(source)},
+        "vae": read_json(run / "vae" / "done.json"),
+        "diffusion": read_json(done) if done.exists() else {"start": start_record(source)},
         "sampler": {"steps": SAMPLER_STEPS, "guidance": GUIDANCE},
     }
-    (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(temporary / "training.json", record)
     if (target / "README.md").exists():
         shutil.copy(target / "README.md", temporary)
     shutil.rmtree(target, ignore_errors=True)
@@ -250,11 +248,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run", type=Path, default=sets.cache_folder().parent / "runs" / "emoji-sd"
     )
-    parser.add_argument("--pictures", type=int, help="pictures to train on, in all")
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--warmup", type=int, help="pictures until the full learning rate")
-    parser.add_argument("--seed", type=int)
+    for name, (kind, text) in OPTIONS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
     parser.add_argument(
         "--start",
         type=Path,
@@ -273,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         type=Path,
+        default=models_folder(),
         help="folder to write judges and the packed model into (default: data/models)",
     )
     parser.add_argument("--concepts", type=int, help="use only the first N of the concept list")
@@ -293,74 +289,48 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run one stage."""
     options = _parser().parse_args(arguments)
-    if options.concepts is not None:
-        at_least_one(concepts=options.concepts)
-    check_writable(sets.cache_folder() if options.stage == "fetch" else options.run)
-    if options.stage == "pack" or options.stage in MODEL_FOLDERS:
-        check_writable(options.models or models_folder())
-    if options.stage in DEFAULTS:
-        command.check_device(options.device)
+    stage, run, device = options.stage, options.run, options.device
+    if options.concepts is not None and options.concepts < 1:
+        raise ValueError(f"concepts must be a whole number of at least 1, not {options.concepts}")
+    check_writable(sets.cache_folder() if stage == "fetch" else run)
+    if stage == "pack" or stage in MODEL_FOLDERS:
+        check_writable(options.models)
+    if stage in DEFAULTS:
+        command.check_device(device)
     concepts = sets.read_concepts(options.list, limit=options.concepts)
     names = [c.name for c in concepts]
-    if options.stage == "fetch":
+    if stage == "fetch":
         print(sets.fetch())
         return
-    if options.stage == "pack":
-        target = options.models and options.models / "emoji-sd"
-        print(pack(options.run, names, target, start=options.start))
+    if stage == "pack":
+        print(pack(run, names, options.models, start=options.start))
         return
-    given = {
-        key: value
-        for key in ("pictures", "batch_size", "learning_rate", "warmup", "seed")
-        if (value := getattr(options, key)) is not None
-    }
-    if options.stage == "code":
-        print(fit_code_stage(options.run, sets.load_sheet(concepts), names))
-        return
-    config = dataclasses.replace(DEFAULTS[options.stage], **given)
-    levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
-    if options.stage == "concept-judge":  # it tells more things apart than emoji-sd draws
+    if stage == "concept-judge":  # it tells more things apart than emoji-sd draws
         concepts += [c for c in sets.read_distractors() if c.name not in names]
         names = [c.name for c in concepts]
     sheet = sets.load_sheet(concepts)
-    if options.stage == "vae":
-        done = train_vae_stage(
-            options.run,
-            config,
-            sheet,
-            names,
-            options.device,
-            compiled=options.compile,
-            bfloat16=options.bfloat16,
-        )
-        print(json.dumps(done, indent=1))
-    elif options.stage == "diffusion":
-        train_diffusion_stage(
-            options.run,
-            config,
-            levers,
-            sheet,
-            names,
-            options.device,
-            start=options.start,
-            compiled=options.compile,
-        )
+    if stage == "code":
+        print(fit_code_stage(run, sheet, names))
+        return
+    given = {key: value for key in OPTIONS if (value := getattr(options, key)) is not None}
+    config = dataclasses.replace(DEFAULTS[stage], **given)
+    common = (run, sheet, names, config, device)
+    if stage == "diffusion":
+        levers = Levers(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Levers)})
+        train_diffusion_stage(*common, levers=levers, start=options.start, compiled=options.compile)
+        return
+    if stage == "vae":
+        done = train_vae_stage(*common, compiled=options.compile, bfloat16=options.bfloat16)
     else:
-        folder = options.run / options.stage
-        target = (options.models or models_folder()) / MODEL_FOLDERS[options.stage]
-        if options.stage == "clip":
-            tokenizer = load_tokenizer(
-                write_tokenizer(options.run / "tokenizer", names, sets.STYLES)
-            )
-            card = train_clip_judge(
-                sheet, names, tokenizer, config, folder, target, device=options.device
-            )
+        where = (config, run / stage, options.models / MODEL_FOLDERS[stage])
+        if stage == "clip":
+            tokenizer = make_tokenizer(run / "tokenizer", names, sets.STYLES)
+            card = train_clip_judge(sheet, names, tokenizer, *where, device=device)
         else:
-            which = "concepts" if options.stage == "concept-judge" else "styles"
-            card = train_resnet_judge(
-                sheet, names, which, config, folder, target, device=options.device
-            )
-        print(json.dumps(card["scores"], indent=1))
+            which = "concepts" if stage == "concept-judge" else "styles"
+            card = train_resnet_judge(sheet, names, which, *where, device=device)
+        done = card["scores"]
+    print(json.dumps(done, indent=1))
 
 
 if __name__ == "__main__":

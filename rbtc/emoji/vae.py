@@ -11,13 +11,11 @@ the code's own inverse is linear patch by patch and passes every error on, as an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from rbtc.emoji.code import CODE_CHANNELS, SCALING_FACTOR, LatentCode, peak_signal_to_noise
 from rbtc.emoji.loop import LoopConfig, train
@@ -97,7 +95,6 @@ def train_vae(
     device: torch.device | str = "cpu",
     compiled: bool = False,
     bfloat16: bool = False,
-    record: Mapping[str, Any] | None = None,
 ) -> AutoencoderKL:
     """Train an autoencoder that computes ``code`` and draws clean pictures from noisy latents.
 
@@ -113,7 +110,6 @@ def train_vae(
         compiled: run both halves through ``torch.compile``.
         bfloat16: compute in it; the weights stay float32. Together with ``compiled`` this is
             several times as fast on CPUs with matrix units (AMX).
-        record: goes into ``done.json`` as it is.
     """
     torch.manual_seed(config.seed)
     vae = build_vae(latent_channels=len(code.scale))
@@ -139,15 +135,11 @@ def train_vae(
         figures = {"error": error.item(), "encoding": encoding.item()}
         return error + EDGES * edges + encoding, figures
 
-    decayed = [p for p in vae.parameters() if p.ndim > 1]
-    plain = [p for p in vae.parameters() if p.ndim == 1]
     groups = [
-        {"params": decayed, "lr": config.learning_rate, "weight_decay": config.weight_decay},
-        {"params": plain, "lr": config.learning_rate, "weight_decay": 0.0},
+        {"params": [p for p in vae.parameters() if p.ndim > 1]},
+        {"params": [p for p in vae.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
-    average = train(vae, loss, config, folder, groups=groups, record=record)
-    assert isinstance(average, nn.Module)
-    return average
+    return train(vae, loss, config, folder, groups=groups)
 
 
 @torch.no_grad()

@@ -16,7 +16,6 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rbtc import command
-from rbtc.emoji.report import without_ffn
+from rbtc.emoji.loop import read_json
+from rbtc.emoji.report import save_rows, without_ffn
 from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.start import training_chain
 from rbtc.files import check_writable
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
-from rbtc.report.tables import save_csv
-from rbtc.studies.measuring.common import at_least_one
-from rbtc.studies.operating_point import held_out_concepts, kept
+from rbtc.models.prompts import held_out_concepts
 
 RATIOS = (0.05, 0.1, 0.15, 0.2)
 KEEP_RATIOS = (0.6,)
@@ -43,8 +41,7 @@ LEVERS = {"activation_sparsity": 0.0, "neuron_sparsity": 0.0, "styled": STYLED}
 
 def trained(folder: Path) -> dict[str, Any]:
     """What a packed model's record says of all its runs: pictures, and the last run's levers."""
-    content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    chain = training_chain(content["diffusion"])
+    chain = training_chain(read_json(folder / "training.json")["diffusion"])
     levers = chain[-1].get("levers", {})
     return {
         "pictures": sum(run.get("pictures", 0) for run in chain),
@@ -70,11 +67,9 @@ def score_variant(
         One row per concept and model: model ("pretrained", "no feed-forward", "pruned",
         "revived"), ratio, keep_ratio, density, sign_accuracy, hits and n of both kinds.
     """
-    counts = {"images": images, "other_images": other_images}
     empty = lab.owner.custom("no feed-forward", without_ffn(lab.pretrained.weights))
     rows = []
     for concept in tqdm(concepts, desc="concepts", disable=not lab.progress):
-
         models: list[tuple[Variant, str, dict[str, float]]] = [
             (lab.pretrained, "pretrained", {}), (empty, "no feed-forward", {})
         ]  # fmt: skip
@@ -89,11 +84,14 @@ def score_variant(
             for k in keep_ratios:
                 revived = lab.revived(concept, keep_ratio=k, **pruning)
                 models.append((revived, "revived", {**columns, "keep_ratio": k}))
-        rows += [
-            {"model": model, "concept": concept, **columns}
-            | kept(lab, variant, concept, concepts, **counts)
-            for variant, model, columns in models
-        ]
+        asked = [(lab.subject(w), images if w == concept else other_images) for w in concepts]
+        for variant, model, columns in models:
+            row = {"model": model, "concept": concept, **columns}
+            hits = lab.measure.hits(variant, asked)
+            own = hits["asked"] == concept
+            for part, found in (("erased", hits[own]), ("preserved", hits[~own])):
+                row |= {f"{part}_hits": int(found["hit"].sum()), f"{part}_n": len(found)}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -120,7 +118,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--other-images", type=int, default=2, help="pictures of each other one")
     parser.add_argument("--folder", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
-    at_least_one(images=options.images, other_images=options.other_images)
+    for name in ("images", "other_images"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(options, name)}")
     if options.concepts < 2:
         raise ValueError(
             f"--concepts must be at least 2, not {options.concepts}: each is the others' neighbour"
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
         scores = scores.assign(**{name: scores.get(name, usual) for name, usual in LEVERS.items()})
     for name, folder in folders.items():
         lab = Lab(dataclasses.replace(profile, model=str(folder.resolve())))
-        concepts = held_out_concepts(lab, options.concepts)
+        concepts = held_out_concepts(lab.profile, options.concepts)
         found = score_variant(
             lab, concepts, images=options.images, other_images=options.other_images
         )
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
             found = pd.concat([scores[scores["variant"] != name], found], ignore_index=True)
             found = found.astype(dict.fromkeys(counts, "Int64"))
         scores = found
-        save_csv(scores, path.stem, options.folder)
+        save_rows(scores, path)
     if scores is not None:
         print(variants_table(scores).round(3).to_string(index=False))
 

@@ -22,14 +22,13 @@ from rbtc.defense.mixture import Mixture
 from rbtc.lab.digests import canonical, tensors_digest
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
-from rbtc.layers import Masks, Weights, prune, zero_masks
-from rbtc.layers import density as share_of
+from rbtc.layers import Masks, Weights, density, prune, zero_masks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_ZEROS = 1e-3
-"""Below this share of exact zeros a model counts as not pruned: fp16 files hold a few by chance."""
+"""A smaller fraction of exact zeros is no pruning: fp16 files hold a few by chance."""
 
 _REMEMBERED = 24  # completions kept in memory; on the paper's model each set takes some 50 MB
 
@@ -74,7 +73,7 @@ class Attacker:
         missing: Masks | None = None,
         **options: Any,
     ) -> Variant:
-        """Revive whatever was cut from a variant, from its own weights alone (paper Sec. 4).
+        """Revive whatever was pruned from a variant, from its own weights alone (paper Sec. 4).
 
         Args:
             variant: the model under attack.
@@ -84,7 +83,7 @@ class Attacker:
             algorithm: of the completion.
             seed: for the strategies that draw magnitudes.
             released: see `rbtc.attack.magnitudes.assign_magnitudes`.
-            missing: attack these places; None takes those that are exactly zero.
+            missing: attack these weights; None takes those that are exactly zero.
             **options: further options of `rbtc.attack.completion.complete`.
 
         Raises:
@@ -92,10 +91,9 @@ class Attacker:
                 found when the weights are first asked for.
         """
         keep_ratio = self.keep_ratio if keep_ratio is None else keep_ratio
-        self.check(
-            keep_ratio=keep_ratio, strategy=strategy, per=per, released=released,
-            algorithm=algorithm, **options,
-        )  # fmt: skip
+        solver = solver_of(algorithm, {*options} - {"init"})
+        check_keep(keep_ratio, per)
+        check_strategy(strategy, released=released)
         if not callable(variant.made):
             self._check_pruned(variant, missing)
         choices: dict[str, Any] = {
@@ -111,32 +109,11 @@ class Attacker:
             found = self.complete(variant, algorithm=algorithm, missing=missing, **options)
             return revive(variant.weights, completions=found, missing=missing, **choices).weights
 
-        places = None if missing is None else tensors_digest(missing)
-        label = f"revived ({strategy.replace('_', ' ')})"
-        settings = {
-            "kind": "revived", "missing": places, "double": self.double, **choices, **options
-        }  # fmt: skip
         return derived(
-            variant, label, weights, revive, complete_all, solver_of(algorithm),
-            **settings,
+            variant, f"revived ({strategy.replace('_', ' ')})", weights,
+            revive, complete_all, solver,
+            kind="revived", missing=_digest(missing), double=self.double, **choices, **options,
         )  # fmt: skip
-
-    def check(
-        self,
-        *,
-        keep_ratio: float | None = None,
-        strategy: str = "neuron_max",
-        per: str = "layer",
-        released: bool = False,
-        algorithm: str = "released",
-        missing: Masks | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> None:
-        """Refuse options that no `attack` takes with a ValueError, before there is a model."""
-        solver_of(algorithm, {*options} - {"init"})
-        check_keep(self.keep_ratio if keep_ratio is None else keep_ratio, per)
-        check_strategy(strategy, released=released)
 
     def complete(
         self,
@@ -156,7 +133,7 @@ class Attacker:
             "kind": "completions",
             "base": variant.key,
             "algorithm": algorithm,
-            "missing": None if missing is None else tensors_digest(missing),
+            "missing": _digest(missing),
             "options": options,
             "double": self.double,
         }
@@ -165,22 +142,18 @@ class Attacker:
             weights = variant.weights
             if self.double:
                 weights = {name: weight.double() for name, weight in weights.items()}
-            return _pack(
-                complete_all(
-                    weights, missing, algorithm=algorithm, progress=self.progress, **options
-                )
-            )
+            options_of = {"algorithm": algorithm, "progress": self.progress, **options}
+            return _pack(complete_all(weights, missing, **options_of))
 
         def read() -> dict[str, Completion]:
             code = (complete_all, solver_of(algorithm))
             tensors, _ = self.store.weights(config, make, code=code)
-            devices = {name: weight.device for name, weight in variant.weights.items()}
-            return _unpack(tensors, algorithm, devices)
+            return _unpack(tensors, algorithm, variant.weights)
 
         return self._completions.get_or_make(canonical(config), read)
 
     def _check_pruned(self, variant: Variant, missing: Masks | None) -> None:
-        if missing is None and share_of(zero_masks(variant.weights)) < FEWEST_ZEROS:
+        if missing is None and density(zero_masks(variant.weights)) < FEWEST_ZEROS:
             raise ValueError(
                 f"the {variant.label} model is not pruned (hardly a weight is exactly zero), so "
                 "there is nothing to revive: attack a pruned one, or pass `missing`"
@@ -195,9 +168,9 @@ class Attacker:
         scope: Literal["global", "layer"] = "global",
         threshold: float | None = None,
     ) -> Masks:
-        """Places an attacker takes for cut: the smallest ``share``, or all below ``threshold``."""
+        """Weights taken for pruned ones: the smallest ``share``, or all below ``threshold``."""
         if attacker == "budget":
-            return budget_attack(variant.weights, share=share, scope=scope)
+            return budget_attack(variant.weights, fraction=share, scope=scope)
         if attacker != "threshold":
             raise ValueError(f'attacker must be "budget" or "threshold", not {attacker!r}')
         if threshold is None:
@@ -214,16 +187,16 @@ class Attacker:
         """Probability of each weight to be a modified one (`rbtc.defense.mask_inference`)."""
         return modified_probability(variant.weights, evidence=evidence, fits=fits)
 
-    def attack_guessed(self, variant: Variant, places: Masks, **options: Any) -> Variant:
-        """Set the guessed places to zero and attack there (paper Sec. 5.5).
+    def attack_guessed(self, variant: Variant, flagged: Masks, **options: Any) -> Variant:
+        """Set the flagged weights to zero and attack there (paper Sec. 5.5).
 
-        Rows that the guess names as a whole are left alone: nothing would be left to complete them
+        Rows that are flagged as a whole are left alone: nothing would be left to complete them
         from. Options as for `attack`.
 
         Raises:
-            ValueError: no place is left.
+            ValueError: nothing flagged is left.
         """
-        usable = spare_whole_rows(places)
+        usable = spare_whole_rows(flagged)
         zeroed = derived(
             variant, "re-pruned", lambda: prune(variant.weights, usable), prune,
             kind="repruned", places=tensors_digest(usable),
@@ -242,17 +215,21 @@ def _pack(completions: Mapping[str, Completion]) -> dict[str, torch.Tensor]:
 
 
 def _unpack(
-    tensors: Mapping[str, torch.Tensor], algorithm: str, devices: Mapping[str, torch.device]
+    tensors: Mapping[str, torch.Tensor], algorithm: str, weights: Weights
 ) -> dict[str, Completion]:
+    """Completions as they were packed, on the device of the weights."""
     completions = {}
     for name in sorted({key.rsplit("/", 1)[0] for key in tensors}):
-        iterations, converged = tensors[f"{name}/run"].tolist()
-        completions[name] = Completion(
-            tensors[f"{name}/values"].to(devices[name]),
-            tensors[f"{name}/missing"].to(devices[name]),
-            int(iterations),
-            tuple(tensors[f"{name}/residuals"].tolist()),
-            bool(converged),
-            algorithm,
+        values, missing, residuals, run = (
+            tensors[f"{name}/{part}"] for part in ("values", "missing", "residuals", "run")
         )
+        device, (iterations, converged) = weights[name].device, run.tolist()
+        completions[name] = Completion(
+            values.to(device), missing.to(device), int(iterations), tuple(residuals.tolist()),
+            bool(converged), algorithm,
+        )  # fmt: skip
     return completions
+
+
+def _digest(masks: Masks | None) -> str | None:
+    return None if masks is None else tensors_digest(masks)

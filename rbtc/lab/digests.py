@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
-import functools
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import json
-import re
 import sys
-import textwrap
-import types
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -71,23 +67,72 @@ def code_digest(*roots: Any) -> str:
     """
     parts: set[str] = set()
     seen: set[tuple[str, str]] = set()
-    waiting = list(roots)
+    waiting = [
+        (item.__module__, item.__qualname__.partition(".")[0])
+        for item in map(inspect.unwrap, roots)
+    ]
     while waiting:
-        item = inspect.unwrap(waiting.pop())
-        if not getattr(item, "followed", True):
-            continue
-        place = (item.__module__, item.__qualname__)
+        place = waiting.pop()
         if place in seen:
             continue
         seen.add(place)
-        tree = _bare(ast.parse(textwrap.dedent(inspect.getsource(item))))
-        parts.add(f"{item.__qualname__}\n{ast.dump(tree)}")
-        for name, value in _named_in(tree, vars(sys.modules[item.__module__])):
-            text, used = _plain(value)
-            waiting += used
-            if text is not None:
-                parts.add(f"{name} = {text}")
+        module = importlib.import_module(place[0])
+        names = _definitions(module)
+        found = names.get(place[1])
+        if isinstance(found, tuple):
+            waiting.append(found)
+        elif found is not None and getattr(vars(module).get(place[1]), "followed", True):
+            parts.add(ast.dump(found))
+            waiting += _used_in(found, place[0], names)
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+
+
+@cache
+def _definitions(module: ModuleType) -> dict[str, ast.stmt | tuple[str, str]]:
+    """Name -> the statement that defines it, or the (module, name) of ours that it is taken from.
+
+    Imports count wherever they stand.
+    """
+    tree = _Bare().visit(ast.parse(inspect.getsource(module)))
+    found: dict[str, ast.stmt | tuple[str, str]] = {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and _is_ours(node.module or "")
+        for alias in node.names
+    }
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found[node.name] = node
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                found |= {n.id: node for n in _names(target)}
+    return found
+
+
+def _names(target: ast.expr) -> list[ast.Name]:
+    """The names that an assignment binds."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return [name for item in target.elts for name in _names(item)]
+    return [target] if isinstance(target, ast.Name) else []
+
+
+def _used_in(
+    tree: ast.AST, module: str, names: Mapping[str, ast.stmt | tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """(module, name) of what a piece of code uses of this package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in names:
+            yield module, node.id
+        elif isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value)
+            source = names.get(owner)
+            owner = ".".join(source) if isinstance(source, tuple) else owner
+            if owner in sys.modules and _is_ours(owner):
+                yield owner, node.attr
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 class _Bare(ast.NodeTransformer):
@@ -111,14 +156,7 @@ class _Bare(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
-        self.generic_visit(node)
-        node.body = node.body or [ast.Pass()]
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        self.generic_visit(node)
-        node.body = node.body or [ast.Pass()]
-        return node
+        return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         self.generic_visit(node)
@@ -126,70 +164,7 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _bare(tree: ast.Module) -> ast.Module:
-    return ast.fix_missing_locations(_Bare().visit(tree))
-
-
-def _named_in(tree: ast.Module, namespace: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What the names in a piece of code stand for; local names and builtins are left out."""
-    found: dict[str, Any] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id.startswith("__"):
-            continue  # __file__ is where this machine keeps the module
-        if isinstance(node, ast.Name) and node.id in namespace:
-            found[node.id] = namespace[node.id]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module = namespace.get(node.value.id)
-            if inspect.ismodule(module) and _is_ours(module.__name__):
-                found[node.attr] = getattr(module, node.attr)
-        elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
-            module = importlib.import_module(node.module or "")
-            for alias in node.names:
-                found[alias.name] = getattr(module, alias.name)
-    return sorted(found.items())
-
-
-def _is_ours(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == __name__.partition(".")[0]
-
-
-def _plain(value: Any) -> tuple[str | None, list[Any]]:
-    """A constant as text, None for anything else; and the functions of ours that it is or holds.
-
-    Constants are what Python writes as such, collections and dataclasses of them, arrays, tensors
-    and functions with some arguments given.
-    """
-    if isinstance(value, (type, types.FunctionType)) or hasattr(value, "__wrapped__"):
-        return None, [value] if _is_ours(getattr(value, "__module__", None)) else []
-    if isinstance(value, re.Pattern):
-        return repr((value.pattern, value.flags)), []
-    if value is None or isinstance(value, (str, int, float, bool, bytes, torch.dtype)):
-        return repr(value), []
-    if isinstance(value, Mapping):
-        pairs = [(_plain(key), _plain(item)) for key, item in value.items()]
-        texts = sorted(f"{key}: {item}" for (key, _), (item, _) in pairs)
-        return f"{{{', '.join(texts)}}}", [f for _, (_, used) in pairs for f in used]
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        content = np.ascontiguousarray(torch.as_tensor(value).detach().cpu().numpy())
-        digest = hashlib.sha256(content.data).hexdigest()
-        return f"{content.dtype} {content.shape} {digest}", []
-    if isinstance(value, functools.partial):
-        text, used = _plain((value.func, value.args, value.keywords))
-        return f"partial{text}", used
-    if dataclasses.is_dataclass(value):  # an instance: types came first
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        text, used = _plain(fields)
-        return f"{type(value).__qualname__}{text}", [*used, *_plain(type(value))[1]]
-    if isinstance(value, (tuple, list, set, frozenset)):
-        items = [_plain(item) for item in value]
-        texts = [str(text) for text, _ in items]
-        if isinstance(value, (set, frozenset)):
-            texts.sort()
-        return f"({', '.join(texts)})", [f for _, used in items for f in used]
-    return None, []
-
-
-@lru_cache(maxsize=1)
+@cache
 def library_versions() -> dict[str, str]:
     """Public versions of the libraries that decide numbers: part of every result's identity."""
     return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}

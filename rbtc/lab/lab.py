@@ -19,10 +19,10 @@ from rbtc import layers
 from rbtc.attack.completion import Completion
 from rbtc.attack.sign_accuracy import SignAccuracy, count_signs
 from rbtc.lab.attacker import Attacker
-from rbtc.lab.bench import Bench
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
 from rbtc.lab.measure import Measure
 from rbtc.lab.owner import Owner
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.ray_engine import ENGINE, RayEngine, engine_of
 from rbtc.lab.store import Store
 from rbtc.lab.variant import Variant
@@ -58,7 +58,7 @@ class Lab:
             variable RBTC_ENGINE, and draws in this process where it is not set.
 
     Attributes: owner (prunes and defends), attacker (completes and revives), measure (draws and
-    judges), jury (the judges), store (what was computed).
+    judges), judges (the judges), store (what was computed).
     """
 
     def __init__(
@@ -88,42 +88,35 @@ class Lab:
             "clip": clip,
             "detector": detector,
         }
-        self.jury = Jury(self.profile, self.device, given)
-        self.owner = Owner(lambda: self.bench, self.profile, self.store)
-        keep_ratio = self.profile.revive.keep_ratio
+        self.judges = Judges(self.profile, self.device, given)
+        self.owner = Owner(lambda: self.pipeline_state, self.profile, self.store)
+        ours = self.profile.revive
         self.attacker = Attacker(
-            self.store,
-            keep_ratio=keep_ratio,
-            double=self.profile.revive.double,
-            progress=progress,
+            self.store, keep_ratio=ours.keep_ratio, double=ours.double, progress=progress
         )
         if engine is None and pipeline is None:  # workers load the profile's own model
             engine = engine_of(os.environ.get(ENGINE, ""), self.profile)
         self.measure = Measure(
-            lambda: self.bench,
-            self.jury,
-            self.profile,
-            self.store,
-            progress=progress,
-            engine=engine,
-        )
+            lambda: self.pipeline_state, self.judges, self.profile, self.store,
+            progress=progress, engine=engine,
+        )  # fmt: skip
 
     @cached_property
-    def bench(self) -> Bench:
+    def pipeline_state(self) -> PipelineState:
         """The model, loaded when it is first needed."""
         if self._given is None:
-            return Bench.load(self.profile, self.device)
-        return Bench.given(self._given)
+            return PipelineState.load(self.profile, self.device)
+        return PipelineState.given(self._given)
 
     @property
     def pipeline(self) -> Any:
         """The pipeline, with the weights of the variant that was applied last."""
-        return self.bench.pipe
+        return self.pipeline_state.pipe
 
     @property
     def digest(self) -> str:
         """Sha256 of the model."""
-        return self.bench.digest
+        return self.pipeline_state.digest
 
     @property
     def pretrained(self) -> Variant:
@@ -133,11 +126,11 @@ class Lab:
     @property
     def random_weights(self) -> bool:
         """Whether the model that was loaded says that nobody trained it: no result is a result."""
-        return "bench" in vars(self) and self.bench.random
+        return "pipeline_state" in vars(self) and self.pipeline_state.random
 
     def apply(self, variant: Variant) -> Any:
         """Write all matrices of a variant into the pipeline's UNet, and return the pipeline."""
-        return self.bench.apply(variant)
+        return self.pipeline_state.apply(variant)
 
     def restore(self) -> None:
         """Put the pretrained weights back into the pipeline."""
@@ -158,7 +151,6 @@ class Lab:
     def revived(self, concept: str | Subject, **options: Any) -> Variant:
         """Attack the pruned model of a concept; options of `Owner.pruned`, `Attacker.attack`."""
         pruning, rest = _split(options)
-        self.attacker.check(**rest)
         return self.attacker.attack(self.owner.pruned(concept, **pruning), **rest)
 
     def completions(self, concept: str | Subject, **options: Any) -> dict[str, Completion]:
@@ -167,11 +159,11 @@ class Lab:
         return self.attacker.complete(self.owner.pruned(concept, **pruning), **rest)
 
     def density(self, concept: str | Subject, **pruning: Any) -> float:
-        """Share of the candidate weights that ConceptPrune cuts."""
+        """Fraction of the candidate weights that ConceptPrune prunes."""
         return layers.density(self.owner.masks(concept, **pruning))
 
     def sign_accuracy(self, concept: str | Subject, **options: Any) -> Proportion:
-        """Share of the cut weights whose sign the completion finds, pooled over the layers."""
+        """Fraction of the pruned weights whose sign the completion finds, over all layers."""
         found = self.completions(concept, **options)
         counts = count_signs(found, self.pretrained.weights).values()
         pooled = sum(counts, SignAccuracy(0, 0))

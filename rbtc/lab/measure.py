@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.lab.bench import Bench
-from rbtc.lab.jury import Jury
-from rbtc.lab.ray_engine import RayEngine, drawn
+from rbtc.lab.judges import Judges
+from rbtc.lab.pipeline_state import PipelineState
+from rbtc.lab.ray_engine import RayEngine
 from rbtc.lab.store import Store, whole_seeds
 from rbtc.lab.variant import Variant
 from rbtc.models.evaluate import clip_score, clip_similarity
@@ -42,15 +43,15 @@ class Measure:
 
     def __init__(
         self,
-        bench: Callable[[], Bench],
-        jury: Jury,
+        state: Callable[[], PipelineState],
+        judges: Judges,
         profile: Profile,
         store: Store,
         *,
         progress: bool = False,
         engine: RayEngine | None = None,
     ) -> None:
-        self._bench, self.jury, self.profile = bench, jury, profile
+        self._state, self.judges, self.profile = state, judges, profile
         self.store, self.progress, self.engine = store, progress, engine
         self.judged = 0
         self.on_judged: Callable[[int], Any] | None = None
@@ -66,40 +67,19 @@ class Measure:
             seeds: n seeds.
         """
         prompts, seeds = _one_each(prompts, seeds)
-        if self.engine is not None:
-            self.engine.fill(self, variant, prompts, seeds)
-
-        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:
-            return drawn(self._bench(), variant, self.profile, prompts, seeds)
-
+        state, engine = self._state(), self.engine
         images, _ = self.store.images(
             self._of(variant),
             prompts,
             seeds,
-            make,
-            self.profile.drawn_at_once(self._bench().pipe.device),
+            lambda prompts, seeds: state.draw(variant, self.profile, prompts, seeds),
+            self.profile.batch_size if engine else self.profile.drawn_at_once(state.pipe.device),
             code=DRAWING,
+            draw=partial(engine.draw, variant) if engine else None,
             progress=self.progress,
             label=variant.label,
         )
         return images
-
-    def missing(
-        self, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> list[tuple[str, int]]:
-        """Which of these pictures the store lacks: (prompt, seed), each once."""
-        return self.store.missing(self._of(variant), prompts, seeds, code=DRAWING)
-
-    def file(
-        self, variant: Variant, prompts: list[str], seeds: list[int], images: np.ndarray
-    ) -> None:
-        """Put pictures that were drawn elsewhere into the store, uint8 (n, h, w, 3)."""
-        drawn_as = dict(zip(zip(prompts, seeds, strict=True), images, strict=True))
-
-        def make(prompts: list[str], seeds: list[int]) -> np.ndarray:  # what nobody filed meanwhile
-            return np.stack([drawn_as[pair] for pair in zip(prompts, seeds, strict=True)])
-
-        self.store.images(self._of(variant), prompts, seeds, make, len(prompts), code=DRAWING)
 
     def shown(
         self, variant: Variant, concept: str | Subject, images: int, first_seed: int = 0
@@ -109,9 +89,9 @@ class Measure:
         return self.images(variant, prompts, seeds)
 
     def _of(self, variant: Variant) -> dict[str, Any]:
-        bench = self._bench()
-        sampler = bench.sampler(self.profile)
-        return {"model": bench.digest, "variant": variant.config, "sampler": sampler}
+        state = self._state()
+        sampler = state.sampler(self.profile)
+        return {"model": state.digest, "variant": variant.config, "sampler": sampler}
 
     def predictions(
         self,
@@ -121,10 +101,9 @@ class Measure:
         kind: Kind = "object",
     ) -> list[str]:
         """What the judge sees in each picture: the names of its best classes."""
-        prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[str]:
-            judge, parts = self.jury.get(kind), self._parts(variant, prompts, seeds)
+            judge, parts = self.judges.get(kind), self._parts(variant, prompts, seeds)
             return [str(name) for part in parts for name in judge.predict(part)]
 
         return self._judged("predictions", kind, variant, prompts, seeds, make)
@@ -136,7 +115,7 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[bool]:
-            detector, parts = self.jury.get("detector"), self._parts(variant, prompts, seeds)
+            detector, parts = self.judges.get("detector"), self._parts(variant, prompts, seeds)
             return [bool(seen) for part in parts for seen in detector(part)]
 
         return self._judged("detections", "detector", variant, prompts, seeds, make)
@@ -184,10 +163,11 @@ class Measure:
 
     def _check_known(self, kind: Kind, words: Sequence[str]) -> None:
         """Refuse concepts that a judge can only ever miss."""
-        names = self.jury.names(kind)
-        known = {name.casefold(): name for name in names or ()}
+        if (names := self.judges.names(kind)) is None:
+            return
+        known = {name.casefold(): name for name in names}
         unknown = [word for word in dict.fromkeys(words) if word.casefold() not in known]
-        if names is None or not unknown:
+        if not unknown:
             return
         close = {
             known[match]: None
@@ -203,7 +183,7 @@ class Measure:
     def accuracy(
         self, variant: Variant, concept: str | Subject, images: int = 100, first_seed: int = 0
     ) -> Proportion:
-        """Share of pictures of a concept that the judge recognises (paper Sec. 5.1)."""
+        """Fraction of pictures of a concept that the judge recognises (paper Sec. 5.1)."""
         subject = subject_of(self.profile, concept)
         return Proportion.of(self.hits(variant, [(subject, images)], first_seed)["hit"])
 
@@ -222,7 +202,7 @@ class Measure:
         prompts, seeds = _one_each(prompts, seeds)
 
         def make() -> list[float]:
-            clip, images = self.jury.get("clip"), self.images(variant, prompts, seeds)
+            clip, images = self.judges.get("clip"), self.images(variant, prompts, seeds)
             return [float(x) for x in clip_similarity(images, prompts, clip)]
 
         return np.array(self._judged("similarity", "clip", variant, prompts, seeds, make))
@@ -235,7 +215,7 @@ class Measure:
         images: int = 50,
         first_seed: int = 0,
     ) -> Proportion:
-        """Share of pictures in a style that fit their prompt less well than the pretrained model's.
+        """Fraction of pictures in a style that fit their prompt less than the pretrained model's.
 
         The same prompts and seeds for both: 0 for the pretrained model itself, high when the style
         is erased (paper Table 2).
@@ -272,7 +252,7 @@ class Measure:
         make: Callable[[], list[Any]],
     ) -> list[Any]:
         try:
-            identity = self.jury.identity(kind)
+            identity = self.judges.identity(kind)
             if identity is None:  # a judge of unknown identity: its word is not kept
                 return make()
             config = {
@@ -282,7 +262,7 @@ class Measure:
                 "prompts": prompts,
                 "seeds": seeds,
             }
-            code = (*DRAWING, *self.jury.code(kind))
+            code = (*DRAWING, *self.judges.code(kind))
             return self.store.json(config, make, code=code)[0]
         finally:
             self.judged += len(seeds)

@@ -12,11 +12,11 @@ from typing import Any, Literal, get_args
 import torch
 
 from rbtc.attack import idealised as ideal
-from rbtc.defense.fills import Hiding, hide
+from rbtc.defense.fills import Fill, fill_pruned
 from rbtc.defense.gaussian import noise_deviation, obfuscate
-from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest, tensors_digest
-from rbtc.lab.salient import SaliencyCuts
+from rbtc.lab.pipeline_state import PipelineState
+from rbtc.lab.salient import SaliencyPruner
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant, derived
 from rbtc.layers import Masks, Weights, density, prune
@@ -43,27 +43,27 @@ class Owner:
     nudity.
     """
 
-    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
-        self._bench, self.profile, self.store = bench, profile, store
+    def __init__(self, state: Callable[[], PipelineState], profile: Profile, store: Store) -> None:
+        self._state, self.profile, self.store = state, profile, store
         self._masks = Recent[Masks](_REMEMBERED)
-        self._salient = SaliencyCuts(bench, profile, store)
+        self._salient = SaliencyPruner(state, profile, store)
 
     @property
     def pretrained(self) -> Variant:
         """The model as it was trained."""
-        bench = self._bench()
-        config = {"kind": "pretrained", "model": bench.digest, "dtype": str(bench.pipe.unet.dtype)}
-        return Variant("pretrained", config, bench.weights)
+        state = self._state()
+        config = {"kind": "pretrained", "model": state.digest, "dtype": str(state.pipe.unet.dtype)}
+        return Variant("pretrained", config, state.weights)
 
     def custom(self, label: str, weights: Weights) -> Variant:
         """A variant with weights made elsewhere, identified by a digest of the weights."""
         digest = tensors_digest(weights)
-        config = {"kind": "custom", "model": self._bench().digest, "weights": digest}
+        config = {"kind": "custom", "model": self._state().digest, "weights": digest}
         return Variant(label, config, weights)
 
     def masks(self, concept: str | Subject, **pruning: Any) -> Masks:
-        """Which weights ConceptPrune cuts for a concept, True = cut; options as for `pruned`."""
-        return self._cut(subject_of(self.profile, concept), **pruning)[1]()
+        """Which weights ConceptPrune prunes, True = pruned; options as for `pruned`."""
+        return self._conceptprune(subject_of(self.profile, concept), **pruning)[1]()
 
     def pruned(
         self,
@@ -77,19 +77,19 @@ class Owner:
 
         Args:
             concept: what to erase.
-            ratio: share of each row that is a candidate at each UNet call; None: the profile's.
+            ratio: fraction of each row that is a candidate at each UNet call; None: the profile's.
             calls: UNet calls united, from the noisiest; None: the profile's.
             reference: see `rbtc.models.prompts.prompt_pairs`; None: the profile's.
         """
         subject = subject_of(self.profile, concept)
-        config, masks = self._cut(subject, ratio=ratio, calls=calls, reference=reference)
+        config, masks = self._conceptprune(subject, ratio=ratio, calls=calls, reference=reference)
         pretrained = self.pretrained
         return Variant(
             f"pruned ({subject.word})", config, lambda: prune(pretrained.weights, masks())
         )
 
     def pruned_together(self, concepts: Sequence[str | Subject], **pruning: Any) -> Variant:
-        """One model without several concepts: the union of their masks is cut.
+        """One model without several concepts: the union of their masks is pruned.
 
         ConceptPrune's own way to erase several concepts at once. Options as for `pruned`.
 
@@ -101,7 +101,8 @@ class Owner:
             raise ValueError("pruning together needs at least one concept")
         if len(chosen) == 1:
             return self.pruned(chosen[0], **pruning)
-        configs, masks = zip(*(self._cut(subject, **pruning) for subject in chosen), strict=True)
+        parts = [self._conceptprune(subject, **pruning) for subject in chosen]
+        configs, masks = zip(*parts, strict=True)
         config = {"kind": "pruned together", "parts": list(configs), "code": code_digest(union)}
         pretrained = self.pretrained
         return Variant(
@@ -136,7 +137,7 @@ class Owner:
         """
         subject = subject_of(self.profile, concept)
         share = density(self.masks(subject)) if share is None else share
-        return self._salient.cut(self.pretrained, subject, score, share, kinds, per, **options)
+        return self._salient.pruned(self.pretrained, subject, score, share, kinds, per, **options)
 
     def idealised(
         self,
@@ -186,7 +187,7 @@ class Owner:
         seed: int = 0,
         **pruning: Any,
     ) -> Variant:
-        """The defence: the cut weights hold Gaussian noise instead of zeros (paper Sec. 4.4).
+        """The defence: the pruned weights hold Gaussian noise instead of zeros (paper Sec. 4.4).
 
         Give exactly one of ``sigma`` (a standard deviation) and ``variance``.
         """
@@ -202,17 +203,17 @@ class Owner:
         return derived(base, f"obfuscated ({noise})", weights, obfuscate, **settings)
 
     def hidden(
-        self, concept: str | Subject, *, how: Hiding, seed: int = 0, **pruning: Any
+        self, concept: str | Subject, *, how: Fill, seed: int = 0, **pruning: Any
     ) -> Variant:
-        """The model whose cut weights resemble the survivors, see `rbtc.defense.fills`."""
-        _check_one_of("how", how, get_args(Hiding))
+        """The model whose pruned weights resemble the survivors, see `rbtc.defense.fills`."""
+        _check_one_of("how", how, get_args(Fill))
         base = self.pruned(concept, **pruning)
 
         def weights() -> Weights:
-            return hide(base.weights, self.masks(concept, **pruning), how=how, seed=seed)
+            return fill_pruned(base.weights, self.masks(concept, **pruning), how=how, seed=seed)
 
         settings = {"kind": "hidden", "how": how, "seed": seed}
-        return derived(base, f"hidden ({how})", weights, hide, **settings)
+        return derived(base, f"hidden ({how})", weights, fill_pruned, **settings)
 
     def settings(
         self, *, ratio: float | None = None, calls: int | None = None
@@ -237,7 +238,7 @@ class Owner:
             batch_size=min(NORMS_BATCH, self.profile.batch_size),
         )
 
-    def _cut(
+    def _conceptprune(
         self,
         subject: Subject,
         *,
@@ -257,7 +258,7 @@ class Owner:
             "ratio": settings.ratio,
             "calls": settings.calls,
             "seed": settings.seed,
-            "sampler": self._bench().sampler(self.profile),
+            "sampler": self._state().sampler(self.profile),
             "code": code_digest(collect_norms, concept_masks, prune),
         }
 
@@ -277,25 +278,25 @@ class Owner:
         # The norms of the first T calls begin with those of fewer. So with the profile's T on
         # file, every smaller T, every ratio and every concept with the same reference share them.
         settings = replace(settings, calls=max(settings.calls, self.profile.conceptprune.calls))
-        bench = self._bench()
+        state = self._state()
         config = {
             "kind": "norms",
             "base": self.pretrained.config,
             "prompts": prompts,
             "calls": settings.calls,
             "seed": settings.seed,
-            "sampler": bench.sampler(self.profile),
+            "sampler": state.sampler(self.profile),
         }
 
         def make() -> dict[str, torch.Tensor]:
-            norms = collect_norms(bench.apply(self.pretrained), prompts, settings)
+            norms = collect_norms(state.apply(self.pretrained), prompts, settings)
             return {f"{call}/{name}": v for call, of in norms.items() for name, v in of.items()}
 
         flat, _ = self.store.weights(config, make, code=(collect_norms,))
         norms: Norms = {}
         for key, value in flat.items():
             call, name = key.split("/", 1)
-            norms.setdefault(int(call), {})[name] = value.to(bench.pipe.unet.device)
+            norms.setdefault(int(call), {})[name] = value.to(state.pipe.unet.device)
         return norms
 
 

@@ -15,6 +15,7 @@ import torch
 
 from rbtc import __version__
 from rbtc.lab.digests import LIBRARIES, model_digest, text_digest
+from rbtc.lab.judges import PLACES
 from rbtc.lab.lab import Lab
 
 MADE = ("book/notebooks", "results", "notebooks/*.ipynb", "book/_static", "book/_generated")
@@ -63,10 +64,9 @@ def settings(lab: Lab) -> dict[str, Any]:
 
 def model_digests(lab: Lab) -> dict[str, str]:
     """Sha256 of the model and of every judge that lies in a folder, by its part in the profile."""
-    ours = lab.profile.evaluation
-    judges = {"object": ours.classifier, "style": ours.style_classifier, "clip": ours.clip}
     found = {"model": lab.digest}
-    for part, name in judges.items():
+    for part, key in PLACES.items():
+        name = getattr(lab.profile.evaluation, key)
         place = lab.profile.locate(name) if name else None
         if isinstance(place, Path) and place.is_dir():
             found[part] = model_digest(place)

@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from rbtc.lab.bench import Bench
+from rbtc.lab.pipeline_state import PipelineState
+from rbtc.lab.store import Batch
 from rbtc.lab.variant import Variant
-from rbtc.models.generate import generate
 from rbtc.models.pipelines import default_device
 from rbtc.models.profiles import Profile
-
-if TYPE_CHECKING:
-    from rbtc.lab.measure import Measure
 
 ENGINE = "RBTC_ENGINE"
 """Environment variable: "ray", or "ray:4" for so many workers."""
@@ -39,8 +36,6 @@ TRIES = 3
 CORES = 1
 """Processor cores, and threads, of a worker: another number of threads rounds other last bits."""
 
-Batch = tuple[list[str], list[int]]
-
 
 def ray_installed() -> bool:
     """Whether Ray is there; it is not imported."""
@@ -50,29 +45,15 @@ def ray_installed() -> bool:
 class _Worker:
     """One pipeline, in a process of its own."""
 
-    def __init__(self, load: Callable[[], Bench], profile: Profile) -> None:
+    def __init__(self, load: Callable[[], PipelineState], profile: Profile) -> None:
         torch.set_num_threads(CORES)  # whatever OMP_NUM_THREADS says where the worker runs
-        self.bench, self.profile = load(), profile
+        self.pipeline_state, self.profile = load(), profile
 
     def draw(
         self, variant: Variant, prompts: list[str], seeds: list[int]
     ) -> tuple[Batch, np.ndarray]:
         """One batch, and its pictures."""
-        return (prompts, seeds), drawn(self.bench, variant, self.profile, prompts, seeds)
-
-
-def drawn(
-    bench: Bench, variant: Variant, profile: Profile, prompts: list[str], seeds: list[int]
-) -> np.ndarray:
-    """Pictures of a variant by the profile's settings, uint8 (n, h, w, 3)."""
-    return generate(
-        bench.apply(variant),
-        prompts,
-        seeds,
-        batch_size=profile.drawn_at_once(bench.pipe.device),
-        steps=profile.steps,
-        guidance=profile.guidance,
-    )
+        return (prompts, seeds), self.pipeline_state.draw(variant, self.profile, prompts, seeds)
 
 
 class RayEngine:
@@ -84,7 +65,7 @@ class RayEngine:
     Args:
         profile: the model and its settings.
         workers: how many; None takes one per GPU of the cluster, or one per CPU core without any.
-        load: makes a worker's bench; None loads the profile's model.
+        load: makes a worker's state; None loads the profile's model.
         on_batch: called after a batch was filed, with the number of batches filed so far.
 
     Raises:
@@ -97,7 +78,7 @@ class RayEngine:
         profile: Profile,
         workers: int | None = None,
         *,
-        load: Callable[[], Bench] | None = None,
+        load: Callable[[], PipelineState] | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         if not ray_installed():
@@ -108,36 +89,27 @@ class RayEngine:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.profile, self.workers, self.on_batch = profile, workers, on_batch
-        self._load = load or (lambda: Bench.load(profile, torch.device(default_device())))
+        self._load = load or (lambda: PipelineState.load(profile, torch.device(default_device())))
         self._actors: list[Any] = []
 
-    def fill(
-        self, measure: Measure, variant: Variant, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> None:
-        """Draw what the store lacks of these pictures, and file it.
+    def draw(
+        self, variant: Variant, batches: Sequence[Batch]
+    ) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Batches with their pictures, uint8 (n, h, w, 3), as they are done.
 
         Raises:
             RuntimeError: a batch took several workers down with it.
         """
-        missing = measure.missing(variant, prompts, seeds)
-        if not missing:
-            return
-        size = self.profile.batch_size
-        parts = [missing[i : i + size] for i in range(0, len(missing), size)]
-        batches: list[Batch] = [([p for p, _ in part], [s for _, s in part]) for part in parts]
-        self._start()
-        self._run(measure, variant, batches)
-
-    def _run(self, measure: Measure, variant: Variant, batches: list[Batch]) -> None:
         import ray
         from ray.util import ActorPool
 
+        self._start()
         sent = ray.put(Variant(variant.label, variant.config, dict(variant.weights)))
         pool = ActorPool(self._actors)
         try:
             done: Any = pool.map_unordered(lambda one, part: one.draw.remote(sent, *part), batches)
-            for filed, ((prompts, seeds), pictures) in enumerate(done, start=1):
-                measure.file(variant, prompts, seeds, pictures)
+            for filed, found in enumerate(done, start=1):
+                yield found  # whoever takes it files it before asking for the next
                 if self.on_batch is not None:
                     self.on_batch(filed)
         except ray.exceptions.RayTaskError:

@@ -7,7 +7,7 @@ few of a finished one can be drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,23 @@ NOTHING = "(not drawn)"
 """What a judge says of a picture that was not drawn."""
 
 
+def rehearse(
+    lab: Lab, study: Callable[..., Any], parameters: Mapping[str, Any], wanted: Collection[int] = ()
+) -> tuple[Any, Rehearsal]:
+    """What a study's function gives with a `Rehearsal` in place of the lab's measure; and that."""
+    own = lab.measure
+    lab.measure = rehearsal = Rehearsal(own, wanted)
+    try:
+        return study(lab, **parameters), rehearsal
+    finally:
+        lab.measure = own
+
+
 class Rehearsal(Measure):
     """Stands in for `Lab.measure`.
 
     Args:
-        lab: the lab; its ``measure`` is replaced.
+        real: what draws and judges the pictures that are wanted.
         wanted: numbers of the judged pictures to draw and judge, in the order they are asked for.
 
     Attributes:
@@ -34,20 +46,17 @@ class Rehearsal(Measure):
         asked: (variant's key, prompt, seed) of each picture that would be drawn.
     """
 
-    def __init__(self, lab: Lab, wanted: Collection[int] = ()) -> None:
-        own = lab.measure
-        super().__init__(own._bench, own.jury, own.profile, own.store)
+    def __init__(self, real: Measure, wanted: Collection[int] = ()) -> None:
+        super().__init__(real._state, real.judges, real.profile, real.store)
         self.wanted = frozenset(wanted)
-        self.judged = 0
         self.asked: set[tuple[str, str, int]] = set()
-        self._real = own
-        lab.measure = self
+        self._real = real
 
     def images(self, variant: Variant, prompts: Any, seeds: Any) -> np.ndarray:
         """Black pictures."""
         prompts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
         self.asked |= {(variant.key, p, int(s)) for p, s in zip(prompts, seeds, strict=True)}
-        return np.zeros((len(seeds), *picture_size(self._bench().pipe), 3), dtype=np.uint8)
+        return np.zeros((len(seeds), *picture_size(self._state().pipe), 3), dtype=np.uint8)
 
     def hits(self, *arguments: Any, **options: Any) -> pd.DataFrame:
         """As always, but hit is a float, and missing where nothing was drawn."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from rbtc.lab.bench import Bench
 from rbtc.lab.digests import canonical, code_digest
+from rbtc.lab.pipeline_state import PipelineState
 from rbtc.lab.store import Recent, Store
 from rbtc.lab.variant import Variant
-from rbtc.layers import Masks, Weights, prune
+from rbtc.layers import Weights, prune
 from rbtc.matrices import LayerKind, check_kinds, find_matrices
 from rbtc.models.profiles import Profile
 from rbtc.models.prompts import prompt_pairs
@@ -33,15 +33,14 @@ from rbtc.pruning.saliency import (
 _CODE = (forget_set, gradients, saliency, top_masks, find_matrices)
 
 
-class SaliencyCuts:
-    """Cuts the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`."""
+class SaliencyPruner:
+    """Prunes the weights of highest gradient saliency; belongs to `rbtc.lab.owner.Owner`."""
 
-    def __init__(self, bench: Callable[[], Bench], profile: Profile, store: Store) -> None:
-        self._bench, self.profile, self.store = bench, profile, store
-        self._masks = Recent[dict[Score, Masks]](4)
+    def __init__(self, state: Callable[[], PipelineState], profile: Profile, store: Store) -> None:
+        self._state, self.profile, self.store = state, profile, store
         self._gradients = Recent[Gradients](2)  # they are large
 
-    def cut(
+    def pruned(
         self,
         pretrained: Variant,
         subject: Subject,
@@ -67,55 +66,36 @@ class SaliencyCuts:
         if unknown := sorted(set(options) - set(SaliencyConfig.__dataclass_fields__)):
             raise ValueError(f"unknown saliency options {unknown}")
         kinds = check_kinds(kinds)
-        bench = self._bench()
-        own = {"steps": self.profile.steps, "guidance": self.profile.guidance}
-        settings = SaliencyConfig(**{**own, **options})
-        # The prompts that ConceptPrune cuts by: both methods know the same of the concept.
+        state = self._state()
+        sampler = {"steps": self.profile.steps, "guidance": self.profile.guidance}
+        settings = SaliencyConfig(**{**sampler, **options})
+        # The prompts that ConceptPrune prunes by: both methods know the same of the concept.
         prompts, _ = prompt_pairs(self.profile, subject.word, subject.kind)
-        pull = {
+        of_gradients = {
             "kind": "gradients",
             "base": pretrained.config,
             "prompts": prompts,
             "layers": list(kinds),
             **vars(settings),
-            "sampler": bench.sampler(self.profile),
+            "sampler": state.sampler(self.profile),
         }
-        config = {**pull, "kind": "saliency masks", "share": share, "per": per}
+        chosen = {"score": score, "share": share, "per": per}
+        config = {**of_gradients, **chosen, "kind": "saliency masks"}
 
-        def make() -> dict[str, torch.Tensor]:
-            found = self._pull(pretrained, pull, prompts, settings)
-            weights = bench.matrices(kinds)
-            return {
-                f"{each}/{name}": mask
-                for each in SCORES
-                for name, mask in top_masks(saliency(found, weights, each), share, per=per).items()
-            }
+        def masks() -> dict[str, torch.Tensor]:
+            found = self._gradients_of(pretrained, of_gradients, prompts, settings)
+            return top_masks(saliency(found, state.matrices(kinds), score), share, per=per)
 
         def weights() -> Weights:
-            return prune(bench.matrices(kinds), self._both(config, make)[score])
+            filed, _ = self.store.weights(config, masks, code=_CODE)
+            device = state.pipe.unet.device
+            on_device = {name: mask.to(device) for name, mask in filed.items()}
+            return prune(state.matrices(kinds), on_device)
 
-        own = {**config, "kind": "pruned by saliency", "score": score, "code": code_digest(*_CODE)}
-        return Variant(f"pruned by {score} ({subject.word})", own, weights)
+        config_of_model = {**config, "kind": "pruned by saliency", "code": code_digest(*_CODE)}
+        return Variant(f"pruned by {score} ({subject.word})", config_of_model, weights)
 
-    def _both(
-        self, config: dict[str, Any], make: Callable[[], dict[str, torch.Tensor]]
-    ) -> dict[Score, Masks]:
-        """The masks of both scores, which share their gradients; remembered, read or made."""
-
-        def read() -> dict[Score, Masks]:
-            flat, _ = self.store.weights(config, make, code=_CODE)
-            return {
-                score: {
-                    path.removeprefix(f"{score}/"): mask.to(self._bench().pipe.unet.device)
-                    for path, mask in flat.items()
-                    if path.startswith(f"{score}/")
-                }
-                for score in SCORES
-            }
-
-        return self._masks.get_or_make(canonical(config), read)
-
-    def _pull(
+    def _gradients_of(
         self,
         pretrained: Variant,
         config: dict[str, Any],
@@ -125,7 +105,7 @@ class SaliencyCuts:
         """Gradients on the forget set. They are large, so only their masks are filed."""
 
         def make() -> Gradients:
-            pipe = self._bench().apply(pretrained)
+            pipe = self._state().apply(pretrained)
             drawn = {
                 name: config[name]
                 for name in ("base", "prompts", "sampler", "pictures", "first_seed", "batch_size")

@@ -10,7 +10,6 @@ one batch, and a second run goes on from there. Every file says what it was file
 
 from __future__ import annotations
 
-import hashlib
 import json
 import operator
 import warnings
@@ -27,15 +26,11 @@ from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_d
 
 T = TypeVar("T")
 
-BLOCK = 8
-"""Pictures of one prompt are filed in blocks of this many neighbouring seeds."""
-
+Batch = tuple[list[str], list[int]]
+"""Prompts and seeds of pictures that are drawn together."""
 
 _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
-
-
-class _OldEntry(Exception):
-    """Entry written before keys were stored; treated as a miss."""
+_MISSING = object()
 
 
 def whole_seeds(seeds: Iterable[Any]) -> list[int]:
@@ -90,9 +85,9 @@ class Store:
 
     def key(self, config: Mapping[str, Any], code: Sequence[Callable[..., Any]] = ()) -> str:
         """Sha256 (64 hex digits) of a configuration, the functions ``code`` and the libraries."""
-        identity = {"code": code_digest(*code), "config": config, "libraries": library_versions()}
-        text = canonical(identity)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return text_digest(
+            {"code": code_digest(*code), "config": config, "libraries": library_versions()}
+        )
 
     def images(
         self,
@@ -103,6 +98,7 @@ class Store:
         batch: int,
         *,
         code: Sequence[Callable[..., Any]] = (),
+        draw: Callable[[list[Batch]], Iterable[tuple[Batch, np.ndarray]]] | None = None,
         progress: bool = False,
         label: str = "",
     ) -> tuple[np.ndarray, bool]:
@@ -119,6 +115,8 @@ class Store:
             make: turns at most ``batch`` prompts and seeds into uint8 pictures (k, h, w, 3).
             batch: pictures per call of ``make``.
             code: functions whose code the pictures depend on.
+            draw: yields the batches it was given with their pictures, in any order; None calls
+                ``make`` for one after the other.
             progress: show a bar over the missing pictures, with ``label`` before it.
             label: text before the bar.
 
@@ -129,54 +127,38 @@ class Store:
             ValueError: seeds that are no whole numbers, or pictures of the wrong kind.
             OSError: the store's folder cannot be written; nothing has been made then.
         """
-        wanted = _pairs(prompts, seeds)
+        from tqdm.auto import tqdm
+
         stem = self.key(config, code)
-        have = self._filed(stem, wanted)
-        missing = [pair for pair in dict.fromkeys(wanted) if pair not in have]
-        self._count("images", len(set(wanted)) - len(missing), len(missing))
+        wanted = [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
+        keys = {pair: text_digest([stem, *pair]) for pair in wanted}
+        have = {pair: self._read("images", key) for pair, key in keys.items()}
+        missing = [pair for pair, found in have.items() if found is _MISSING]
+        parts = [missing[i : i + batch] for i in range(0, len(missing), batch)]
+        batches: list[Batch] = [([p for p, _ in part], [s for _, s in part]) for part in parts]
         if missing:
             self._prepare()
-        with _bar(len(missing), label, progress) as bar:
-            for start in range(0, len(missing), batch):
-                part = missing[start : start + batch]
-                made = np.asarray(make([p for p, _ in part], [s for _, s in part]))
-                if made.dtype != np.uint8 or made.ndim != 4 or len(made) != len(part):
+        hidden = not (progress and missing)
+        bar = tqdm(total=len(missing), desc=label, unit="picture", disable=hidden, leave=False)
+        with bar:
+            drawn = draw(batches) if draw else ((one, make(*one)) for one in batches)
+            for part, made in drawn if missing else ():
+                made = np.asarray(made)
+                if made.dtype != np.uint8 or made.ndim != 4 or len(made) != len(part[0]):
                     raise ValueError(
-                        f"expected {len(part)} uint8 pictures of shape (n, h, w, 3), got "
+                        f"expected {len(part[0])} uint8 pictures of shape (n, h, w, 3), got "
                         f"{made.dtype} of shape {made.shape}"
                     )
-                have.update(zip(part, made, strict=True))
-                for address in dict.fromkeys((p, s // BLOCK) for p, s in part):
+                for pair, picture in zip(zip(*part, strict=True), made, strict=True):
                     # What another process has filed meanwhile stays, here as on disk.
-                    have.update(self._write_block(stem, address, have))
-                bar.update(len(part))
-        return np.stack([have[pair] for pair in wanted]), not missing  # (n, h, w, 3)
-
-    def missing(
-        self,
-        config: Mapping[str, Any],
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        *,
-        code: Sequence[Callable[..., Any]] = (),
-    ) -> list[tuple[str, int]]:
-        """Which pictures `images` would have to make: (prompt, seed), each once, in order.
-
-        Raises:
-            ValueError: as for `images`.
-        """
-        wanted = _pairs(prompts, seeds)
-        have = self._filed(self.key(config, code), wanted)
-        return [pair for pair in dict.fromkeys(wanted) if pair not in have]
-
-    def _filed(
-        self, stem: str, wanted: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], np.ndarray]:
-        """What the blocks of these pictures hold."""
-        have: dict[tuple[str, int], np.ndarray] = {}
-        for address in dict.fromkeys((p, s // BLOCK) for p, s in wanted):
-            have.update(self._read_block(stem, address))
-        return have
+                    have[pair] = self._read("images", keys[pair], warn=False)
+                    if have[pair] is _MISSING:
+                        have[pair] = {"picture": torch.tensor(picture)}
+                        self._file("images", keys[pair], have[pair], list(pair))
+                bar.update(len(made))
+        self._count("images", len(keys) - len(missing), len(missing))
+        # (n, h, w, 3)
+        return np.stack([have[pair]["picture"].numpy() for pair in wanted]), not missing
 
     def weights(
         self,
@@ -190,40 +172,11 @@ class Store:
         Returns:
             (name -> tensor, whether they were there already).
         """
-        from safetensors import SafetensorError, safe_open
-        from safetensors.torch import save_file
 
-        key = self.key(config, code)
-        path = self._path("weights", key, "safetensors")
+        def on_cpu() -> dict[str, torch.Tensor]:
+            return {n: t.detach().cpu().contiguous() for n, t in sorted(make().items())}
 
-        def read() -> dict[str, torch.Tensor]:
-            with safe_open(path, "pt") as stream:
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}
-                notes = stream.metadata() or {}
-            if notes.get("digest") != tensors_digest(tensors):
-                raise ValueError("its digest does not match its content")
-            _check_key(notes, key)
-            return tensors
-
-        found = self._try(path, read)
-        if found is not None:
-            self._count("weights", 1, 0)
-            return found, True
-        self._prepare()
-        made = {n: t.detach().cpu().contiguous() for n, t in sorted(make().items())}
-        # Tensors that share memory cannot be saved; clones never do.
-        clones = {name: tensor.clone() for name, tensor in made.items()}
-        notes = {"digest": tensors_digest(made), "config": canonical(config), "key": key}
-
-        def write(target: Path) -> None:
-            try:
-                save_file(clones, target, metadata=notes)
-            except SafetensorError as error:  # it wraps a full disk, say
-                raise OSError(str(error)) from error
-
-        self._write(path, write)
-        self._count("weights", 0, 1)
-        return made, False
+        return self._kept("weights", config, on_cpu, code)
 
     def json(
         self,
@@ -237,27 +190,7 @@ class Store:
         Returns:
             (the value, whether it was there already).
         """
-        key = self.key(config, code)
-        path = self._path("json", key, "json")
-
-        def read() -> Any:
-            entry = json.loads(path.read_text("utf-8"))
-            if entry["digest"] != text_digest(entry["value"]):
-                raise ValueError("its digest does not match its content")
-            _check_key(entry, key)
-            return entry
-
-        found = self._try(path, read)
-        if found is not None:
-            self._count("json", 1, 0)
-            return found["value"], True
-        self._prepare()
-        value = json.loads(canonical(make()))
-        entry = {"config": config, "digest": text_digest(value), "key": key, "value": value}
-        text = canonical(entry)
-        self._write(path, lambda target: target.write_text(text, encoding="utf-8"))
-        self._count("json", 0, 1)
-        return value, False
+        return self._kept("json", config, lambda: json.loads(canonical(make())), code)
 
     def report(self) -> str:
         """How much was read instead of computed, e.g. "reused 96 of 192 pictures, 2 of 2 results".
@@ -275,12 +208,58 @@ class Store:
         self.reused[kind] += reused
         self.computed[kind] += computed
 
-    def _path(self, kind: str, key: str, suffix: str) -> Path:
+    def _kept(
+        self,
+        kind: str,
+        config: Mapping[str, Any],
+        make: Callable[[], Any],
+        code: Sequence[Callable[..., Any]],
+    ) -> tuple[Any, bool]:
+        """A value, and whether it was there already."""
+        key = self.key(config, code)
+        value = self._read(kind, key)
+        if known := value is not _MISSING:
+            self._count(kind, 1, 0)
+        else:
+            self._prepare()
+            value = make()
+            self._file(kind, key, value, config)
+            self._count(kind, 0, 1)
+        return value, known
+
+    def _path(self, kind: str, key: str) -> Path:
+        suffix = "json" if kind == "json" else "safetensors"
         return self.root / kind / key[:2] / f"{key}.{suffix}"
 
-    def _write(self, path: Path, write: Callable[[Path], Any]) -> None:
+    def _read(self, kind: str, key: str, *, warn: bool = True) -> Any:
+        """What was filed under a key; `_MISSING` where nothing was, or it is damaged."""
+        path = self._path(kind, key)
+        if not path.is_file():
+            return _MISSING
         try:
-            write_whole(path, write)
+            value, digest, notes = _read_json(path) if kind == "json" else _read_tensors(path)
+            if notes["digest"] != digest:
+                raise ValueError("its digest does not match its content")
+            if notes["key"] != key:  # another file was copied over it
+                raise ValueError("it was filed under another key")
+            return value
+        except PermissionError:
+            raise
+        except Exception as error:
+            # A damaged file can fail anywhere inside JSON or safetensors; whatever went wrong,
+            # computing it again is right.
+            if warn:
+                warnings.warn(
+                    f"{path} is damaged and will be computed again ({error})",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            return _MISSING
+
+    def _file(self, kind: str, key: str, value: Any, config: Any) -> None:
+        write = _write_json if kind == "json" else _write_tensors
+        try:
+            write_whole(self._path(kind, key), lambda place: write(place, value, config, key))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -302,102 +281,36 @@ class Store:
         for folder in self.root.glob("*/*"):
             sweep(folder)
 
-    def _try(self, path: Path, read: Callable[[], Any], *, warn: bool = True) -> Any | None:
-        """Read a file; None when it is not there, or damaged (which is worth a warning)."""
-        try:
-            return read() if path.is_file() else None
-        except _OldEntry:
-            return None
-        except PermissionError:
-            raise
-        except Exception as error:
-            # A damaged file can fail anywhere inside zip, JSON, numpy or safetensors; whatever
-            # went wrong, computing it again is right.
-            if warn:
-                warnings.warn(
-                    f"{path} is damaged and will be computed again ({error})",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
-            return None
 
-    def _block_path(self, stem: str, address: tuple[str, int]) -> Path:
-        key = hashlib.sha256(_block_key(stem, address).encode()).hexdigest()
-        return self._path("images", key, "npz")
-
-    def _read_block(
-        self, stem: str, address: tuple[str, int], *, warn: bool = True
-    ) -> dict[tuple[str, int], np.ndarray]:
-        path = self._block_path(stem, address)
-
-        def read() -> dict[tuple[str, int], np.ndarray]:
-            with np.load(path, allow_pickle=False) as file:  # zip members carry a checksum
-                seeds, images = file["seeds"], file["images"]
-                notes = {"key": str(file["key"])} if "key" in file else {}
-            if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(seeds):
-                raise ValueError(f"it holds {images.dtype} of shape {images.shape}")
-            _check_key(notes, _block_key(stem, address))
-            return {
-                (address[0], int(seed)): image for seed, image in zip(seeds, images, strict=True)
-            }
-
-        return self._try(path, read, warn=warn) or {}
-
-    def _write_block(
-        self,
-        stem: str,
-        address: tuple[str, int],
-        have: Mapping[tuple[str, int], np.ndarray],
-    ) -> dict[tuple[str, int], np.ndarray]:
-        """Add pictures to what a block holds by now; returns what it holds then."""
-        from filelock import FileLock
-
-        prompt, block = address
-        mine = {
-            (prompt, s): have[prompt, s]
-            for s in range(block * BLOCK, (block + 1) * BLOCK)
-            if (prompt, s) in have
-        }
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            # One lock for all blocks: it is held for the write of a few pictures, no longer.
-            with FileLock(self.root / ".lock"):
-                # Who damaged the block was told so when it was read first.
-                merged = mine | self._read_block(stem, address, warn=False)
-                seeds = sorted(s for _, s in merged)
-                content = {
-                    "seeds": np.array(seeds, dtype=np.int64),
-                    "images": np.stack([merged[prompt, s] for s in seeds]),
-                    "key": np.array(_block_key(stem, address)),  # ASCII, whatever the prompt
-                }
-
-                def write(target: Path) -> None:
-                    with target.open("wb") as stream:
-                        np.savez_compressed(stream, **content)
-
-                write_whole(self._block_path(stem, address), write)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        return merged
+def _read_json(path: Path) -> tuple[Any, str, Mapping[str, str]]:
+    """The value of a file, its digest, and what the file says of it."""
+    entry = json.loads(path.read_text("utf-8"))
+    return entry["value"], text_digest(entry["value"]), entry
 
 
-def _pairs(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    return [(str(p), s) for p, s in zip(prompts, whole_seeds(seeds), strict=True)]
+def _write_json(path: Path, value: Any, config: Any, key: str) -> None:
+    entry = {"config": config, "digest": text_digest(value), "key": key, "value": value}
+    path.write_text(canonical(entry), encoding="utf-8")
 
 
-def _block_key(stem: str, address: tuple[str, int]) -> str:
-    return canonical([stem, *address])
+def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], str, Mapping[str, str]]:
+    """The tensors of a file, their digest, and what the file says of them."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as stream:
+        # Copies: a tensor would keep the file mapped, and there are many files of pictures.
+        tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}
+        return tensors, tensors_digest(tensors), stream.metadata() or {}
 
 
-def _check_key(notes: Mapping[str, Any], key: str) -> None:
-    """Whether an entry is what was asked for, and not another that was copied over it."""
-    if "key" not in notes:
-        raise _OldEntry
-    if notes["key"] != key:
-        raise ValueError("it was filed under another key")
+def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], config: Any, key: str) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-
-def _bar(total: int, label: str, shown: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc=label, unit="picture", disable=not (shown and total), leave=False)
+    notes = {"digest": tensors_digest(tensors), "config": canonical(config), "key": key}
+    # Clones: neither tensors that share memory nor those with gaps can be saved.
+    whole = {name: t.clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    try:
+        save_file(whole, path, metadata=notes)
+    except SafetensorError as error:  # it wraps a full disk, say
+        raise OSError(str(error)) from error

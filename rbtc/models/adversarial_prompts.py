@@ -108,18 +108,18 @@ def nearest_prompt(
 ) -> Found:
     """The word sequence whose hidden states come nearest to a target.
 
-    Begins with random words. Each sweep goes through the places in random order and puts the best
-    word there while the others stay; where all words are tried, a sweep that changes nothing is the
-    last.
+    Begins with random words. Each sweep goes through the positions in random order and puts the
+    best word there while the others stay; where all words are tried, a sweep that changes nothing
+    is the last.
 
     Args:
         space: the text encoder.
         target: (length, width) hidden states.
         words: word -> token, see `TextSpace.words`.
         count: words of the prompt, at most the encoder's length less 2.
-        seed: of the start, the order of the places and the candidates.
+        seed: of the start, the order of the positions and the candidates.
         sweeps: the most sweeps.
-        candidates: random words to try at a place; None tries them all.
+        candidates: random words to try at a position; None tries them all.
 
     Raises:
         ValueError: no words to choose from.
@@ -136,12 +136,12 @@ def nearest_prompt(
     best = start = float(distances(frame[None])[0])
     for _ in range(sweeps):
         changed = False
-        for place in 1 + rng.permutation(count):  # the first token is the start's
+        for position in 1 + rng.permutation(count):  # the first token is the start's
             tried = numbers
             if candidates is not None and candidates < len(numbers):
                 tried = numbers[rng.choice(len(numbers), candidates, replace=False)]
             lists = frame.repeat(len(tried), 1)  # (tried, length)
-            lists[:, place] = tried
+            lists[:, position] = tried
             apart = distances(lists)
             nearest = int(apart.argmin())
             if float(apart[nearest]) < best:

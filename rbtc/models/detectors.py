@@ -63,14 +63,14 @@ class ConceptDetector:
         threshold: float = THRESHOLD,
         identity: str = "",
     ) -> None:
-        places = {name.casefold(): place for place, name in enumerate(classifier.names)}
-        if unknown := [name for name in names if name.casefold() not in places]:
+        columns = {name.casefold(): i for i, name in enumerate(classifier.names)}
+        if unknown := [name for name in names if name.casefold() not in columns]:
             raise ValueError(f"the judge has no class for {unknown}: a detector could only miss it")
         if not names:
             raise ValueError("a detector needs at least one name to look for")
         self.names, self.threshold = tuple(names), threshold
         self._classifier = classifier
-        self._columns = [places[name.casefold()] for name in names]
+        self._columns = [columns[name.casefold()] for name in names]
         self.digest = f"{identity} {sorted(map(str.casefold, names))} > {threshold}"
 
     def scores(self, images: np.ndarray) -> np.ndarray:

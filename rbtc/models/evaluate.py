@@ -68,13 +68,13 @@ def clip_similarity(images: np.ndarray, prompts: Sequence[str] | str, clip: Clip
     """
     prompts = [prompts] * len(images) if isinstance(prompts, str) else prompts
     distinct = list(dict.fromkeys(prompts))  # hundreds of pictures often share one prompt
-    places = {prompt: place for place, prompt in enumerate(distinct)}
-    text = _unit_rows(clip.text_features(distinct))[[places[prompt] for prompt in prompts]]
+    index = {prompt: i for i, prompt in enumerate(distinct)}
+    text = _unit_rows(clip.text_features(distinct))[[index[prompt] for prompt in prompts]]
     return (_unit_rows(clip.image_features(images)) * text).sum(axis=1)  # (n,)
 
 
 def clip_score(edited: np.ndarray, pretrained: np.ndarray) -> Proportion:
-    """Share of prompts whose picture fits less well than the pretrained model's (paper Sec. 5.2).
+    """Fraction of prompts whose picture fits worse than the pretrained model's (paper Sec. 5.2).
 
     Counts cos(edited) < cos(pretrained), strictly, pictures of one pair sharing prompt and seed: 0
     for the pretrained model itself, high where a concept is erased, low where it is revived. Both

@@ -17,7 +17,7 @@ from rbtc.files import read_json
 ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
 
 SINGLE = (".safetensors", ".ckpt", ".pt", ".pth", ".gguf")
-"""What a model in one file is called; of these rbtc reads none."""
+"""How the name of a model in one file ends; of these rbtc reads .safetensors only."""
 
 WEIGHTED = ("unet", "vae", "text_encoder")
 """The parts of a pipeline that have weights."""
@@ -56,7 +56,12 @@ def check_model_folder(folder: Path) -> Path:
     name = parts.get("_class_name")
     if "text_encoder_2" in parts and (name is None or not str(name).startswith("StableDiffusion")):
         name = "StableDiffusionXLPipeline"  # older folders do not say
-    _check_pipeline_class(index, name)
+    if name not in (None, "StableDiffusionPipeline"):
+        is_xl = isinstance(name, str) and name.startswith("StableDiffusionXL")
+        raise ValueError(
+            f"{index} describes a {name}{', which is SDXL' * is_xl}: rbtc attacks Stable Diffusion "
+            "1.x, that is, folders of a StableDiffusionPipeline; point the profile's `model` at one"
+        )
     if missing - {"tokenizer"}:
         raise ValueError(f"{index} names no {sorted(missing)}: this is no Stable Diffusion model")
     if not any(parts.get("tokenizer") or ()) or not (folder / "tokenizer").is_dir():
@@ -362,32 +367,19 @@ def check_no_code(folder: Path) -> None:
 
 def _asks_for_code(path: Path) -> bool:
     try:
-        content = read_json(path)
+        return "auto_map" in read_object(path)
     except (OSError, ValueError):
         return False  # whoever reads it as a configuration will fail on it
-    return isinstance(content, dict) and "auto_map" in content
-
-
-def _check_pipeline_class(index: Path, name: Any) -> None:
-    if name in (None, "StableDiffusionPipeline"):
-        return  # older folders do not say
-    if isinstance(name, str) and name.startswith("StableDiffusionXL"):
-        name = f"{name}, which is SDXL"
-    raise ValueError(
-        f"{index} describes a {name}: rbtc attacks Stable Diffusion 1.x, that is, folders of a "
-        "StableDiffusionPipeline; point the profile's `model` at one"
-    )
 
 
 def _check_entry(index: Path, part: str, entry: Any) -> None:
     """One line of the index: which class of which library a part is."""
-    if part.startswith("_") or (entry is None and part not in {*_CLASSES, "scheduler"}):
+    if part.startswith("_"):
         return
-    if not isinstance(entry, list):
-        if part in _CLASSES or part == "scheduler":
-            raise ValueError(f"{index}: {part} must be [library, class], not {entry!r}: {ADVICE}")
+    if not isinstance(entry, list) and part not in {*_CLASSES, "scheduler"}:
         return  # a setting, such as requires_safety_checker
-    if len(entry) != 2 or not all(e is None or isinstance(e, str) for e in entry):
+    whole = isinstance(entry, list) and len(entry) == 2
+    if not whole or not all(e is None or isinstance(e, str) for e in entry):
         raise ValueError(f"{index}: {part} must be [library, class], not {entry!r}: {ADVICE}")
     library, name = entry
     if part in _CLASSES:

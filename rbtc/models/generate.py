@@ -157,64 +157,10 @@ def _to_uint8(images: np.ndarray) -> np.ndarray:
         warnings.warn(
             f"{int(bad.sum())} of {len(images)} pictures held NaN or infinity and were blackened "
             "there: load the model in float32 if this is not what you study",
-            stacklevel=4,
+            stacklevel=3,
         )
         images = np.nan_to_num(images, nan=0.0, posinf=1.0, neginf=0.0)
     return (images * 255).round().astype(np.uint8)
-
-
-def iter_batches(
-    pipe: Any,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    batch_size: int = 32,
-    steps: int | None = None,
-    guidance: float | None = None,
-    progress: bool = False,
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Generate batch by batch, with the arguments of `generate`, checked before the first batch.
-
-    Yields:
-        (slice into prompts, uint8 pictures of shape (batch, height, width, 3)).
-
-    Raises:
-        ValueError: See `check_prompts` and `check_settings`.
-    """
-    check_prompts(prompts, seeds)
-    check_settings(seeds, batch_size, steps, guidance)
-    return _batches(pipe, prompts, seeds, batch_size, steps, guidance, progress)
-
-
-def _batches(
-    pipe: Any,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    batch_size: int,
-    steps: int | None,
-    guidance: float | None,
-    progress: bool,
-) -> Iterator[tuple[slice, np.ndarray]]:
-    from tqdm.auto import tqdm
-
-    start = 0
-    with tqdm(total=len(prompts), unit="picture", disable=not progress) as bar:
-        while start < len(prompts):
-            part = slice(start, min(start + batch_size, len(prompts)))
-            images = None
-            try:
-                images = call_pipeline(
-                    pipe, prompts[part], seeds[part], steps=steps, guidance=guidance
-                )
-            except RuntimeError as error:
-                batch_size = smaller_batch(part.stop - part.start, error)
-            if images is None:  # only now has the error let go of what it held
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
-                continue
-            yield part, _to_uint8(images)
-            bar.update(part.stop - part.start)
-            start = part.stop
 
 
 def smaller_batch(size: int, error: RuntimeError) -> int:
@@ -271,13 +217,27 @@ def generate(
         ValueError: For a bare string, no prompts, unequal lengths, seeds that are not whole
             numbers, a batch size or step count below 1, or a guidance that is not finite.
     """
-    batches = iter_batches(
-        pipe,
-        prompts,
-        seeds,
-        batch_size=batch_size,
-        steps=steps,
-        guidance=guidance,
-        progress=progress,
-    )
-    return np.concatenate([images for _, images in batches])  # (n, h, w, 3)
+    from tqdm.auto import tqdm
+
+    check_prompts(prompts, seeds)
+    check_settings(seeds, batch_size, steps, guidance)
+    parts: list[np.ndarray] = []
+    start = 0
+    with tqdm(total=len(prompts), unit="picture", disable=not progress) as bar:
+        while start < len(prompts):
+            part = slice(start, min(start + batch_size, len(prompts)))
+            images = None
+            try:
+                images = call_pipeline(
+                    pipe, prompts[part], seeds[part], steps=steps, guidance=guidance
+                )
+            except RuntimeError as error:
+                batch_size = smaller_batch(part.stop - part.start, error)
+            if images is None:  # only now has the error let go of what it held
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            parts.append(_to_uint8(images))
+            bar.update(part.stop - part.start)
+            start = part.stop
+    return np.concatenate(parts)  # (n, h, w, 3)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
@@ -108,7 +107,7 @@ def _fill(model: nn.Module, folder: str | Path) -> nn.Module:
     return model
 
 
-def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+def as_input(images: np.ndarray) -> torch.Tensor:
     """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float in [-1, 1], what the judges were taught.
 
     Raises:
@@ -118,7 +117,7 @@ def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Te
         raise ValueError(
             f"expected pictures (n, height, width, 3) of uint8, got {images.shape} {images.dtype}"
         )
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class ResNetJudge:
@@ -129,8 +128,8 @@ class ResNetJudge:
         self.card, self.names = card, tuple(card["names"])
         self._model = model.eval().requires_grad_(False)
 
-    def _input(self, images: np.ndarray, device: torch.device) -> torch.Tensor:
-        return as_input(images, device)
+    def _inputs(self, images: np.ndarray) -> torch.Tensor:
+        return as_input(images)
 
     @torch.no_grad()
     def _run(self, images: np.ndarray, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,7 +140,7 @@ class ResNetJudge:
         )
         try:
             logits = [
-                self._model(self._input(images[i : i + batch], device)).cpu()
+                self._model(self._inputs(images[i : i + batch]).to(device)).cpu()
                 for i in range(0, len(images), batch)
             ]
         finally:
@@ -161,32 +160,15 @@ class ResNetJudge:
         return self._run(images)[1].numpy()
 
 
-class ClipJudge:
-    """Embeds pictures and prompts in one space, both to unit length."""
+class ClipJudge(OpenClipJudge):
+    """A small CLIP of ours with the tokenizer it was trained with."""
 
-    def __init__(self, model: nn.Module, card: dict[str, Any], tokenizer: Any) -> None:
-        """Wrap a trained open_clip model and the tokenizer it was trained with."""
-        self.card = card
-        self._model, self._tokenizer = model.eval().requires_grad_(False), tokenizer
+    def _inputs(self, images: np.ndarray) -> torch.Tensor:
+        return as_input(images)
 
-    @torch.no_grad()
-    def image_features(self, images: np.ndarray, batch: int = 128) -> np.ndarray:
-        """(n, d) unit vectors of pictures (n, h, w, 3) uint8."""
-        device = next(self._model.parameters()).device
-        parts = [
-            F.normalize(self._model.encode_image(as_input(images[i : i + batch], device)), dim=-1)  # pyright: ignore
-            for i in range(0, len(images), batch)
-        ]
-        return torch.cat(parts).cpu().numpy()
-
-    @torch.no_grad()
-    def text_features(self, prompts: Sequence[str]) -> np.ndarray:
-        """(n, d) unit vectors of prompts."""
-        device = next(self._model.parameters()).device
-        tokens = self._tokenizer(
-            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids.to(device)
-        return F.normalize(self._model.encode_text(tokens), dim=-1).cpu().numpy()  # pyright: ignore
+    def _tokens(self, prompts: Sequence[str]) -> torch.Tensor:
+        options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+        return self._tokenizer(list(prompts), **options).input_ids
 
 
 class ImageNetJudge(ResNetJudge):
@@ -197,8 +179,8 @@ class ImageNetJudge(ResNetJudge):
         super().__init__(model, {"names": list(names), "task": "concepts"})
         self._transforms = transforms
 
-    def _input(self, images: np.ndarray, device: torch.device) -> torch.Tensor:
-        return self._transforms(torch.from_numpy(images).permute(0, 3, 1, 2)).to(device)
+    def _inputs(self, images: np.ndarray) -> torch.Tensor:
+        return self._transforms(torch.from_numpy(images).permute(0, 3, 1, 2))
 
 
 def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNetJudge:
@@ -229,7 +211,7 @@ def load_judge(folder: str | Path, device: torch.device | str = "cpu") -> ResNet
     return ResNetJudge(model.to(device), card)
 
 
-def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJudge | OpenClipJudge:
+def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> OpenClipJudge:
     """Load a CLIP from its folder (with its tokenizer in ``tokenizer/``), or the paper's by name.
 
     The latter, "openai/clip-vit-base-patch32", is fetched and cached by open_clip.
@@ -251,8 +233,8 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> ClipJud
             f"{Path(folder) / 'judge.json'}: open_clip cannot build its model ({error}): restore "
             "the folder"
         ) from error
-    model = _fill(model, folder)
-    return ClipJudge(model.to(device), card, load_tokenizer(Path(folder) / "tokenizer", length))
+    tokenizer = load_tokenizer(Path(folder) / "tokenizer", length)
+    return ClipJudge(_fill(model, folder).to(device), None, tokenizer)
 
 
 def save_judge(model: nn.Module, card: dict[str, Any], folder: str | Path) -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rbtc.files import offline_hint
 from rbtc.models.evaluate import Clip
 
 NAME = "openai/clip-vit-base-patch32"
@@ -34,35 +35,35 @@ class OpenClipJudge:
     """
 
     def __init__(self, model: nn.Module, preprocess: Any, tokenizer: Any) -> None:
-        self._model = model.eval().requires_grad_(False)
+        self._model: Any = model.eval().requires_grad_(False)
         self._preprocess, self._tokenizer = preprocess, tokenizer
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self._model.parameters()).device
-
-    @torch.no_grad()
-    def image_features(self, images: np.ndarray, batch: int = 128) -> np.ndarray:
-        """(n, d) unit vectors of pictures (n, h, w, 3) uint8."""
+    def _inputs(self, images: np.ndarray) -> torch.Tensor:
+        """Pictures (n, h, w, 3) uint8 as the model takes them."""
         from PIL import Image
 
-        parts = []
-        for start in range(0, len(images), batch):
-            pictures = [Image.fromarray(image) for image in images[start : start + batch]]
-            inputs = torch.stack([self._preprocess(picture) for picture in pictures])
-            found = self._model.encode_image(inputs.to(self._device))  # pyright: ignore
-            parts.append(F.normalize(found.float(), dim=-1).cpu())
-        return torch.cat(parts).numpy()
+        return torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
+
+    def _tokens(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Prompts as tokens (n, length)."""
+        return self._tokenizer(list(prompts))
 
     @torch.no_grad()
+    def _embedded(self, encode: Any, prepare: Any, what: Any, batch: int) -> np.ndarray:
+        device = next(self._model.parameters()).device
+        found = [
+            F.normalize(encode(prepare(what[i : i + batch]).to(device)).float(), dim=-1).cpu()
+            for i in range(0, len(what), batch)
+        ]
+        return torch.cat(found).numpy()
+
+    def image_features(self, images: np.ndarray, batch: int = 128) -> np.ndarray:
+        """(n, d) unit vectors of pictures (n, h, w, 3) uint8."""
+        return self._embedded(self._model.encode_image, self._inputs, images, batch)
+
     def text_features(self, prompts: Sequence[str], batch: int = 512) -> np.ndarray:
-        """(n, d) unit vectors of prompts; long ones are cut after 77 tokens, as CLIP does."""
-        parts = []
-        for start in range(0, len(prompts), batch):
-            tokens = self._tokenizer(list(prompts[start : start + batch])).to(self._device)
-            found = self._model.encode_text(tokens)  # pyright: ignore
-            parts.append(F.normalize(found.float(), dim=-1).cpu())
-        return torch.cat(parts).numpy()
+        """(n, d) unit vectors of prompts; long ones end after the model's number of tokens."""
+        return self._embedded(self._model.encode_text, self._tokens, prompts, batch)
 
 
 def load_open_clip(
@@ -78,8 +79,6 @@ def load_open_clip(
         FileNotFoundError: the weights are not in the cache and cannot be fetched.
     """
     import open_clip
-
-    from rbtc.files import offline_hint
 
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(

@@ -150,7 +150,7 @@ def load_parts(folder: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
 
 
 def check_unet(unet: Any, origin: str) -> None:
-    """Refuse a UNet without the matrices that ConceptPrune cuts.
+    """Refuse a UNet without the matrices that ConceptPrune prunes.
 
     Raises:
         ValueError: no feed-forward output matrix, or no module at all.

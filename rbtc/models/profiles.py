@@ -15,12 +15,13 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from rbtc.files import data_root, expanded, read_text
+from rbtc.models.subjects import Reference
 from rbtc.models.templates import placeholders
 
 # Prompts that undress people are built for the nudity detector's sake: adults only, whatever a
@@ -44,35 +45,44 @@ def names_minors(text: str) -> bool:
     return bool(MINORS.search("".join(shown)))
 
 
-_TEMPLATE_WORDS = {
-    "target": {"concept", "place"},
-    "place": {"scene"},
-    "reference_scene": {"scene"},
-    "style_target": {"thing", "style"},
-    "style_reference": {"thing"},
-    "nudity_target": {"person"},
-    "nudity_reference": {"person"},
-}
+def _asks_for(*words: str, optional: bool = False) -> pydantic.AfterValidator:
+    """A template with exactly these words in braces; an optional one may be empty."""
+
+    def check(template: str) -> str:
+        if (template or not optional) and placeholders(template) != set(words):
+            braces = sorted(f"{{{word}}}" for word in words)
+            raise ValueError(f"must use exactly {braces}, not {template!r}")
+        return template
+
+    return pydantic.AfterValidator(check)
 
 
-_OPTIONAL = ("nudity_target", "nudity_reference")
+def _adults(people: tuple[str, ...]) -> tuple[str, ...]:
+    if minors := [word for word in people if names_minors(word)]:
+        raise ValueError(f"must name adults only; take out {minors}")
+    return people
 
 
 # On plain dataclasses: whoever reads a profile needs no pydantic to know what it is.
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
 
+Fraction = Annotated[float, pydantic.Field(gt=0, le=1)]
+Count = Annotated[int, pydantic.Field(ge=1, le=10_000)]
+Words = Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+Sentence = Annotated[str, _asks_for("concept")]
+
 
 @dataclass(frozen=True)
 class PruneSettings:
-    """ConceptPrune's hyper-parameters: share of each row per step, first calls, noise seed."""
+    """ConceptPrune's hyper-parameters: fraction of each row per step, first calls, noise seed."""
 
     __pydantic_config__ = _STRICT
 
-    ratio: float
-    calls: int
+    ratio: Fraction
+    calls: Count
     seed: int = 0
-    reference: Literal["scene", "objects"] = "scene"
-    nudity_ratio: float | None = None
+    reference: Reference = "scene"
+    nudity_ratio: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class ReviveSettings:
 
     __pydantic_config__ = _STRICT
 
-    keep_ratio: float = 0.6
+    keep_ratio: Fraction = 0.6
     double: bool = False
 
 
@@ -99,12 +109,12 @@ class EvaluationSettings:
 
     __pydantic_config__ = _STRICT
 
-    prompt: str
+    prompt: Sentence
     classifier: str
     style_classifier: str = ""
     clip: str = ""
     detector: Literal["classifier", "nudenet"] = "classifier"
-    exceptions: Mapping[str, str] = field(default_factory=dict)
+    exceptions: Mapping[str, Sentence] = field(default_factory=dict)
     objects: str = ""
     styles: str = ""
 
@@ -119,16 +129,16 @@ class PromptSettings:
 
     __pydantic_config__ = _STRICT
 
-    target: str
-    place: str
-    reference_scene: str
-    style_target: str
-    style_reference: str
-    scenes: tuple[str, ...]
-    things: tuple[str, ...]
-    nudity_target: str = ""
-    nudity_reference: str = ""
-    people: tuple[str, ...] = ()
+    target: Annotated[str, _asks_for("concept", "place")]
+    place: Annotated[str, _asks_for("scene")]
+    reference_scene: Annotated[str, _asks_for("scene")]
+    style_target: Annotated[str, _asks_for("thing", "style")]
+    style_reference: Annotated[str, _asks_for("thing")]
+    scenes: Words
+    things: Words
+    nudity_target: Annotated[str, _asks_for("person", optional=True)] = ""
+    nudity_reference: Annotated[str, _asks_for("person", optional=True)] = ""
+    people: Annotated[tuple[str, ...], pydantic.AfterValidator(_adults)] = ()
     placed: tuple[str, ...] = ()
     places: tuple[tuple[str, str], ...] = ()
 
@@ -141,16 +151,16 @@ class Profile:
 
     name: str
     model: str
-    steps: int
-    guidance: float
+    steps: Count
+    guidance: Annotated[float, pydantic.Field(ge=-1000, le=1000)]
     conceptprune: PruneSettings
     evaluation: EvaluationSettings
     prompts: PromptSettings
-    classes: Mapping[str, str]
+    classes: Annotated[Mapping[str, str], pydantic.Field(min_length=1)]
     revision: str = ""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    batch_size: int = 32
-    gpu_batch_size: int | None = None
+    batch_size: Count = 32
+    gpu_batch_size: Count | None = None
     revive: ReviveSettings = ReviveSettings()
     styles: tuple[str, ...] = ()
     restricted: tuple[str, ...] = ()
@@ -177,17 +187,14 @@ class Profile:
 _ADAPTER = pydantic.TypeAdapter(Profile)
 
 _WANTED = {
-    "int_type": "int",
-    "int_from_float": "int",
-    "float_type": "float",
-    "string_type": "str",
     "tuple_type": "a list",
     "too_long": "a pair",
+    "too_short": "of one entry at least",
     "dataclass_type": "a table",
     "dict_type": "a table",
     "mapping_type": "a table",
 }
-"""The kinds of a profile's values, by the kind of pydantic's error."""
+"""What TOML calls what a profile's value must be, by the kind of pydantic's error."""
 
 
 def available_profiles() -> list[str]:
@@ -214,35 +221,36 @@ def load_profile(name_or_path: str | Path) -> Profile:
         table = tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
-    profile = _read(table, path.name)
-    try:
-        _check(profile)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    return profile
-
-
-def _read(table: Mapping[str, Any], file: str) -> Profile:
-    """A TOML table as a profile, or one line about the first thing that is wrong."""
     try:
         # As JSON: strict there means that a list may become a tuple and a table a dataclass, but
         # no text a number, no 16.5 an int and no true a 1.
-        return _ADAPTER.validate_json(json.dumps(table, default=_no_json))
+        profile = _ADAPTER.validate_json(json.dumps(table, default=_no_json))
     except pydantic.ValidationError as error:
         # A misspelt key is unknown, and missing in its right spelling: the first says more.
         found = error.errors(include_url=False)
         first = min(found, key=lambda each: each["type"] != "unexpected_keyword_argument")
-        raise ValueError(f"{file}: {_told(first)}") from None
+        raise ValueError(f"{path.name}: {_in_words(first)}") from None
     except TypeError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{path.name}: {error}") from error
+    words, calls = profile.prompts, profile.conceptprune.calls
+    if calls > profile.steps + 1:  # PNDM calls the UNet once more than it has steps
+        raise ValueError(
+            f"{path.name}: conceptprune.calls is {calls}, and a picture has only {profile.steps} "
+            "steps: lower it, or raise `steps`"
+        )
+    if words.people and not (words.nudity_target and words.nudity_reference):
+        raise ValueError(
+            f"{path.name}: prompts.people needs prompts.nudity_target and prompts.nudity_reference"
+        )
+    return profile
 
 
 def _no_json(value: Any) -> Any:
     raise TypeError(f"{value!r} is a date or a time, and a profile has neither: put it in quotes")
 
 
-def _told(error: ErrorDetails) -> str:
-    """What is wrong, in our words: the key, what is expected, what is given, what to do."""
+def _in_words(error: ErrorDetails) -> str:
+    """What is wrong: the key, what is expected, what is given, what to do."""
     *place, last = error["loc"]
     key = ""
     for part in error["loc"]:
@@ -256,56 +264,7 @@ def _told(error: ErrorDetails) -> str:
         return f"unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"the key {key!r} is missing: see {data_root() / 'profiles' / 'mini.toml'}"
-    wanted = _WANTED.get(error["type"])
-    if error["type"] == "literal_error":
-        wanted = f"one of {error.get('ctx', {}).get('expected', '')}"
-    return f"{key} must be {wanted or error['msg']}, not {error['input']!r}"
-
-
-def _check(profile: Profile) -> None:
-    words, pruning = profile.prompts, profile.conceptprune
-    for key, number in {
-        "conceptprune.ratio": pruning.ratio,
-        "conceptprune.nudity_ratio": 1.0 if pruning.nudity_ratio is None else pruning.nudity_ratio,
-        "revive.keep_ratio": profile.revive.keep_ratio,
-    }.items():
-        if not 0 < number <= 1:
-            raise ValueError(f"{key} must lie in (0, 1], not {number}")
-    for key, number in {
-        "steps": profile.steps,
-        "batch_size": profile.batch_size,
-        "gpu_batch_size": profile.batch_size
-        if profile.gpu_batch_size is None
-        else profile.gpu_batch_size,
-        "conceptprune.calls": pruning.calls,
-    }.items():
-        if not 1 <= number <= 10_000:
-            raise ValueError(f"{key} must be at least 1 and at most 10,000, not {number}")
-    if pruning.calls > profile.steps + 1:  # PNDM calls the UNet once more than it has steps
-        raise ValueError(
-            f"conceptprune.calls is {pruning.calls}, and a picture has only {profile.steps} steps: "
-            "lower it, or raise `steps`"
-        )
-    if not abs(profile.guidance) <= 1000:
-        raise ValueError(f"guidance must be a finite number up to 1000, not {profile.guidance}")
-    if not (words.scenes and words.things and profile.classes):
-        raise ValueError("prompts.scenes, prompts.things and classes must not be empty")
-    for key, allowed in _TEMPLATE_WORDS.items():
-        template = getattr(words, key)
-        if (template or key not in _OPTIONAL) and placeholders(template) != allowed:
-            raise ValueError(
-                f"prompts.{key} must use exactly {sorted(f'{{{w}}}' for w in allowed)}, "
-                f"not {template!r}"
-            )
-    sentences = {"evaluation.prompt": profile.evaluation.prompt}
-    sentences |= {f"evaluation.exceptions.{k}": v for k, v in profile.evaluation.exceptions.items()}
-    for key, template in sentences.items():
-        if placeholders(template) - {"concept"}:
-            raise ValueError(f"{key} may only use {{concept}}, not {template!r}")
-        if not placeholders(template):
-            raise ValueError(f"{key} must contain {{concept}}, and {template!r} does not")
-    minors = [word for word in words.people if names_minors(word)]
-    if minors:
-        raise ValueError(f"prompts.people must name adults only; take out {minors}")
-    if words.people and not (words.nudity_target and words.nudity_reference):
-        raise ValueError("prompts.people needs prompts.nudity_target and prompts.nudity_reference")
+    if error["type"] == "value_error":
+        return f"{key} {error.get('ctx', {})['error']}"
+    wanted = _WANTED.get(error["type"]) or error["msg"].removeprefix("Input should be ")
+    return f"{key} must be {wanted}, not {error['input']!r}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +80,29 @@ class PromptSet:
     """What was loaded.
 
     name: the paper's. prompts: in their owners' order. source: data set, archive or file. revision:
-    the hub's commit, "" where there is none. rows: number of prompts. sha256: of the prompts, one
-    JSON string a line.
+    the hub's commit, "" where there is none.
     """
 
     name: str
     prompts: tuple[str, ...]
     source: str
     revision: str
-    rows: int
-    sha256: str
+
+    @property
+    def rows(self) -> int:
+        """Number of prompts."""
+        return len(self.prompts)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the prompts, one JSON string a line."""
+        return hashlib.sha256("\n".join(map(json.dumps, self.prompts)).encode()).hexdigest()
 
     @property
     def record(self) -> dict[str, Any]:
         """All but the prompts."""
-        return {key: value for key, value in asdict(self).items() if key != "prompts"}
+        names = ("name", "source", "revision", "rows", "sha256")
+        return {name: getattr(self, name) for name in names}
 
     def seeds(self) -> list[int]:
         """One seed a prompt: 0 (METHOD 7.3, 7.4)."""
@@ -128,8 +136,7 @@ def load_prompt_set(
     prompts = tuple(text for text in (str(p).strip() for p in prompts if p is not None) if text)
     if not prompts:
         raise ValueError(f"the prompt set {name!r} from {place} holds no prompts")
-    digest = hashlib.sha256("\n".join(map(json.dumps, prompts)).encode()).hexdigest()
-    found = PromptSet(name, prompts, place, commit, len(prompts), digest)
+    found = PromptSet(name, prompts, place, commit)
     _record(found, records or cache_root() / "prompt-sets.json")
     return found
 
@@ -150,7 +157,7 @@ def coco_captions(
         raise ValueError(f"there are {len(captions)} COCO captions, not {count}")
     # The generator of the published protocol, kept apart from the global one.
     order = np.random.RandomState(0).permutation(len(captions))
-    return [captions[place] for place in order[:count]]
+    return [captions[i] for i in order[:count]]
 
 
 def access_hint(name: str) -> str:

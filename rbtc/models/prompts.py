@@ -28,9 +28,13 @@ def subject_of(profile: Profile, concept: str | Subject, kind: Kind = "object") 
     """
     if isinstance(concept, Subject):
         return concept
-    word = concept_name(profile, concept, kind)
-    classes = {own: name for name, own in profile.classes.items()} if kind == "object" else {}
-    return Subject(word, classes.get(word), kind)
+    if kind == "style":
+        concept = choose(concept, vocabulary(profile, "styles"), "style")
+    if kind != "object":
+        return Subject(concept, None, kind)
+    word = concept_word(profile, concept)
+    classes = {own: name for name, own in profile.classes.items()}
+    return Subject(word, classes.get(word))
 
 
 def other_subjects(profile: Profile, subject: Subject) -> list[Subject]:
@@ -73,6 +77,22 @@ def vocabulary(profile: Profile, part: str = "concepts") -> tuple[str, ...]:
     }[part]
     # Without a list of its own a profile cannot know every concept of the model: no check.
     return tuple(dict.fromkeys(own)) if profile.concepts or part == "styles" else ()
+
+
+def held_out_concepts(profile: Profile, count: int = 8) -> list[str]:
+    """Concepts of the model that no chapter shows, evenly spaced in the model's own list.
+
+    Left out: the paper's classes, the restricted concepts, and the things that the profile's
+    reference and style prompts name.
+
+    Raises:
+        ValueError: fewer than ``count`` are left.
+    """
+    used = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
+    free = [word for word in vocabulary(profile) if word not in used]
+    if len(free) < count:
+        raise ValueError(f"{count} held-out concepts were asked for, {len(free)} are free")
+    return [free[i * len(free) // count] for i in range(count)]
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
@@ -123,23 +143,9 @@ def evaluation_prompt(profile: Profile, concept: str) -> str:
     return fill(template, concept=word)
 
 
-def concept_name(profile: Profile, concept: str, kind: Kind = "object") -> str:
-    """The model's word for an object or a style; a concept of another kind keeps its name.
-
-    Raises:
-        ValueError: the model knows no such object or style.
-    """
-    if kind == "object":
-        return concept_word(profile, concept)
-    if kind == "style":
-        return choose(concept, vocabulary(profile, "styles"), "style")
-    return concept
-
-
 def style_prompts(profile: Profile, style: str) -> list[str]:
     """One prompt per thing of the profile, each in the given style."""
-    known = vocabulary(profile, "styles")
-    style = choose(style, known, "style")
+    style = choose(style, vocabulary(profile, "styles"), "style")
     return [
         fill(profile.prompts.style_target, thing=thing, style=style)
         for thing in profile.prompts.things

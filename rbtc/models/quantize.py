@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rbtc.layers import Weights
+from rbtc.layers import Weights, check_finite
 
 Codebook = Literal["int", "fp4", "nf4"]
 _CODEBOOKS = ("int", "fp4", "nf4")
@@ -87,9 +87,8 @@ def code_values(codebook: Literal["fp4", "nf4"]) -> Tensor:
         positive = torch.tensor([0.0625, 2, 3, 4, 6, 8, 12], dtype=torch.float64) / 12
         negative = -positive
     elif codebook == "nf4":
-        positive, negative = _normal_quantiles(8), -_normal_quantiles(7)
-        scale = positive.max()
-        positive, negative = positive / scale, negative / scale
+        scale = _normal_quantiles(8).max()
+        positive, negative = _normal_quantiles(8) / scale, -_normal_quantiles(7) / scale
     else:
         raise ValueError(f"codebook is {codebook!r}, expected 'fp4' or 'nf4'")
     zero = torch.zeros(1, dtype=torch.float64)
@@ -107,15 +106,11 @@ def _check(weight: Tensor, bits: int, group_size: int | None, codebook: str) -> 
             f"weight is {weight.dtype} of shape {tuple(weight.shape)}, expected a floating-point "
             f"matrix (rows, columns)"
         )
-    bad = int((~torch.isfinite(weight)).sum())
-    if bad:
-        raise ValueError(f"weight holds {bad} NaN or infinite values; reload the checkpoint")
+    check_finite({"weight": weight})
     if codebook not in _CODEBOOKS:
         raise ValueError(f"codebook is {codebook!r}, expected one of {', '.join(_CODEBOOKS)}")
-    if not isinstance(bits, Integral):
+    if not isinstance(bits, Integral) or not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits!r}, expected a whole number from 2 to 8")
-    if not 2 <= bits <= 8:
-        raise ValueError(f"bits is {bits}, expected 2 to 8")
     if codebook != "int" and bits != 4:
         raise ValueError(f"bits is {bits}, but the {codebook} code book has 4")
     if group_size is not None and (group_size < 1 or weight.shape[1] % group_size):

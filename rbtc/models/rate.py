@@ -12,6 +12,7 @@ from rbtc.models.generate import latent_shape, smaller_batch
 from rbtc.models.profiles import Profile
 
 
+@torch.no_grad()
 def measure(
     pipe: Any, profile: Profile, *, calls: int = 4, clock: Callable[[], float] | None = None
 ) -> float:
@@ -23,6 +24,12 @@ def measure(
     machine's.
     """
     clock = clock or time.perf_counter
+
+    def now() -> float:
+        if unet.device.type == "cuda":
+            torch.cuda.synchronize(unet.device)
+        return clock()
+
     unet, batch = pipe.unet, profile.batch_size
     pipe.scheduler.set_timesteps(profile.steps)
     per_picture = len(pipe.scheduler.timesteps)
@@ -33,24 +40,10 @@ def measure(
             latents = torch.zeros(shape, dtype=unet.dtype, device=unet.device)
             width = int(unet.config.cross_attention_dim)
             text = torch.zeros(halves * batch, 77, width, dtype=unet.dtype, device=unet.device)
-            spent = _timed(unet, latents, text, calls, clock)
-            return spent / calls * per_picture / batch
+            unet(latents, 1, encoder_hidden_states=text)
+            start = now()
+            for _ in range(calls):
+                unet(latents, 1, encoder_hidden_states=text)
+            return (now() - start) / calls * per_picture / batch
         except RuntimeError as error:
             batch = smaller_batch(batch, error)
-
-
-@torch.no_grad()
-def _timed(
-    unet: Any, latents: torch.Tensor, text: torch.Tensor, calls: int, clock: Callable[[], float]
-) -> float:
-    def wait() -> None:
-        if latents.device.type == "cuda":
-            torch.cuda.synchronize(latents.device)
-
-    unet(latents, 1, encoder_hidden_states=text)
-    wait()
-    start = clock()
-    for _ in range(calls):
-        unet(latents, 1, encoder_hidden_states=text)
-    wait()
-    return clock() - start

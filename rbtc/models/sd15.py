@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,39 +83,36 @@ _CLASSES = {
 }
 
 
-def write_tokenizer(folder: str | Path) -> Path:
-    """CLIP's vocabulary and merges as the two files that transformers reads.
+def write_vocabulary(
+    folder: str | Path, characters: Sequence[str], merges: Sequence[str], length: int
+) -> Path:
+    """A tokenizer of CLIP's class as the files that transformers reads.
 
-    open_clip ships the merges; a token's number is its place in: the 256 bytes, the same at a
-    word's end, one token a merge, and the two that enclose a text.
+    A token's number is its place in: the characters of the 256 bytes, the same at a word's end, one
+    token a merge ("a b"), and the two that enclose a text; ``length`` is that of the longest text.
     """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = [*characters, *(c + "</w>" for c in characters)]
+    tokens += ["".join(merge.split()) for merge in merges]
+    tokens = dict.fromkeys([*tokens, "<|startoftext|>", "<|endoftext|>"])
+    numbers = {token: number for number, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(numbers), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length}
+    _write_json(folder / "tokenizer_config.json", settings)
+    return folder
+
+
+def write_tokenizer(folder: str | Path) -> Path:
+    """CLIP's own tokenizer, made of the merges that open_clip ships."""
     import open_clip
     from open_clip.tokenizer import bytes_to_unicode
 
     packed = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(packed.read_bytes()).decode("utf-8").split("\n")
     merges = lines[1 : 1 + VOCABULARY - 2 * 256 - 2]
-    characters = list(bytes_to_unicode().values())
-    tokens = [*characters, *(c + "</w>" for c in characters)]
-    tokens += ["".join(merge.split()) for merge in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = {token: number for number, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "CLIPTokenizer",
-            "model_max_length": 77,
-            "pad_token": "<|endoftext|>",
-            "bos_token": "<|startoftext|>",
-            "eos_token": "<|endoftext|>",
-            "unk_token": "<|endoftext|>",
-        },
-    )
-    return folder
+    return write_vocabulary(folder, list(bytes_to_unicode().values()), merges, 77)
 
 
 def write_configuration(folder: str | Path, parts: dict[str, Any] | None = None) -> Path:

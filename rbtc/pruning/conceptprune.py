@@ -41,10 +41,10 @@ class ConceptPruneConfig:
     """Settings of one ConceptPrune run.
 
     Attributes:
-        ratio: Share of each row that is a candidate at each call.
+        ratio: Fraction of each row that is a candidate at each call.
         calls: Number T of UNet calls, from the noisiest, that are united.
         seed: The one seed every prompt starts from.
-        select_ratio: A weight is pruned when more than this share of the T calls select it; 0 is
+        select_ratio: A weight is pruned when more than this fraction of the T calls select it; 0 is
             the union.
         steps: Denoising steps; None keeps the pipeline's default.
         guidance: Guidance scale; None keeps the pipeline's default.
@@ -90,7 +90,7 @@ def step_mask(
         weight: (rows, columns).
         target_norm: Norms a* on the target prompts, (columns,).
         reference_norm: Norms a on the reference prompts, (columns,).
-        ratio: Share of each row that is a candidate, in (0, 1].
+        ratio: Fraction of each row that is a candidate, in (0, 1].
 
     Returns:
         Bool (rows, columns) on the weight's device, True = prune.
@@ -159,9 +159,9 @@ def concept_masks(
         weights: Weight name -> (rows, columns).
         target: Norms on the target prompts.
         reference: Norms on the reference prompts.
-        ratio: Share of each row that is a candidate at each call.
+        ratio: Fraction of each row that is a candidate at each call.
         calls: Number T of calls.
-        select_ratio: Share of calls a weight must exceed, in [0, 1).
+        select_ratio: Fraction of calls a weight must exceed, in [0, 1).
 
     Returns:
         Weight name -> bool (rows, columns), True = prune.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def noise_levels(scheduler: Any) -> tuple[Tensor, Tensor]:
+def signal_and_noise(scheduler: Any) -> tuple[Tensor, Tensor]:
     """Signal and noise amplitudes sqrt(abar_t) and sqrt(1 - abar_t), each (times,) float64.
 
     They are the scheduler's own, so a schedule that was rescaled to end in pure noise is rescaled
@@ -63,7 +63,7 @@ def diffusion_loss(
         raise ValueError("a loss with guidance needs the embedding of the empty prompt, `empty`")
     signal, spread = (
         level[times.cpu()].to(latents.device, latents.dtype)[:, None, None, None]  # (n, 1, 1, 1)
-        for level in noise_levels(pipe.scheduler)
+        for level in signal_and_noise(pipe.scheduler)
     )
     noised = signal * latents + spread * noise
     times = times.to(latents.device)

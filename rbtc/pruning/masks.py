@@ -1,4 +1,4 @@
-"""Masks at work: cut the weights they mark, write them to a file, read them back."""
+"""Masks at work: prune the weights they mark, write them to a file, read them back."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ pictures of the concept with their prompts. With g_b the gradient of batch b at 
     Scissorhands (Wu et al.)   |w| * sum_b | g_b |        SNIP's connection sensitivity,
 
 and the weights of highest score over all layers together are taken. Both methods then retrain what
-they took. The paper zeroes it instead, and so does this module's caller; share, ranking, layers and
-forget data are not printed, so ours are choices, named where they are made.
+they took. The paper zeroes it instead, and so does this module's caller; fraction, ranking, layers
+and forget data are not printed, so ours are choices, named where they are made.
 Here the forget set is drawn by the model that is to forget: no training data is needed.
 """
 
@@ -26,7 +26,7 @@ from torch.nn import Parameter
 
 from rbtc.layers import Masks, Weights, check_same_layers
 from rbtc.models.generate import call_pipeline, check_prompts, check_settings
-from rbtc.pruning.loss import diffusion_loss, noise_levels
+from rbtc.pruning.loss import diffusion_loss, signal_and_noise
 
 Score = Literal["snip", "salun"]
 SCORES: tuple[Score, ...] = ("snip", "salun")
@@ -145,7 +145,7 @@ def gradients(
     check_prompts(prompts, [0] * len(latents))
     text, empty = _embedded(pipe, list(prompts)), _embedded(pipe, [""])
     generator = torch.Generator("cpu").manual_seed(config.seed)
-    times_known = len(noise_levels(pipe.scheduler)[0])
+    times_known = len(signal_and_noise(pipe.scheduler)[0])
     signed: Weights = {}
     for name in sorted(parameters):
         matrix = parameters[name].detach().flatten(1)  # (rows, columns)
@@ -188,20 +188,21 @@ def saliency(found: Gradients, weights: Weights, score: Score) -> Weights:
     return {name: weights[name].abs() * total for name, total in found.absolute.items()}
 
 
-def top_masks(scores: Weights, share: float, *, per: Ranking = "all") -> Masks:
+def top_masks(scores: Weights, fraction: float, *, per: Ranking = "all") -> Masks:
     """The highest scores.
 
     Args:
         scores: (rows, columns) per matrix.
-        share: Of the weights, in (0, 1).
+        fraction: Of the weights, in (0, 1).
         per: "all" ranks the weights of all matrices together, as both methods do;
-            "layer" takes the share in every matrix. Either marks round(share * weights), exactly.
+            "layer" takes the fraction in every matrix. Either marks round(fraction * weights),
+            exactly.
 
     Returns:
         Bool (rows, columns) per matrix, True = prune.
 
     Raises:
-        ValueError: No matrix, NaN, an unknown ranking, or a share that marks nothing or everything.
+        ValueError: No matrix, NaN, an unknown ranking, or a fraction that marks nothing or all.
     """
     if per not in RANKINGS:
         raise ValueError(f"per must be one of {list(RANKINGS)}, not {per!r}")
@@ -212,16 +213,16 @@ def top_masks(scores: Weights, share: float, *, per: Ranking = "all") -> Masks:
     masks: Masks = {}
     for group in groups:
         flat = torch.cat([scores[name].flatten() for name in group])
-        count = round(share * len(flat)) if np.isfinite(share) else 0
+        count = round(fraction * len(flat)) if np.isfinite(fraction) else 0
         if not 0 <= count < len(flat):
-            raise ValueError(f"a share of {share} leaves nothing of {len(flat)} weights")
+            raise ValueError(f"a fraction of {fraction} leaves nothing of {len(flat)} weights")
         marked = torch.zeros_like(flat, dtype=torch.bool)
         marked[flat.topk(count).indices] = True
         pieces = marked.split([scores[name].numel() for name in group])
         for name, piece in zip(group, pieces, strict=True):
             masks[name] = piece.view_as(scores[name])
     if not any(bool(mask.any()) for mask in masks.values()):
-        raise ValueError(f"a share of {share} marks none of the weights: raise it")
+        raise ValueError(f"a fraction of {fraction} marks none of the weights: raise it")
     return masks
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Estimate, paired, paired_means
 from rbtc.paper import load_table, paper_value
 from rbtc.report.tables import accuracies, trials
-from rbtc.stats import Difference, Estimate, paired, paired_means
 
 Outcome = Literal[
     "holds", "holds in part", "no effect", "ceiling", "undecided", "does not hold",
@@ -101,7 +101,7 @@ def estimated(
     paper: float | None = None,
     start: float | None = None,
 ) -> Value:
-    """A value from an estimate of `rbtc.stats` or `rbtc.bootstrap`, and those of the classes."""
+    """A value from an estimate of `rbtc.stats` or `rbtc.intervals`, and those of the classes."""
     differs = isinstance(found, Difference)
     # What a change of numbers that are no shares could show is told by its interval.
     seen = found.detectable if differs and start is not None else (found.high - found.low) / 2
@@ -452,4 +452,3 @@ def smallest_seen(value: Value) -> float | None:
     if value.exact:
         return None
     return value.seen if value.seen is not None else (value.high - value.low) / 2
-

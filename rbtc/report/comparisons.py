@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The paper's numbers beside ours, and verdicts on its effects.
 
 A verdict is about an effect: its direction, and whether the interval of the change holds zero. Two
@@ -10,13 +7,14 @@ models' heights are never judged.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from rbtc.stats import Difference, Estimate, interval
+from rbtc.intervals import Difference, Estimate, interval
 
 Verdict = Literal["same direction", "opposite direction", "undecided", "no effect printed", ""]
 
@@ -114,14 +112,12 @@ def records(rows: Iterable[Row]) -> pd.DataFrame:
     Raises:
         ValueError: no rows, or a place given twice.
     """
-    lines = []
+    lines, none = [], math.nan
     for row in rows:
-        change = (math.nan,) * 4
-        if (own := row.change) is not None:
-            change = own.value, own.low, own.high, own.p
-        ours = (math.nan,) * 3 if _missing(row.ours) else interval(row.ours)
-        paper = math.nan if row.paper is None else float(row.paper)
-        n = getattr(row.ours, "n", None)
+        own = row.change
+        change = (none,) * 4 if own is None else (own.value, own.low, own.high, own.p)
+        ours = (none,) * 3 if _missing(row.ours) else interval(row.ours)
+        paper, n = none if row.paper is None else float(row.paper), getattr(row.ours, "n", None)
         lines.append((row.row, row.column, paper, *ours, n, *change, row.verdict))
     if not lines:
         raise ValueError("a comparison needs at least one row, got none")
@@ -134,13 +130,17 @@ def records(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def comparison(
-    rows: Iterable[Row], *, digits: int = 2, verdicts: bool = False, counts: bool = True
-) -> pd.DataFrame:
+    rows: Iterable[Row], other: Iterable[Row] | None = None, *, digits: int = 2,
+    verdicts: bool = False, counts: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """The table a chapter shows: per column "paper" and "ours" (value, 95 % interval, n) as text.
 
     Rows and columns keep the order of their first appearance; `verdicts` adds the change that each
     place is about, and its verdict; without `counts` the n is left out. A column for which the
     paper prints nothing has no "paper". Empty text where there is no number.
+
+    Where `other` holds the rows of Stable Diffusion v1.5, "ours" becomes "sd15" and "emoji-sd"; a
+    line that it lacks stays empty.
     """
     rows = list(rows)
     frame = records(rows)
@@ -148,6 +148,10 @@ def comparison(
     frame["ours"] = [cell(row.ours, digits=digits, counts=counts) for row in rows]
     frame["change"] = ["" if row.change is None else f"{row.change}" for row in rows]
     kinds = ["paper", "ours", *(["change", "verdict"] if verdicts else [])]
+    if other is not None:
+        texts = {(_plain(one.row), one.column): cell(one.ours) for one in other}
+        frame["sd15"] = [texts.get((_plain(row.row), row.column), "") for row in rows]
+        frame["emoji-sd"], kinds[1:2] = frame["ours"], ["sd15", "emoji-sd"]
     wide = frame.pivot(index="row", columns="column", values=kinds).swaplevel(axis=1)
     printed = {row.column for row in rows if not _missing(row.paper)}
     columns = [
@@ -159,6 +163,11 @@ def comparison(
     wide = wide.reindex(index=list(dict.fromkeys(frame["row"])), columns=columns)
     wide.columns = pd.MultiIndex.from_tuples(columns)
     return wide.rename_axis(index=None).fillna("")
+
+
+def _plain(row: str) -> str:
+    """A line's name without the miniature's own word: "golf ball (golf flag)"."""
+    return re.sub(r" \([^)]*\)$", "", row).casefold()
 
 
 def _missing(number: Any) -> bool:

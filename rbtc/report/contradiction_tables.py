@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The page of contradictions: tables of readings, and the printed numbers that disagree."""
 
 from __future__ import annotations

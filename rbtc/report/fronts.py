@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Trade-offs as a picture: a mark per choice, in panels that share the vertical axis."""
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 
 

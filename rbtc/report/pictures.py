@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 from rbtc.report.style import COLOURS, house_style, new_figure
 
@@ -23,7 +23,6 @@ GAP = 2  # white pixels between the pictures of one cell
 def picture_grid(
     images: Mapping[str, Mapping[str, np.ndarray]],
     *,
-    title: str | None = None,
     cell_width: float | None = None,
     framed: Collection[tuple[str, str]] = (),
 ) -> Figure:
@@ -40,13 +39,12 @@ def picture_grid(
     if not rows or not columns:
         raise ValueError("a picture grid needs at least one row and one column, got none")
     tiles = {
-        (row, column): tile(images[row][column], what=f"images[{row!r}][{column!r}]")
-        for row in rows
-        for column in images[row]
+        row: {name: tile(one, what=f"images[{row!r}][{name!r}]") for name, one in of.items()}
+        for row, of in images.items()
     }
     # Height over width of the tallest cell of each row, so that no row wastes paper.
-    tall = [[t.shape[0] / t.shape[1] for (r, _), t in tiles.items() if r == row] for row in rows]
-    shapes = [max(found, default=1.0) for found in tall]
+    shapes = [max((t.shape[0] / t.shape[1] for t in tiles[row].values()), default=1.0)
+              for row in rows]  # fmt: skip
     if cell_width is None:
         across = max(min(len(cell), 4) for row in images.values() for cell in row.values())
         cell_width = max(1.4, 0.8 * across)
@@ -58,24 +56,22 @@ def picture_grid(
     ]
     longest = max(len(line) for text in headings for line in text.split("\n"))
     size = min(10.0, 90 * cell_width / longest)  # points
-    top = max(text.count("\n") for text in headings) * 1.2 * size / 72 + (0.8 if title else 0.4)
+    top = max(text.count("\n") for text in headings) * 1.2 * size / 72 + 0.4
     with house_style():
+        inches = (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + top)
         figure, axes = new_figure(
-            len(rows), len(columns),
-            (cell_width * len(columns) + 0.9, cell_width * sum(shapes) + top),
-            squeeze=False, height_ratios=shapes, subplot_kw={"xticks": [], "yticks": []},
+            len(rows), len(columns), inches, squeeze=False, height_ratios=shapes,
+            subplot_kw={"xticks": [], "yticks": []},
         )  # fmt: skip
         for (number, place), ax in np.ndenumerate(axes):
             cell = rows[number], columns[place]
             ax.spines[:].set(visible=cell in framed, linewidth=3, edgecolor=COLOURS["pruned"])
-            if cell in tiles:
-                ax.imshow(tiles[cell])
+            if cell[1] in tiles[cell[0]]:
+                ax.imshow(tiles[cell[0]][cell[1]])
             if number == 0:
                 ax.set_title(headings[place], fontsize=size)
             if place == 0:
                 ax.set_ylabel(cell[0], rotation=0, ha="right", va="center")
-        if title:
-            figure.suptitle(title, weight="bold")
         for _ in range(2):  # before Matplotlib 3.9 one pass leaves a tall heading over the edge
             figure.draw_without_rendering()
         figure.set_layout_engine("none")  # found; looking for it at every drawing takes seconds
@@ -96,13 +92,10 @@ def tile(images: np.ndarray, *, per_line: int = 4, what: str = "images") -> np.n
     n, height, width, _ = images.shape
     across = min(n, per_line)
     lines = -(-n // across)
-    sheet = np.full(
-        (lines * (height + GAP) - GAP, across * (width + GAP) - GAP, 3), 255, dtype=np.uint8
-    )
-    for number, picture in enumerate(images):
-        top, left = number // across * (height + GAP), number % across * (width + GAP)
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
+    cells = np.full((lines * across, height + GAP, width + GAP, 3), 255, dtype=np.uint8)
+    cells[:n, :height, :width] = images
+    cells = cells.reshape(lines, across, *cells.shape[1:]).swapaxes(1, 2)
+    return cells.reshape(lines * (height + GAP), -1, 3)[:-GAP, :-GAP]
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:

@@ -44,12 +44,11 @@ def sign_maps(panels: Mapping[str, np.ndarray], *, across: int = 2, title: str =
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    shapes = {np.asarray(panel).shape for panel in panels.values()}
-    if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
+    if len({panel.shape for panel in panels.values()}) != 1:
         raise ValueError("sign maps need one or more panels (rows, columns) of one shape")
     truth = next(iter(panels.values()))
-    cut = ~np.isnan(truth)
-    if any(not np.array_equal(~np.isnan(panel), cut) for panel in panels.values()):
+    cut, shape = ~np.isnan(truth), truth.shape
+    if any((~np.isnan(panel) != cut).any() for panel in panels.values()):
         raise ValueError("the panels of a sign map must have the same cut places")
     colours = ListedColormap([MINUS, "white", PLUS])
     with house_style():

@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from rbtc.intervals import Difference, paired_means
 from rbtc.report.comparisons import Row, Verdict, cell
 from rbtc.report.tables import accuracies, effect, effects
-from rbtc.stats import Difference, paired_means
 
 VERDICTS: tuple[Verdict, ...] = (
     "same direction", "undecided", "opposite direction", "no effect printed",

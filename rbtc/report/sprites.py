@@ -11,13 +11,14 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
 from rbtc.report.outputs import output_path
 
 FOLDER = "book/_static/explorer"
@@ -142,7 +143,7 @@ class Explorer:
                 "explorer": self.name,
                 "concept": self.concepts[concept],
                 "choice": self.kinds[kind],
-                self.slider: self.steps[step],
+                "step": self.steps[step],
                 "fact": fact.name,
                 "value": fact.value,
                 "text": fact.text,
@@ -150,7 +151,7 @@ class Explorer:
             for (concept, kind, step), facts in self.facts.items()
             for fact in facts
         ]
-        return pd.DataFrame(lines).rename(columns={self.slider: "step"})
+        return pd.DataFrame(lines)
 
     def markup(self, static: str = "../_static/explorer") -> str:
         """HTML of the explorer; ``static`` is the folder of the sheets, seen from the page.
@@ -186,22 +187,14 @@ def save(explorers: Sequence[Explorer], folder: str | Path = FOLDER) -> list[Pat
     """
     from PIL import Image
 
-    paths = []
-    for one in explorers:
-        image = Image.fromarray(one.sheet())
-        paths.append(
-            write_whole(
-                output_path(folder) / f"{one.name}.webp",
-                lambda target, image=image: image.save(
-                    target, format="webp", quality=QUALITY, method=6
-                ),
-            )
-        )
-    text = json.dumps({one.name: one.data() for one in explorers}, indent=0) + "\n"
-    paths.append(
+    folder = output_path(folder)
+    paths = [
         write_whole(
-            output_path(folder) / "explorer.json",
-            lambda target: target.write_text(text, encoding="utf-8"),
+            folder / f"{one.name}.webp",
+            partial(Image.fromarray(one.sheet()).save, format="webp", quality=QUALITY, method=6),
         )
-    )
-    return paths
+        for one in explorers
+    ]
+    text = json.dumps({one.name: one.data() for one in explorers}, indent=0) + "\n"
+    write = partial(Path.write_text, data=text, encoding="utf-8")
+    return [*paths, write_whole(folder / "explorer.json", write)]

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 # One colour per role in the whole book, told apart also without colour vision.
 COLOURS = {
@@ -17,9 +21,12 @@ COLOURS = {
 }  # fmt: skip
 
 OTHERS = ("#de8f05", "#cc78bc", "#56b4e9", "#882255", "#ca9161", "#999933", "#332288")
-"""For everything without a role; none of them is the colour of one."""
+"""For everything without a role; none of them is the colour of one. As in ``book.mplstyle``."""
 
 MARKS = "osD^vPX*"
+
+Colours = Mapping[Any, str] | None
+"""Series -> colour, where the book's own are not wanted."""
 
 WIDTH = 6.8
 """Inches; at the book's resolution the width of its text column."""
@@ -28,13 +35,8 @@ WIDTH = 6.8
 def house_style() -> AbstractContextManager[None]:
     """The book's look for everything drawn inside; the settings before are put back after."""
     import matplotlib.style
-    from cycler import cycler
 
-    own: dict[Any, Any] = {
-        "figure.dpi": 110, "savefig.facecolor": "white", "axes.titlesize": "medium",
-        "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
-        "image.cmap": "viridis", "axes.prop_cycle": cycler(color=OTHERS),
-    }  # fmt: skip
+    own = Path(__file__).with_name("book.mplstyle")
     return matplotlib.style.context(["seaborn-v0_8-whitegrid", own])
 
 
@@ -78,3 +80,9 @@ def palette(series: Sequence[Any], colours: Mapping[Any, str] | None = None) -> 
     others = [colour for colour in OTHERS if colour not in taken]
     spare = iter(others * (1 + len(series) // len(others)))
     return {name: known[name] if name in known else next(spare) for name in series}
+
+
+def errors(frame: pd.DataFrame) -> np.ndarray:
+    """How far intervals (`rbtc.report.tables.long_form`) reach below and above, (2, n) or NaN."""
+    reach = np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]], dtype=float)
+    return np.where(frame["high"] > frame["low"], np.maximum(reach, 0), np.nan)

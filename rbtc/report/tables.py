@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """From pictures to tables: accuracies and effects.
 
 A study hands over one tidy frame with a line per picture (`rbtc.lab.measure.Measure.hits`, plus
@@ -17,9 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from rbtc.paths import write_whole
+from rbtc.files import write_whole
+from rbtc.intervals import Difference, Estimate, Share, clustered, interval, paired
 from rbtc.report.outputs import output_path
-from rbtc.stats import Difference, Share, clustered, paired
+
+Values = Mapping[Any, Mapping[Any, Estimate | float]]
+"""Series -> label or place -> estimate, or a plain number."""
 
 TRIAL = ["asked", "seed"]
 """A picture of these is the same trial for all models.
@@ -110,19 +110,33 @@ def effects_table(
 
     Changes of means instead of ``pictures`` have the p of a paired t test, and no smallest change.
     """
-    lines = {
-        key: {
-            "change": f"{one}",
-            "pairs": one.n,
-            f"p ({'McNemar' if pictures else 't test'})": ""
-            if math.isnan(one.p)
-            else f"{one.p:.2g}",
-            "outcome": one.direction,
-            **({"smallest change it could see": f"{one.detectable:.2f}"} if pictures else {}),
-        }
-        for key, one in found.items()
-    }
+    test, lines = f"p ({'McNemar' if pictures else 't test'})", {}
+    for key, one in found.items():
+        p = "" if math.isnan(one.p) else f"{one.p:.2g}"
+        lines[key] = {"change": f"{one}", "pairs": one.n, test: p, "outcome": one.direction}
+        if pictures:
+            lines[key]["smallest change it could see"] = f"{one.detectable:.2f}"
     return pd.DataFrame(lines).T.rename_axis(index=name or None)
+
+
+def counts(hits: pd.DataFrame) -> pd.DataFrame:
+    """A frame of pictures as one line per concept, model, setting and class: hits and n.
+
+    What a chapter saves: the CSV behind its figures, without a line for every picture.
+    """
+    by = [name for name in hits if name not in ("prompt", "seed", "repeat", "seen", "hit")]
+    found = hits.groupby(by, sort=False, dropna=False)["hit"].agg(hits="sum", n="size")
+    return found.reset_index()
+
+
+def long_form(values: Values) -> pd.DataFrame:
+    """`values[series][x]` as a table: series, x, value, low, high, n. The numbers of a figure."""
+    points = [(name, x, ours) for name, own in values.items() for x, ours in own.items()]
+    lines = [(name, x, *interval(ours), getattr(ours, "n", None)) for name, x, ours in points]
+    if not lines:
+        raise ValueError("a figure needs at least one value, got none")
+    frame = pd.DataFrame(lines, columns=["series", "x", "value", "low", "high", "n"])
+    return frame.astype({"n": "Int64"})
 
 
 def trials(frame: pd.DataFrame) -> pd.Series:

@@ -27,7 +27,7 @@ from rbtc.solvers.svd import (
 
 def alternating(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     shrinkage: float | None = None,
     max_rank: int | None = None,
@@ -36,7 +36,7 @@ def alternating(
 ) -> Solution:
     """Solve Eq. 1 at one lambda with factors of `max_rank` columns (None: as many as rows).
 
-    `filled` (m, n), m <= n; what it holds at its flat indices `places` (k,) is not used: they
+    `filled` (m, n), m <= n; what it holds at its flat indices `index` (k,) is not used: they
     start from zero. `shrinkage` is lambda; None takes the largest singular value / 50. Stops when
     ||M_new - M_old||_F^2 < tolerance * ||M_old||_F^2, a squared ratio as in `soft_impute`. A last
     regression without penalty, soft-thresholded, gives exact zeros for the surplus rank.
@@ -44,7 +44,7 @@ def alternating(
     check_stop(max_iterations, tolerance)
     check_rank(max_rank)
     z = filled.clone()
-    z.view(-1)[places] = 0
+    z.view(-1)[index] = 0
     m, n = z.shape
     rank = m if max_rank is None else min(max_rank, m)
     largest = float(left_singular(z)[1][-1])
@@ -59,16 +59,16 @@ def alternating(
     while len(residuals) < max_iterations and not converged:
         before = (u, d, v)
         u, d, v = _regress(z, u, d, shrinkage)
-        z.view(-1)[places] = ((u * d) @ v.mT).view(-1)[places]
+        z.view(-1)[index] = ((u * d) @ v.mT).view(-1)[index]
         v, d, u = _regress(z.mT, v, d, shrinkage)
-        z.view(-1)[places] = ((u * d) @ v.mT).view(-1)[places]
+        z.view(-1)[index] = ((u * d) @ v.mT).view(-1)[index]
         # The first estimate is compared with zero, not with the random start.
         change = factored_change(*before, u, d, v) if residuals else float("inf")
         residuals.append(change)
         converged = change < tolerance
     u, d, turn = torch.linalg.svd(z @ v, full_matrices=False)  # Z V = U D turn
     estimate = (u * (d - shrinkage).clamp(min=0)) @ (turn @ v.mT)
-    return Solution(estimate.reshape(-1)[places], tuple(residuals), len(residuals), converged)
+    return Solution(estimate.reshape(-1)[index], tuple(residuals), len(residuals), converged)
 
 
 def _regress(z: Tensor, u: Tensor, d: Tensor, penalty: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -44,15 +44,15 @@ class Forecast:
         if len(self._known) < _POINTS:
             return None
         x, nodes = 1 / iteration, self._nodes()
-        shares = [
+        coefficients = [
             math.prod((x - other) / (node - other) for other in nodes if other != node)
             for node in nodes
         ]
         (_, w, s), *others = self._known
-        w, s = shares[0] * w, shares[0] * s
-        for share, (_, other, smallest) in zip(shares[1:], others, strict=True):
-            w.add_(other, alpha=share)
-            s += share * smallest
+        w, s = coefficients[0] * w, coefficients[0] * s
+        for coefficient, (_, other, smallest) in zip(coefficients[1:], others, strict=True):
+            w.add_(other, alpha=coefficient)
+            s += coefficient * smallest
         return w, s
 
     def judge(self, iteration: int, w: Tensor, smallest: float, error: float | None) -> None:

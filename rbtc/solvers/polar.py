@@ -33,8 +33,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-SPARSE_SHARE = 0.07
-"""On a CPU, up to this share of missing entries sampled and sparse products beat dense ones."""
+SPARSE_FRACTION = 0.07
+"""On a CPU, up to this fraction of missing entries sampled and sparse products beat dense ones."""
 
 
 _BLOCK = 8  # width of the block that follows the smallest singular values
@@ -44,13 +44,13 @@ _BANDS, _BAND_ROWS = 4, 128  # blocks of a symmetric product, and the least heig
 
 
 HALF = (1 + 1 / _BANDS) / 2
-"""Share of a product that is computed where the result is symmetric and large."""
+"""Fraction of a product that is computed where the result is symmetric and large."""
 
 
 _CORRECTIONS = {"cpu": 5, "cuda": 8}  # so many cost as much as one eigendecomposition
 
 
-_REMAINDER = 0.02  # share of a refill's disturbance that may remain in W
+_REMAINDER = 0.02  # fraction of a refill's disturbance that may remain in W
 
 
 _ACCURATE = 1e-7  # root mean square of I - X Y that ends it: the next step squares it
@@ -70,23 +70,23 @@ class NearlySingularError(ArithmeticError):
 
 
 class PartlyKnown:
-    """A wide matrix Z (m, n) of which the entries at flat indices `places` (k,) change.
+    """A wide matrix Z (m, n) of which the entries at flat indices `index` (k,) change.
 
-    Products with the changing part only: `sample(w)` is (w Z) at the places, `refill(values)` sets
+    Products with the changing part only: `sample(w)` is (w Z) at `index`, `refill(values)` sets
     them and returns what the Gram matrix changes by, `place(values)` sets them and leaves that to
     the next `refill`. Sparse kernels on a CPU when few entries are missing, dense products
     otherwise. `filled` is copied.
     """
 
-    def __init__(self, filled: Tensor, places: Tensor) -> None:
+    def __init__(self, filled: Tensor, index: Tensor) -> None:
         self.shape = filled.shape
         m, n = filled.shape
-        self.rows, self.columns = places // n, places % n
-        self.values = filled.reshape(-1)[places]
+        self.rows, self.columns = index // n, index % n
+        self.values = filled.reshape(-1)[index]
         # The transpose: both sparse products then read contiguous rows of length m.
         self.transposed = filled.mT.contiguous().clone()  # (n, m)
-        self.sparse = filled.device.type == "cpu" and len(places) <= SPARSE_SHARE * m * n
-        self._starts = torch.searchsorted(self.rows, torch.arange(m + 1, device=places.device))
+        self.sparse = filled.device.type == "cpu" and len(index) <= SPARSE_FRACTION * m * n
+        self._starts = torch.searchsorted(self.rows, torch.arange(m + 1, device=index.device))
         energy = filled.double().square().sum() - self.values.double().square().sum()
         self.energy = float(energy.clamp(min=0))  # of the observed entries
 
@@ -103,11 +103,11 @@ class PartlyKnown:
         return torch.sparse.sampled_addmm(pattern, w, self.transposed.mT, beta=0).values()
 
     def place(self, values: Tensor) -> None:
-        """Set the values at the places; `self.values` stay those of the last `refill`."""
+        """Set the values at `index`; `self.values` stay those of the last `refill`."""
         self._write(values)
 
     def refill(self, values: Tensor) -> Tensor:
-        """Set the values at the places; return T (m, m) of `Z Z' -> Z Z' + T + T'`.
+        """Set the values at `index`; return T (m, m) of `Z Z' -> Z Z' + T + T'`.
 
         The change is counted from the last refill.
         """
@@ -191,31 +191,34 @@ class InverseRoot:
         # To first order, and where W is diagonal, what I - W G W becomes costs no product.
         scale = self.root.diagonal()
         first = change.mul_(-scale[:, None]).mul_(scale[None, :])
-        disturbed = _size(first)
+        disturbed = _relative_error(first)
         if disturbed < 0.5:
             self._correct(first)
         assert self.tolerance is not None and self.corrections is not None
-        error, size = self._error()
+        error, error_norm = self._error()
         # What the refill disturbed shrinks with the steps; removing most of it is enough.
         target = max(self.tolerance, _REMAINDER * disturbed)
         for count in range(self.corrections + 1):
-            if size < self.tolerance or (count and size < target):
+            if error_norm < self.tolerance or (count and error_norm < target):
                 return
-            if not size * self.rate ** (self.corrections - count) < target or not size < 0.5:
+            if (
+                not error_norm * self.rate ** (self.corrections - count) < target
+                or not error_norm < 0.5
+            ):
                 break
             self._correct(error)
-            if size * self.rate < target:
+            if error_norm * self.rate < target:
                 return  # another look costs as much as a correction: trust the measured rate
-            last = size
-            error, size = self._error()
-            self.rate = min(max(size / last, 0.05), 0.95)
+            last = error_norm
+            error, error_norm = self._error()
+            self.rate = min(max(error_norm / last, 0.05), 0.95)
         self._restart()
 
     def _error(self) -> tuple[Tensor, float]:
         self.products += 1 + HALF
         error = symmetric_product(self.root @ self.gram, self.root).neg_()
         error.diagonal().add_(1)
-        return error, _size(error)
+        return error, _relative_error(error)
 
     def _correct(self, error: Tensor) -> None:
         """One step of Newton's method against I - W G W; `error` is used up."""
@@ -330,6 +333,6 @@ def symmetric_product(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def _size(error: Tensor) -> float:
+def _relative_error(error: Tensor) -> float:
     """Relative error of W, root mean square over its directions, for I - W G W."""
     return float(error.norm()) / len(error) ** 0.5 / 2

@@ -24,15 +24,15 @@ TRACKED_ROWS = 256
 
 
 RESTING_FLIPS = 1e-3
-"""An early stop asks that a step flips at most this share of the signs ..."""
+"""An early stop asks that a step flips at most this fraction of the signs ..."""
 
 
 RESTING_MOVES = 5e-3
-"""... and, in `rbtc.solvers.reweighted`, exchanges at most this share of the Top-0.6 set."""
+"""... and, in `rbtc.solvers.reweighted`, exchanges at most this fraction of the Top-0.6 set."""
 
 
 FORECAST_ERROR = 0.5
-"""Share of the tolerance: how far a step may be off that is taken with a forecast W."""
+"""Fraction of the tolerance: how far a step may be off that is taken with a forecast W."""
 
 
 _JUDGED = 4096  # a forecast is judged by so many entries of a step or more ...
@@ -49,7 +49,7 @@ _CALM = 2
 
 def released(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     max_iterations: int,
     tolerance: float,
@@ -57,7 +57,7 @@ def released(
 ) -> Solution:
     """Run the released iteration by the cheaper of the two ways that suit dtype and size.
 
-    `filled` (m, n), m <= n, holds the initial values at its flat indices `places` (k,). Stops when
+    `filled` (m, n), m <= n, holds the initial values at its flat indices `index` (k,). Stops when
     the whole matrix differs from the one two steps back by less than `tolerance`, relative
     Frobenius norm, first tested at iteration 2; with `early_stop` also once at most `RESTING_FLIPS`
     of the signs flip in each of two consecutive iterations.
@@ -68,15 +68,15 @@ def released(
     if filled.dtype == torch.float32 and (on_gpu or len(filled) >= TRACKED_ROWS):
         root = ProductRoot if on_gpu else InverseRoot
         try:
-            return released_tracked(filled, places, root_of=root, **stop)
+            return released_tracked(filled, index, root_of=root, **stop)
         except NearlySingularError:
             pass  # only float64 with a full decomposition still resolves s_min
-    return released_exact(filled, places, **stop)
+    return released_exact(filled, index, **stop)
 
 
 def released_exact(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     max_iterations: int,
     tolerance: float,
@@ -84,10 +84,10 @@ def released_exact(
 ) -> Solution:
     """Run the released iteration with a decomposition per step; see `released`."""
     z = filled.clone()
-    watch = _Watch(z.view(-1)[places], observed_energy(z, places), tolerance, early_stop)
+    watch = _Watch(z.view(-1)[index], observed_energy(z, index), tolerance, early_stop)
     for _ in range(max_iterations):
-        new = watch.values - shrinkage_at(z, places)
-        z.view(-1)[places] = new
+        new = watch.values - shrinkage_at(z, index)
+        z.view(-1)[index] = new
         if watch.step(new):
             break
     return watch.solution()
@@ -95,7 +95,7 @@ def released_exact(
 
 def released_tracked(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     max_iterations: int,
     tolerance: float,
@@ -107,7 +107,7 @@ def released_tracked(
     `root_of` makes what follows it. Raises NearlySingularError when the Gram matrix does not
     resolve s_min.
     """
-    matrix = PartlyKnown(filled, places)
+    matrix = PartlyKnown(filled, index)
     root = root_of(matrix)
     watch = _Watch(matrix.values, matrix.energy, tolerance, early_stop)
     forecast = Forecast(FORECAST_ERROR * tolerance)
@@ -120,8 +120,8 @@ def released_tracked(
             step = smallest * matrix.sample(w)
             error = None
             if expected is not None:
-                guess = expected[1] * matrix.sample(expected[0], every)
-                error = every**0.5 * relative_change(guess, step[::every], matrix.energy)
+                forecast_step = expected[1] * matrix.sample(expected[0], every)
+                error = every**0.5 * relative_change(forecast_step, step[::every], matrix.energy)
             forecast.judge(iteration, w, smallest, error)
         else:
             w, smallest = expected
@@ -160,16 +160,16 @@ class _Watch:
 
 
 def flipped(new: Tensor, old: Tensor) -> float:
-    """Return the share of entries whose sign differs."""
+    """Return the fraction of entries whose sign differs."""
     return float((torch.sign(new) != torch.sign(old)).double().mean())
 
 
 def largest_set(values: Tensor) -> Tensor:
     """Return (k,) bool, True for the 60 % of largest magnitude, ties included (Top-0.6)."""
-    size = values.abs()
-    return size > size.kthvalue(max(int((1 - _TOP) * len(size)), 1)).values
+    magnitude = values.abs()
+    return magnitude > magnitude.kthvalue(max(int((1 - _TOP) * len(magnitude)), 1)).values
 
 
 def exchanged(new: Tensor, old: Tensor) -> float:
-    """Return the share of the set `old` (k,) bool that is not in `new`."""
+    """Return the fraction of the set `old` (k,) bool that is not in `new`."""
     return float((old & ~new).sum() / old.sum().clamp(min=1))

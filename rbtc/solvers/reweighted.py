@@ -60,13 +60,13 @@ _RESOLVED = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 def released_fast(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     max_iterations: int,
     tolerance: float,
     early_stop: bool = True,
 ) -> Solution:
-    """Find the signs that the released iteration converges to; `filled`, `places` as there.
+    """Find the signs that the released iteration converges to; `filled`, `index` as there.
 
     Stops when the matrix changes by less than `tolerance` in a step or, with `early_stop`, once
     at most `RESTING_FLIPS` of the signs flip and `RESTING_MOVES` of the Top-0.6 set is exchanged in
@@ -75,7 +75,7 @@ def released_fast(
     """
     check_stop(max_iterations, tolerance)
     stop = {"max_iterations": max_iterations, "tolerance": tolerance, "early_stop": early_stop}
-    matrix = PartlyKnown(filled, places)
+    matrix = PartlyKnown(filled, index)
     try:
         gram, w, smallest, weigh = (_by_products if filled.is_cuda else _by_bases)(matrix)
         crawl = matrix.values - smallest * matrix.sample(w)
@@ -86,7 +86,7 @@ def released_fast(
             matrix, gram, lambda gram: first.pop() if first else weigh(gram), keep=True, **stop
         )
     except NearlySingularError:
-        return released_exact(filled, places, **stop)
+        return released_exact(filled, index, **stop)
 
 
 def reweighted(
@@ -194,7 +194,7 @@ class ColumnSystems:
             inside = offset < counts[columns, None]  # (group, size)
             slot = torch.where(inside, starts[columns, None] + offset, k)
             padded = torch.cat([by_column, by_column.new_tensor([k])])
-            self.groups.append((rows[slot], padded[slot]))  # missing rows; places in the values
+            self.groups.append((rows[slot], padded[slot]))  # missing rows; positions in the values
             first = last
 
     def factor(self, w: Tensor) -> None:

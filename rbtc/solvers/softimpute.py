@@ -33,7 +33,7 @@ from rbtc.solvers.svd import (
 
 def svt(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     shrinkage: float | None = None,
     max_iterations: int = 500,
@@ -41,22 +41,22 @@ def svt(
 ) -> Solution:
     """Iterate Z <- P_observed(X) + P_missing(S_lambda(Z)) at one fixed lambda, with exact SVDs.
 
-    `filled` (m, n), m <= n, holds the initial values at its flat indices `places` (k,).
+    `filled` (m, n), m <= n, holds the initial values at its flat indices `index` (k,).
     `shrinkage` is lambda; None takes the largest singular value of `filled` / 50. Stops when the
     whole matrix changes by less than `tolerance`, relative Frobenius norm of consecutive iterates.
     """
     check_stop(max_iterations, tolerance)
     z = filled.clone()
-    values = z.view(-1)[places]
-    energy = observed_energy(z, places)
+    values = z.view(-1)[index]
+    energy = observed_energy(z, index)
     largest = float(left_singular(z)[1][-1])
     shrinkage = largest / DEFAULT_DIVISOR if shrinkage is None else shrinkage
     check_shrinkage(shrinkage, largest)
     residuals: list[float] = []
     for _ in range(max_iterations):
-        new = values - shrinkage_at(z, places, shrinkage)
+        new = values - shrinkage_at(z, index, shrinkage)
         residuals.append(relative_change(new, values, energy))
-        z.view(-1)[places] = values = new
+        z.view(-1)[index] = values = new
         if residuals[-1] < tolerance:
             return Solution(values, tuple(residuals), len(residuals), True)
     return Solution(values, tuple(residuals), len(residuals), False)
@@ -64,7 +64,7 @@ def svt(
 
 def soft_impute(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     shrinkage: float | None = None,
     path_length: int = 10,
@@ -82,7 +82,7 @@ def soft_impute(
 
     A lambda is done when ||M_new - M_old||_F^2 < tolerance * ||M_old||_F^2 (a *squared* ratio,
     evaluated through the factors) or after `max_iterations` steps; `converged` speaks of the last
-    lambda. The values are those of M itself. What `filled` (m, n) holds at `places` (k,) is not
+    lambda. The values are those of M itself. What `filled` (m, n) holds at `index` (k,) is not
     used. The filled matrix is kept dense: the paper's sparse form pays when few entries are
     observed, and here nearly all are.
     """
@@ -91,7 +91,7 @@ def soft_impute(
     if path_length < 1:
         raise ValueError(f"path_length is {path_length}, expected at least 1")
     z = filled.clone()
-    z.view(-1)[places] = 0
+    z.view(-1)[index] = 0
     m, n = z.shape
     limit = m if max_rank is None else min(max_rank, m)
     largest = float(left_singular(z)[1][-1])
@@ -107,7 +107,7 @@ def soft_impute(
         rank = min(len(d) + 2, limit)
         converged = False
         for _ in range(max_iterations):
-            z.view(-1)[places] = ((u * d) @ v.mT).view(-1)[places]
+            z.view(-1)[index] = ((u * d) @ v.mT).view(-1)[index]
             u_new, s, v_new = truncated_svd(z, rank, start=v)
             kept = int((s > lam).sum())
             u_new, d_new, v_new = u_new[:, :kept], s[:kept] - lam, v_new[:, :kept]
@@ -118,4 +118,4 @@ def soft_impute(
                     converged = True
                     break
                 rank = min(2 * rank, limit)
-    return Solution(((u * d) @ v.mT).view(-1)[places], tuple(residuals), len(residuals), converged)
+    return Solution(((u * d) @ v.mT).view(-1)[index], tuple(residuals), len(residuals), converged)

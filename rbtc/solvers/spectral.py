@@ -31,7 +31,7 @@ from rbtc.solvers.svd import Solution, check_stop
 
 def spectral(
     filled: Tensor,
-    places: Tensor,
+    index: Tensor,
     *,
     exponent: float = 1.0,
     ridge: float = 1e-6,
@@ -42,10 +42,10 @@ def spectral(
     """Complete a wide matrix with the least sum of the singular values' powers.
 
     Args:
-        filled: (m, n), m <= n, with the initial values at its flat indices `places` (k,).
-        places: int64 (k,), where entries are missing.
+        filled: (m, n), m <= n, with the initial values at its flat indices `index` (k,).
+        index: int64 (k,), where entries are missing.
         exponent: p in [0, 2); 1 is the limit of the released iteration.
-        ridge: share of their mean that is added to the squared singular values, at least 0. What
+        ridge: fraction of their mean that is added to the squared singular values, at least 0. What
             it adds counts as noise: the smallest directions of Z are then not trusted.
         max_iterations: reweighted steps.
         tolerance: compared with the change of the whole matrix in a step, relative Frobenius norm.
@@ -58,7 +58,7 @@ def spectral(
     """
     check_exponent(exponent, ridge)
     check_stop(max_iterations, tolerance)
-    matrix = PartlyKnown(filled, places)
+    matrix = PartlyKnown(filled, index)
     return reweighted(
         matrix,
         matrix.gram(torch.float64),
@@ -90,4 +90,4 @@ def check_exponent(exponent: float, ridge: float = 0.0) -> None:
     if not 0 <= exponent < 2:
         raise ValueError(f"exponent is {exponent}, expected p in [0, 2); 1 is the paper's attack")
     if not ridge >= 0:
-        raise ValueError(f"ridge is {ridge}, expected a share not below 0")
+        raise ValueError(f"ridge is {ridge}, expected a fraction not below 0")

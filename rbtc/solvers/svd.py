@@ -1,6 +1,6 @@
 """Singular values for completion: shrinkage without right vectors, and changes of iterates.
 
-Matrices here are wide (rows <= columns); `places` are flat indices of missing entries.
+Matrices here are wide (rows <= columns); `index` are flat indices of missing entries.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def left_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return u.flip(1), values.flip(0)
 
 
-def shrinkage_at(matrix: Tensor, places: Tensor, threshold: float | None = None) -> Tensor:
-    """Return Z - S_threshold(Z) at the missing entries `places` (k,) of a wide matrix Z (m, n).
+def shrinkage_at(matrix: Tensor, index: Tensor, threshold: float | None = None) -> Tensor:
+    """Return Z - S_threshold(Z) at the missing entries `index` (k,) of a wide matrix Z (m, n).
 
     With Z = U diag(s) V', the difference is U diag(min(s, threshold)) V', which is
     W Z for the (m, m) matrix W = U diag(min(1, threshold / s)) U'. The right singular vectors are
@@ -95,7 +95,7 @@ def shrinkage_at(matrix: Tensor, places: Tensor, threshold: float | None = None)
     # A singular value of exactly zero belongs to a direction in which Z has nothing to shrink.
     factors = torch.where(values > 0, tau / values, torch.zeros_like(values)).clamp(max=1)
     difference = ((u * factors) @ u.mT).to(matrix.dtype) @ matrix  # (m, n)
-    return difference.view(-1)[places]
+    return difference.view(-1)[index]
 
 
 def truncated_svd(
@@ -127,18 +127,18 @@ def truncated_svd(
     return left @ outer.mT[:, :rank], s[:rank], block @ inner[:, :rank]
 
 
-def observed_energy(matrix: Tensor, places: Tensor) -> float:
+def observed_energy(matrix: Tensor, index: Tensor) -> float:
     """Return the sum of squares of all entries that are not missing."""
     squares = matrix.double().square().view(-1)
-    squares[places] = 0
+    squares[index] = 0
     return float(squares.sum())
 
 
 def relative_change(new: Tensor, old: Tensor, energy: float) -> float:
     """Return ||Z_new - Z_old||_F / ||Z_old||_F from the missing entries and the observed energy."""
-    size = (energy + float(old.double().square().sum())) ** 0.5
+    norm = (energy + float(old.double().square().sum())) ** 0.5
     change = float((new.double() - old.double()).norm())
-    return change / size if size else float(change > 0)
+    return change / norm if norm else float(change > 0)
 
 
 def factored_change(

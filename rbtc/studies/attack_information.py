@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from rbtc.attack.input_projection import HALVES, find_partners, told
+from rbtc.attack.input_projection import HALVES, find_input_projections, predictive_correlation
 from rbtc.attack.selection import expected_magnitudes
 from rbtc.layers import short_name
 
@@ -52,9 +52,11 @@ def side_information(lab: Lab) -> pd.DataFrame:
         One row per layer: the correlation of the pretrained weights with their prediction from
         the value half, and from the gate half, see `rbtc.attack.input_projection.told`.
     """
-    partners = find_partners(lab.pipeline.unet)
+    projections = find_input_projections(lab.pipeline.unet)
     rows = {
-        short_name(name): {half: told(weight, partners[name].half(half)) for half in HALVES}
+        short_name(name): {
+            half: predictive_correlation(weight, projections[name].half(half)) for half in HALVES
+        }
         for name, weight in lab.pretrained.weights.items()
     }
     return pd.DataFrame(rows).T.rename_axis(index="layer")

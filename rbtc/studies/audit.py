@@ -1,22 +1,18 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How well the signs that come back can be foretold without the weights before pruning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import Mean, crossed, mean
+from rbtc.intervals import Share
 from rbtc.models.subjects import Subject
+from rbtc.stats import crossed, mean
 
 if TYPE_CHECKING:
-
     from rbtc.attack.recoverability import Choice
 
 
@@ -58,19 +54,34 @@ class AuditStudy:
         series = self.lines.assign(series=[f"{ratio:g}" for ratio in self.lines["ratio"]])
         return {choice: series[series["choice"] == choice] for choice in CHOICES}
 
-    def score(self, choice: str, what: Callable[[pd.DataFrame, np.ndarray], np.ndarray]) -> Mean:
-        """A weighted statistic of the lines of a choice, over layers and classes anew."""
+    def score(self, choice: str, what: str) -> Share:
+        """A statistic of the lines of a choice, with layers and classes drawn anew.
+
+        Args:
+            choice: a title of `CHOICES`.
+            what: "correlation" of estimate and truth, "absolute error", "error" (above zero it
+                promises the attacker too much), or a column of `REASONS`, for its correlation with
+                the error.
+        """
         own = self.own(choice)
-        return crossed(lambda weights: what(own, weights), own["concept"], own["layer"])
+
+        def statistic(weights: np.ndarray) -> np.ndarray:
+            if what.endswith("error"):
+                return _average(own["error"].abs() if "absolute" in what else own["error"], weights)
+            if what == "correlation":
+                return _correlation(own["estimated"], own["true"], weights)
+            return _correlation(own[what], own["error"], weights)
+
+        return crossed(statistic, own["concept"], own["layer"])
 
     def score_table(self) -> pd.DataFrame:
         """Per choice: correlation with the truth, mean absolute error, mean error."""
         return pd.DataFrame(
             {
                 choice: {
-                    "correlation": _told(self.score(choice, correlation)),
-                    "mean absolute error": _told(self.score(choice, absolute_error)),
-                    "mean error": _told(self.score(choice, mean_error), signed=True),
+                    "correlation": _told(self.score(choice, "correlation")),
+                    "mean absolute error": _told(self.score(choice, "absolute error")),
+                    "mean error": _told(self.score(choice, "error"), signed=True),
                     "layers": len(self.own(choice)),
                 }
                 for choice in CHOICES
@@ -112,35 +123,16 @@ class AuditStudy:
         return pd.DataFrame(
             {
                 choice: {
-                    told: _told(self.reason(choice, column), signed=True)
+                    told: _told(self.score(choice, column), signed=True)
                     for column, told in REASONS.items()
                 }
                 for choice in CHOICES
             }
         )
 
-    def reason(self, choice: str, column: str) -> Mean:
-        """Correlation of the error with a column of `REASONS`."""
-        return self.score(choice, lambda lines, w: _correlation(lines[column], lines["error"], w))
-
     def best(self) -> str:
         """The choice with the smallest mean absolute error."""
         return min(CHOICES, key=lambda choice: self.own(choice)["error"].abs().mean())
-
-
-def correlation(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of estimate and truth."""
-    return _correlation(lines["estimated"], lines["true"], weights)
-
-
-def absolute_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """Mean absolute error of the estimate."""
-    return _average(lines["error"].abs(), weights)
-
-
-def mean_error(lines: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """Mean error of the estimate: above zero it promises the attacker too much."""
-    return _average(lines["error"], weights)
 
 
 def _average(values: pd.Series | np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -156,6 +148,6 @@ def _correlation(first: pd.Series, second: pd.Series, weights: np.ndarray) -> np
     return found
 
 
-def _told(one: Mean, signed: bool = False) -> str:
+def _told(one: Share, signed: bool = False) -> str:
     spec = "+.2f" if signed else ".2f"
     return f"{one.value:{spec}} [{one.low:{spec}}, {one.high:{spec}}]"

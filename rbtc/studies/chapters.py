@@ -1,37 +1,17 @@
 """The chapters' measurements, read for their pages or made by them.
 
-A chapter's study is a frozen dataclass; what measures it is in `rbtc.studies.measuring`.
+The study of chapter ``08_objects`` is a frozen dataclass in `rbtc.studies.objects`; what measures
+it is in `rbtc.studies.measuring`.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
-from rbtc.results import Run, folder_of, load, named, read_run
-
-CHAPTERS = {
-    "00_overview": "rbtc.studies.overview:Overview",
-    "01_sign_vs_magnitude": "rbtc.studies.sign_vs_magnitude:SignStudy",
-    "02_matrix_completion": "rbtc.studies.matrix_completion:MatrixStudy",
-    "03_topk_alignment": "rbtc.studies.topk_alignment:AlignmentStudy",
-    "04_nms_ablations": "rbtc.studies.nms_ablations:AblationStudy",
-    "05_defense": "rbtc.studies.defense:DefenseChapter",
-    "06_art": "rbtc.studies.art:ArtStudy",
-    "07_nsfw": "rbtc.studies.nsfw:NsfwStudy",
-    "08_objects": "rbtc.studies.objects:ObjectStudy",
-    "09_saliency": "rbtc.studies.saliency:SaliencyStudy",
-    "11_contradictions": "rbtc.studies.contradictions:WeightStudy",
-    "12_signed_zeros": "rbtc.studies.signed_zeros:SignedZeroStudy",
-    "13_audit": "rbtc.studies.audit:AuditStudy",
-    "14_stronger_attack": "rbtc.studies.stronger_attack:StrongerChapter",
-    "15_honest_attacker": "rbtc.studies.honest_attacker:HonestStudy",
-    "16_several_concepts": "rbtc.studies.several_concepts:SeveralChapter",
-    "90_operating_point": "rbtc.studies.operating_point:ClassStudy",
-    "92_explorers": "rbtc.studies.explorer:ExplorerStudy",
-}
-"""Chapter -> module and class of its study. The other chapters only read what these measured."""
+from rbtc.results import Run, folder_of, load, read_run
 
 
 def study(
@@ -75,7 +55,20 @@ def study(
                 f"{folder} ({name} = {run.parameters.get(name)!r}): set live = True to measure it "
                 "now"
             )
-    return load(named(CHAPTERS[chapter]), folder), run
+    return read(folder), run
+
+
+def read(folder: Path) -> Any:
+    """The study in a chapter's folder.
+
+    Raises:
+        ValueError: there is no such chapter, or the measurement is damaged.
+    """
+    try:
+        module = importlib.import_module(f"rbtc.studies.{folder.name[3:]}")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"no chapter {folder.name!r} measures anything") from error
+    return load(module, folder)
 
 
 class Measured:
@@ -111,8 +104,7 @@ def beside(chapter: str, profile: str, results: str | Path = "") -> Any:
     folder = folder_of(chapter, "sd15", results)
     if profile == "sd15" or not folder.is_dir():
         return None
-    read_run(folder)
-    return load(named(CHAPTERS[chapter]), folder)
+    return study(chapter, "sd15", results=results)[0]
 
 
 def page_defaults(chapter: str) -> dict[str, Any]:

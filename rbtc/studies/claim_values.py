@@ -24,10 +24,11 @@ from rbtc.paper import printed, wide_table
 from rbtc.report.claims import Rule, Value, change, estimated, exact, peak
 from rbtc.report.tables import power
 from rbtc.stats import paired_ratio
-from rbtc.studies import art_effects, saliency
+from rbtc.studies import art as art_effects
 from rbtc.studies import honest_attacker as honest
+from rbtc.studies import saliency
 from rbtc.studies.common import average_printed
-from rbtc.studies.defense_attacks import attacked, defended
+from rbtc.studies.defense import attacked, defended
 from rbtc.studies.nms_ablations import TABLES, model_name
 from rbtc.studies.nsfw import PRINTED as COUNTED
 from rbtc.studies.objects import MODELS, Half
@@ -201,8 +202,8 @@ def styles(
         for style in study.styles:
             own = replace(study, hits=_of(study.hits, concept=style.word),
                           neutral=_of(study.neutral, concept=style.word))  # fmt: skip
-            by_class[style.word] = art_effects.change(own, measure, before, after)
-    found = art_effects.change(study, measure, before, after)
+            by_class[style.word] = own.change(measure, before, after)
+    found = study.change(measure, before, after)
     start = None
     if measure == art_effects.SCORE:
         start = float(_of(study.erased, model=before)["below"].mean())

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How fast the completion is: the tables that ``benchmarks/completion.py`` wrote, read for a page.
 
 The benchmark takes minutes on a machine that does nothing else, so a chapter does not run it: it
@@ -9,36 +6,28 @@ reads the files, and each says on which device it was made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from rbtc.files import read_frame
-from rbtc.report.style import house_style
+from rbtc.report.style import house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMAND = "python benchmarks/completion.py --growth"
 COLUMNS = {
-    "benchmark": {
-        "task", "layers", "device", "contender", "note", "seconds", "repeats", "iterations",
-        "peak_mb", "sign_accuracy", "sign_agreement", "top_agreement", "speedup", "matrices",
-    },
-    "roofline": {
-        "device", "shape", "part", "flops", "bytes", "seconds", "gflop_per_s", "least_seconds",
-        "share_of_limit", "product_gflop_per_s", "copy_gb_per_s",
-    },
-    "growth": {"device", "mode", "axis", "rows", "columns", "share", "seconds", "exponent"},
-}  # fmt: skip
-LOOP, FAITHFUL, FAST = (
-    "released loop (SVD, float64)",
-    "rbtc released",
-    "rbtc released, fast",
-)
-
+    "benchmark": "task layers device contender note seconds repeats iterations peak_mb "
+    "sign_accuracy sign_agreement top_agreement speedup matrices",
+    "roofline": "device shape part flops bytes seconds gflop_per_s least_seconds share_of_limit "
+    "product_gflop_per_s copy_gb_per_s",
+    "growth": "device mode axis rows columns share seconds exponent",
+}
+LOOP, FAITHFUL, FAST = "released loop (SVD, float64)", "rbtc released", "rbtc released, fast"
 
 SD = "sd-v1.5"
 GPU = "completion_gpu.csv"
@@ -70,11 +59,6 @@ class Benchmark:
     growth: pd.DataFrame
     gpu: pd.DataFrame
 
-    @property
-    def device(self) -> str:
-        """What it ran on, in words."""
-        return str(self.contenders["device"].iloc[0])
-
     def tasks(self) -> list[str]:
         """The sets of matrices, in the order they were run."""
         return list(dict.fromkeys(self.contenders["task"]))
@@ -93,72 +77,77 @@ class Benchmark:
     def table(self, name: str) -> pd.DataFrame:
         """One set of matrices for a reader: by contender, in numbers of a sensible length."""
         own = self.task(name)
-        shown = {
-            "seconds": own["seconds"].map(lambda s: f"{s:.3g}"),
-            "times faster": own["speedup"].map(lambda s: f"{s:.3g}"),
-            "iterations": own["iterations"].map(lambda s: f"{s:.0f}"),
-            "peak memory (GB)": (own["peak_mb"] / 1024).map(lambda s: f"{s:.2f}"),
-            "right signs": own["sign_accuracy"].map(lambda s: f"{s:.3f}"),
-            "signs as the loop": own["sign_agreement"].map(lambda s: f"{s:.2%}"),
-            "Top-0.6 as the loop": own["top_agreement"].map(lambda s: f"{s:.2%}"),
-        }
-        return pd.DataFrame(shown).set_index(own["contender"])
+        return _shown(
+            own.assign(gigabytes=own["peak_mb"] / 1024).set_index("contender"),
+            {
+                "seconds": ("seconds", "{:.3g}"),
+                "times faster": ("speedup", "{:.3g}"),
+                "iterations": ("iterations", "{:.0f}"),
+                "peak memory (GB)": ("gigabytes", "{:.2f}"),
+                "right signs": ("sign_accuracy", "{:.3f}"),
+                "signs as the loop": ("sign_agreement", "{:.2%}"),
+                "Top-0.6 as the loop": ("top_agreement", "{:.2%}"),
+            },
+        )
 
     def absent(self) -> pd.DataFrame:
         """Which ways could not be run, and why."""
         gone = self.contenders[self.contenders["seconds"].isna()]
         return gone[["contender", "note"]].drop_duplicates().set_index("contender")
 
-    def of(self, task: str, contender: str) -> pd.Series:
+    def of(self, task: str, contender: str) -> dict[str, Any]:
         """The measurements of one way on one set. ValueError if it was not measured."""
         own = self.task(task)
         own = own[own["contender"] == contender]
         if own.empty:
             raise ValueError(f"{contender!r} was not measured on {task!r}")
-        return own.iloc[0]
+        return own.iloc[0].to_dict()
 
     def bars(self) -> pd.DataFrame:
         """What the faithful and the fast completion take at SD v1.5's shapes, beside what is asked.
 
         One line per mode on the CPU, and one on the GPU where there was one.
         """
-        lines = []
+        lines = {}
         for name, (most, times) in BARS.items():
             row = self.of(SD, name)
-            lines.append(
-                {
-                    "mode": name,
-                    "on": self.device,
-                    "seconds": f"{row['seconds']:.1f} (asked: {most:.0f})",
-                    "times the loop's speed": f"{row['speedup']:.0f} (asked: {times:.0f})",
-                    "peak memory, GB": f"{row['peak_mb'] / 1024:.1f} (asked: {MEMORY_BAR:.0f})",
-                    "signs as the loop's": f"{row['sign_agreement']:.2%}",
-                }
-            )
+            lines[name, row["device"]] = {
+                "seconds": f"{row['seconds']:.1f} (asked: {most:.0f})",
+                "times the loop's speed": f"{row['speedup']:.0f} (asked: {times:.0f})",
+                "peak memory, GB": f"{row['peak_mb'] / 1024:.1f} (asked: {MEMORY_BAR:.0f})",
+                "signs as the loop's": f"{row['sign_agreement']:.2%}",
+            }
         for row in self.gpu[self.gpu["contender"].isin(list(BARS))].to_dict("records"):
-            lines.append(
-                {
-                    "mode": row["contender"],
-                    "on": row["device"],
-                    "seconds": f"{row['seconds']:.2f} (asked: {GPU_BAR:.0f})",
-                    "times the loop's speed": f"{row['speedup']:.0f}",
-                    "peak memory, GB": "",
-                    "signs as the loop's": f"{row['sign_agreement']:.3%}",
-                }
-            )
-        return pd.DataFrame(lines).set_index(["mode", "on"])
+            lines[row["contender"], row["device"]] = {
+                "seconds": f"{row['seconds']:.2f} (asked: {GPU_BAR:.0f})",
+                "times the loop's speed": f"{row['speedup']:.0f}",
+                "peak memory, GB": "",
+                "signs as the loop's": f"{row['sign_agreement']:.3%}",
+            }
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis(["mode", "on"])
 
     def limits(self) -> pd.DataFrame:
         """The roofline for a reader, one row per part of an iteration."""
-        frame = self.roofline
-        shown = {
-            "Gflop": (frame["flops"] / 1e9).map(lambda x: f"{x:.2f}"),
-            "MB": (frame["bytes"] / 1e6).map(lambda x: f"{x:.0f}"),
-            "ms": (frame["seconds"] * 1e3).map(lambda x: f"{x:.1f}"),
-            "least ms": (frame["least_seconds"] * 1e3).map(lambda x: f"{x:.1f}"),
-            "share of the limit": frame["share_of_limit"].map(lambda x: f"{x:.0%}"),
-        }
-        return pd.DataFrame(shown).set_index(frame["part"])
+        frame = self.roofline.set_index("part")
+        small = frame.assign(flops=frame["flops"] / 1e9, bytes=frame["bytes"] / 1e6)
+        times = ["seconds", "least_seconds"]
+        small[times] = frame[times] * 1e3
+        return _shown(
+            small,
+            {
+                "Gflop": ("flops", "{:.2f}"),
+                "MB": ("bytes", "{:.0f}"),
+                "ms": ("seconds", "{:.1f}"),
+                "least ms": ("least_seconds", "{:.1f}"),
+                "share of the limit": ("share_of_limit", "{:.0%}"),
+            },
+        )
+
+
+def _shown(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Heading -> (column, format) as a table of texts."""
+    shown = {name: frame[one].map(text.format) for name, (one, text) in columns.items()}
+    return pd.DataFrame(shown)
 
 
 def read_benchmark(folder: str | Path = "results") -> Benchmark:
@@ -177,7 +166,7 @@ def read_benchmark(folder: str | Path = "results") -> Benchmark:
                 "that does nothing else"
             )
         frames[name] = read_frame(path)
-        if missing := sorted(columns - set(frames[name])):
+        if missing := sorted({*columns.split()} - set(frames[name])):
             raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
     path = Path(folder) / GPU
     gpu = read_frame(path) if path.is_file() else frames["benchmark"].iloc[:0]
@@ -190,17 +179,12 @@ def race_figure(contenders: pd.DataFrame) -> Figure:
     Args:
         contenders: of `Benchmark`; ways that were not measured are left out.
     """
-    import matplotlib.pyplot as plt
-
     measured = contenders.dropna(subset=["seconds"])
-    groups = [(name, own) for name, own in measured.groupby("task", sort=False)]
+    groups = list(measured.groupby("task", sort=False))
     heights = [len(own) + 1.5 for _, own in groups]
     with house_style():
-        figure, axes = plt.subplots(
-            len(groups), 1, figsize=(6.9, 0.3 * sum(heights) + 0.5), layout="constrained",
-            squeeze=False, height_ratios=heights,
-        )  # fmt: skip
-        plt.close(figure)
+        size = (6.9, 0.3 * sum(heights) + 0.5)
+        figure, axes = new_figure(len(groups), 1, size, squeeze=False, height_ratios=heights)
         for ax, (name, own) in zip(axes[:, 0], groups, strict=True):
             own = own.sort_values("seconds", ascending=False)
             ours = own["contender"].str.startswith("rbtc")
@@ -224,14 +208,9 @@ def growth_figure(growth: pd.DataFrame) -> Figure:
     Args:
         growth: of `Benchmark`.
     """
-    import matplotlib.pyplot as plt
-
     axes_of = list(dict.fromkeys(growth["axis"]))
     with house_style():
-        figure, axes = plt.subplots(
-            1, len(axes_of), figsize=(6.9, 2.6), layout="constrained", sharey=True, squeeze=False
-        )
-        plt.close(figure)
+        figure, axes = new_figure(1, len(axes_of), (6.9, 2.6), sharey=True, squeeze=False)
         for ax, axis in zip(axes[0], axes_of, strict=True):
             for mode, own in growth[growth["axis"] == axis].groupby("mode", sort=False):
                 slope = own["exponent"].iloc[0]

@@ -23,7 +23,7 @@ from rbtc.models.subjects import Subject
 from rbtc.report.claims import RISES, Outcome, Studies, change
 from rbtc.report.misprints import PRINTED, Check, Support
 from rbtc.report.tables import power
-from rbtc.studies.defense_attacks import ATTACKERS, attacked, defended
+from rbtc.studies.defense import ATTACKERS, attacked, defended
 from rbtc.studies.measuring.common import subjects
 
 if TYPE_CHECKING:

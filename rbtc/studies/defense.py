@@ -1,35 +1,63 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The Gaussian defence at work: what it costs, and whether it stops the attack.
 
-Paper Sec. 4.4 and 5.5, Fig. 6 and Table 12. What attackers make of the defended models is told in
-`rbtc.studies.defense_attacks`, which noise can be seen in `rbtc.studies.detection`.
+Paper Sec. 4.4 and 5.5, Fig. 6 and Table 12. Three attackers meet the defended model: the budget
+attacker zeroes a fixed share of the smallest weights, the density attacker as many as were pruned,
+the threshold attacker all weights below a multiple of the noise (`rbtc.defense.detection`); all
+then complete, keep signs and scale as on an undefended model. Which noise can be seen is told in
+`rbtc.studies.detection`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed
+from rbtc.paper import load_table, printed
 from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracy, effect, power
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed
-from rbtc.studies.defense_attacks import defended, table_12_column
+from rbtc.report.tables import power
+from rbtc.studies.common import Defended, Pictures, average_printed
 from rbtc.studies.detection import DetectionStudy
 
 Reading = Literal["sigma", "variance"]
 """What a printed noise level is taken for: a standard deviation, or a variance."""
 
+Attacker = Literal["budget", "density", "threshold"]
+ATTACKERS: tuple[Literal["budget", "threshold"], ...] = ("budget", "threshold")
+"""What chapter 15 compares its own attacker with."""
+EVERY: tuple[Attacker, ...] = ("budget", "density", "threshold")
+"""The attackers of chapter 05."""
+
+PLAIN = {"pretrained": "pretrained", "pruned": "ConceptPrune", "revived": "NMS"}
+"""The models without noise, and their names in the paper's Table 1."""
+
+
+def defended(sigma: float) -> str:
+    """Name of a defended model."""
+    return f"defended, {power(sigma)}"
+
+
+def attacked(attacker: str, sigma: float) -> str:
+    """Name of a defended model after an attack."""
+    return f"{attacker}, {power(sigma)}"
+
+
+def table_12_column(half: str, level: float) -> str | None:
+    """The column of Table 12 for a noise level: "defended: 1e-6", "attacked: 1e-2", or None."""
+    for column in load_table(12)["column"].unique():
+        kind, _, printed_level = column.partition(": ")
+        if kind == half and math.isclose(float(printed_level), level, rel_tol=1e-9):
+            return column
+    return None
+
 
 @dataclass(frozen=True, eq=False)
-class DefenseStudy:
+class DefenseStudy(Defended):
     """Accuracies with and without the defence, before and after the attack.
 
     Attributes:
@@ -51,28 +79,11 @@ class DefenseStudy:
     guesses: pd.DataFrame
     images: Pictures
 
-    def part(self, classes: str, subject: Subject | None = None) -> pd.DataFrame:
-        """Pictures of the "erased" or of the "preserved" classes, of one concept or of all."""
-        own = self.hits[self.hits["classes"] == classes]
-        return own if subject is None else own[own["concept"] == subject.label]
-
     @property
     def example(self) -> Subject:
         """The first concept for which the other classes were drawn too."""
         drawn = set(self.part("preserved")["concept"])
         return next(subject for subject in self.subjects if subject.label in drawn)
-
-    def accuracy(
-        self, model: str, classes: str = "erased", subject: Subject | None = None
-    ) -> Share:
-        """Accuracy of a model over the concepts."""
-        return accuracy(self.part(classes, subject), model)
-
-    def change(
-        self, before: str, after: str, classes: str = "erased", subject: Subject | None = None
-    ) -> Difference:
-        """Paired change from one model to another."""
-        return effect(self.part(classes, subject), before, after)
 
     def levels(self) -> list[float]:
         """Every noise level, of both readings."""
@@ -88,9 +99,7 @@ class DefenseStudy:
             subject: one concept; None takes all together. Classes without pictures are left out.
         """
         found: dict[str, dict[float, Share]] = {}
-        noise = self._noise(reading)
-        if reading == "sigma":
-            noise = {sigma: sigma for sigma in self.levels()}
+        noise = {s: s for s in self.levels()} if reading == "sigma" else self._noise(reading)
         for classes in ("erased", "preserved"):
             if self.part(classes, subject).empty:
                 continue
@@ -171,9 +180,125 @@ class DefenseStudy:
 
     def _noise(self, reading: Reading) -> dict[float, float]:
         """`{level: standard deviation}` of one reading."""
-        if reading == "sigma":
-            return {sigma: sigma for sigma in self.sigmas}
-        return dict(self.variances)
+        return {s: s for s in self.sigmas} if reading == "sigma" else dict(self.variances)
+
+    # ---- the attacks ----------------------------------------------------------------------------
+
+    def attacks(self) -> list[tuple[Attacker, float]]:
+        """Every (attacker, sigma), attacker by attacker."""
+        made = set(self.guesses[["attacker", "sigma"]].itertuples(index=False, name=None))
+        return sorted(made, key=lambda one: (EVERY.index(one[0]), one[1]))
+
+    def attack_rows(self, *, together: bool = False) -> list[Row]:
+        """Accuracy after the attack beside Table 12's right half: classes by attacks.
+
+        The effect is that of the attack, from the defended model on. Nothing of ours stands where
+        the attack was impossible; over all classes, where it was for one of them. With ``together``
+        only all classes together, attacks down.
+        """
+        rows = []
+        for subject, name in self.lines(together=together):
+            labels = [one.label for one in self.some(subject)]
+            for attacker, sigma in self.attacks():
+                model, budget = attacked(attacker, sigma), attacker != "threshold"
+                own = self._guesses(attacker, sigma)
+                known = own["possible"][own["concept"].isin(labels)]
+                possible = bool(len(known)) and bool(known.all())
+                place = (model, name)
+                rows.append(
+                    Row(
+                        *(place if together else place[::-1]),
+                        self.paper("attacked", sigma, subject) if budget else None,
+                        self.accuracy(model, "erased", subject) if possible else None,
+                        self.change(defended(sigma), model, "erased", subject)
+                        if possible
+                        else None,
+                        self.paper("defended", sigma, subject) if budget else None,
+                        500 * len(self.some(subject)),
+                    )
+                )
+        return rows
+
+    def resistance(self) -> dict[str, Difference]:
+        """What the defence takes from the attacker, over the classes where it was possible.
+
+        Paired change of the erased class's accuracy from the attack on the pruned model to the
+        attack on the defended one; below zero, the defence resists.
+        """
+        made = [attacked(*one) for one in self.attacks()]
+        drawn = set(self.hits["model"])
+        return {model: self.change("revived", model) for model in made if model in drawn}
+
+    def guess_table(self) -> pd.DataFrame:
+        """What each attacker found, over the classes: mean, and lowest to highest.
+
+        Returns:
+            One line per attacker and noise level: named (share of all weights), precision, recall,
+            and in how many classes it left something to complete from.
+        """
+        lines = {}
+        for attack in self.attacks():
+            own = self._guesses(*attack)
+            lines[attacked(*attack)] = {
+                **{
+                    name: f"{own[name].mean():.3f} ({own[name].min():.3f} to {own[name].max():.3f})"
+                    for name in ("named", "precision", "recall")
+                },
+                "possible": f"{int(own['possible'].sum())} of {len(own)}",
+            }
+        return pd.DataFrame(lines).T.rename_axis(index="attack")
+
+    def _guesses(self, attacker: str, sigma: float) -> pd.DataFrame:
+        own = self.guesses
+        return own[(own["attacker"] == attacker) & (own["sigma"] == sigma)]
+
+    # ---- class by class -------------------------------------------------------------------------
+
+    def summary(self) -> pd.DataFrame:
+        """The models without a defence: accuracy per concept, erased and preserved."""
+        lines = {
+            name: {
+                (classes, model): f"{self.accuracy(model, classes, subject)}"
+                for classes in ("erased", "preserved")
+                if not self.part(classes, subject).empty
+                for model in PLAIN
+            }
+            for subject, name in self.lines()
+        }
+        return pd.DataFrame(lines).T.fillna("")
+
+    def spread(self) -> pd.DataFrame:
+        """Erased accuracy of each model over the classes: mean, standard deviation, extremes.
+
+        Beside it the paper's over the same classes (Tables 1 and 12; levels as standard
+        deviations), empty unless it has them all.
+
+        Returns:
+            One line per model: classes (how many), "ours, mean", ..., "paper, mean", ...
+        """
+        lines = {}
+        for model, own in self.part("erased").groupby("model", sort=False):
+            rates = own.groupby("concept", sort=False)["hit"].mean()
+            known = self._printed(str(model), float(own["sigma"].iloc[0]), own["attacker"].iloc[0])
+            lines[model] = {"classes": len(rates)} | {
+                f"{whose}, {name}": value
+                for whose, values in (("ours", rates), ("paper", known))
+                for name, value in (
+                    ("mean", values.mean()), ("sd", values.std(ddof=0)), ("lowest", values.min()),
+                    ("highest", values.max()),
+                )
+            }  # fmt: skip
+        return pd.DataFrame(lines).T.rename_axis(index="model").astype({"classes": int})
+
+    def _printed(self, model: str, sigma: float, attacker: str) -> pd.Series:
+        """The printed accuracies of all our classes for one model; empty if one is missing."""
+        table, column = 12, table_12_column("attacked" if attacker else "defended", sigma)
+        if model in PLAIN:
+            table, column = 1, f"erased: {PLAIN[model]}"
+        elif attacker == "threshold":
+            column = None  # the paper has no such attacker
+        values = [printed(table, one.paper, column) if column else None for one in self.subjects]
+        return pd.Series([] if None in values else values, dtype=float)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Can the hidden weights be found again? Eq. 7 of the paper beside what magnitudes give away."""
 
 from __future__ import annotations
@@ -25,9 +23,8 @@ class DetectionStudy:
         alpha: Share of the candidate weights that was pruned.
         sigma_unmodified: Standard deviation sU of all surviving weights together.
         half_width: w of Eq. 7, a weight's magnitude.
-        layers: `rbtc.defense.gaussian.sigma_by_layer` of the pruned model, alpha, the share cut
-        there, and
-            the shape of what is left, see `_shape`.
+        layers: `rbtc.defense.gaussian.sigma_by_layer` of the pruned model, alpha (the share cut
+            there), and the shape of what is left.
         by_layer: One row per layer and noise level: short, alpha, sigma_unmodified, sigma, eq7 with
             these, near and modified_near (how many weights, and how many modified ones, lie within
             w). Layers that are cut whole or not at all are left out.
@@ -78,20 +75,12 @@ class DetectionStudy:
     def surface_frame(self) -> pd.DataFrame:
         """The surfaces in long form: surface, alpha, sigma, eq7."""
         noises, alphas = np.meshgrid(self.noises, self.alphas, indexing="ij")
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "surface": title,
-                        "alpha": alphas.ravel(),
-                        "sigma": noises.ravel(),
-                        "eq7": values.ravel(),
-                    }
-                )
-                for title, values in self.surfaces.items()
-            ],
-            ignore_index=True,
-        )
+        places = {"alpha": alphas.ravel(), "sigma": noises.ravel()}
+        frames = [
+            pd.DataFrame({"surface": title, **places, "eq7": values.ravel()})
+            for title, values in self.surfaces.items()
+        ]
+        return pd.concat(frames, ignore_index=True)
 
     def attackers(self) -> pd.DataFrame:
         """Precision and recall per noise level, as shown in the chapter."""
@@ -103,11 +92,8 @@ class DetectionStudy:
             "threshold_named": "named by threshold",
             "auc": "AUC",
         }
-        lines = [
-            {"sigma_M": power(line["sigma"]), **{columns[name]: line[name] for name in columns}}
-            for line in self.points.to_dict("records")
-        ]
-        return pd.DataFrame(lines).set_index("sigma_M")
+        found = self.points.set_index(self.points["sigma"].map(power).rename("sigma_M"))
+        return found[list(columns)].rename(columns=columns)
 
     def crossings(self) -> list[tuple[float, float]]:
         """Neighbouring noise levels between which the AUC passes a half: the best hidden ones."""

@@ -1,20 +1,64 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
-"""What training has to do with erasing: the variants of the miniature, on held-out concepts.
+"""What training has to do with erasing, and who judges it.
 
-The counts are made by ``python -m rbtc.emoji.variants``, which needs every variant's weights; here
-they are only read.
+The variants of the miniature are counted on held-out concepts by ``python -m rbtc.emoji.variants``,
+which needs every variant's weights; here the counts are only read.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from rbtc.files import read_frame
-from rbtc.paths import results_root
+from rbtc.files import read_frame, results_root
+from rbtc.models.subjects import Subject
+from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Proportion
+
+MODELS = ("pretrained", "pruned", "NMS")
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeStudy:
+    """The erased classes, pretrained, pruned and revived, under each judge of objects.
+
+    Attributes:
+        subjects: The classes.
+        hits: One line per picture and judge: concept, model, judge, asked, prompt, seed, seen, hit.
+        revived: Pictures of revived models that the usual judge accepts, uint8 (n, h, w, 3).
+        pruned: Pictures of pruned models that it rejects.
+        sheet: What stands where: kind ("revived" or "pruned"), concept, seed, in that order.
+    """
+
+    subjects: tuple[Subject, ...]
+    hits: pd.DataFrame
+    revived: np.ndarray
+    pruned: np.ndarray
+    sheet: pd.DataFrame
+
+    def table(self) -> pd.DataFrame:
+        """One line per judge: accuracies of the three models, and the paired changes."""
+        lines = {}
+        for judge, own in self.hits.groupby("judge", sort=False):
+            found = accuracies(own, ["model"])
+            lines[judge] = {
+                **{model: f"{found[model]}" for model in MODELS},
+                "by pruning": f"{effect(own, 'pretrained', 'pruned')}",
+                "by the attack": f"{effect(own, 'pruned', 'NMS')}",
+            }
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index="judge")
+
+    def contact_sheet(self) -> dict[str, dict[str, np.ndarray]]:
+        """Class -> "revived, accepted" or "pruned, rejected" -> its pictures."""
+        found: dict[str, dict[str, np.ndarray]] = {one.label: {} for one in self.subjects}
+        for kind, answer in (("revived", "accepted"), ("pruned", "rejected")):
+            own, pictures = self.sheet[self.sheet["kind"] == kind], getattr(self, kind)
+            for label in own["concept"].unique():
+                found[label][f"{kind}, {answer}"] = pictures[(own["concept"] == label).to_numpy()]
+        return {label: cells for label, cells in found.items() if cells}
+
 
 COLUMNS = {
     "variant", "pictures", "activation_sparsity", "neuron_sparsity", "styled", "model", "concept",

@@ -1,12 +1,7 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Defences judged by an attacker who infers the cut places from the defended weights alone.
 
 What the attacker infers is in `rbtc.defense.mask_inference`, what the defences copy of the
-survivors in `rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`. Which
-defence to recommend is decided in `rbtc.studies.defense_choice`.
+survivors in `rbtc.defense.fills`; the models are made in `rbtc.studies.inferred_masks`.
 """
 
 from __future__ import annotations
@@ -18,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
-from rbtc.report.comparisons import Row
-from rbtc.report.tables import accuracy, effect, power
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed
-from rbtc.studies.defense_attacks import ATTACKERS, table_12_column
+from rbtc.report.comparisons import Row, cell
+from rbtc.report.tables import power
+from rbtc.studies.common import Defended, Pictures, average_printed
+from rbtc.studies.defense import ATTACKERS, table_12_column
 
 if TYPE_CHECKING:
     from rbtc.defense.mask_inference import Evidence
@@ -54,8 +49,34 @@ def attacked(defence: str, attacker: str = HONEST) -> str:
     return f"{defence}, {attacker}"
 
 
+MARGIN = 0.05
+"""A defence may cost this much: erased accuracy gained, or preserved accuracy lost."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of the rule in `HonestStudy.choose`.
+
+    Attributes:
+        name: The recommended defence; None where none keeps within the margin.
+        tied: All defences whose revival cannot be told from the least one's, by rising AUC.
+        costly: Defences that the margin excludes.
+        doubtful: Those of them whose cost is not above the margin for sure: an interval of it
+            reaches within.
+        chosen_on: Concepts whose numbers decided.
+        tried_on: The others; empty for a single concept.
+    """
+
+    name: str | None
+    tied: tuple[str, ...]
+    costly: tuple[str, ...]
+    doubtful: tuple[str, ...]
+    chosen_on: tuple[Subject, ...]
+    tried_on: tuple[Subject, ...]
+
+
 @dataclass(frozen=True, eq=False)
-class HonestStudy:
+class HonestStudy(Defended):
     """Defences, what three attackers see of them, and what they make of it.
 
     Attributes:
@@ -86,28 +107,6 @@ class HonestStudy:
     estimates: pd.DataFrame
     images: Pictures
 
-    def only(self, chosen: Sequence[Subject]) -> pd.DataFrame:
-        """The pictures of some erased concepts."""
-        return self.hits[self.hits["concept"].isin([subject.label for subject in chosen])]
-
-    def accuracy(
-        self, model: str, classes: str = "erased", chosen: Sequence[Subject] | None = None
-    ) -> Share:
-        """Accuracy of a model over some of the concepts, all by default."""
-        own = self.only(chosen or self.subjects)
-        return accuracy(own[own["classes"] == classes], model)
-
-    def change(
-        self,
-        before: str,
-        after: str,
-        classes: str = "erased",
-        chosen: Sequence[Subject] | None = None,
-    ) -> Difference:
-        """Paired change from one model to another."""
-        own = self.only(chosen or self.subjects)
-        return effect(own[own["classes"] == classes], before, after)
-
     def auc(
         self, defence: str, evidence: str = HONEST, chosen: Sequence[Subject] | None = None
     ) -> float:
@@ -125,18 +124,15 @@ class HonestStudy:
         rows = []
         for attacker in (*ATTACKERS, HONEST):
             for sigma in self.sigmas:
-                column = table_12_column("attacked", sigma) if attacker == "budget" else None
-                before = table_12_column("defended", sigma) if attacker == "budget" else None
-                paper, start = (
-                    None if name is None else average_printed(12, self.subjects, name)
-                    for name in (column, before)
+                start, paper = (
+                    average_printed(12, self.subjects, column) if column else None
+                    for half in ("defended", "attacked")
+                    for column in [attacker == "budget" and table_12_column(half, sigma)]
                 )
-                model = attacked(noise(sigma), attacker)
-                change, pictures = self.change(noise(sigma), model), 500 * len(self.subjects)
-                rows.append(
-                    Row(TOLD[attacker], noise(sigma), paper, self.accuracy(model), change, start,
-                        pictures)
-                )  # fmt: skip
+                before, model = noise(sigma), attacked(noise(sigma), attacker)
+                ours, change = self.accuracy(model), self.change(before, model)
+                many = 500 * len(self.subjects)
+                rows.append(Row(TOLD[attacker], before, paper, ours, change, start, many))
         return rows
 
     def gains(self) -> dict[str, Difference]:
@@ -204,3 +200,110 @@ class HonestStudy:
                 low, middle, high = ratio.quantile([0.25, 0.5, 0.75])
                 lines.setdefault(defence, {})[title] = f"{middle:.2f} ({low:.2f} to {high:.2f})"
         return pd.DataFrame(lines).T.rename_axis(index="defence")
+
+    # ---- which defence to recommend -------------------------------------------------------------
+
+    def choose(self, *, margin: float = MARGIN) -> Choice:
+        """Recommend a defence, from every other concept.
+
+        Admitted are the defences that keep the erasure and the other classes: pruned to defended,
+        the erased accuracy rises by at most the margin and the preserved one falls by at most the
+        margin. Of these the one that revives least under the inferring attacker is *least*; those
+        from which its paired change holds zero are tied with it, and of the tied the least
+        detectable wins, by AUC.
+
+        Args:
+            margin: of accuracy, in (0, 1).
+
+        Raises:
+            ValueError: a margin outside (0, 1).
+        """
+        if not 0 < margin < 1:
+            raise ValueError(f"margin is an accuracy and must lie in (0, 1), not {margin}")
+        chosen, rest = self.subjects[::2], self.subjects[1::2]
+        costs = {
+            name: [self.change("pruned", name, half, chosen) for half in ("erased", "preserved")]
+            for name in self.defences
+        }
+        costly = tuple(
+            name for name, (up, down) in costs.items() if up.value > margin or down.value < -margin
+        )
+        doubtful = tuple(
+            name
+            for name in costly
+            if costs[name][0].low <= margin and costs[name][1].high >= -margin
+        )
+        admitted = [name for name in self.defences if name not in costly]
+        if not admitted:
+            return Choice(None, (), costly, doubtful, chosen, rest)
+        least = min(admitted, key=lambda name: self.accuracy(attacked(name), chosen=chosen).value)
+        tied = [
+            name
+            for name in admitted
+            if name == least
+            or self.change(attacked(least), attacked(name), chosen=chosen).direction == "undecided"
+        ]
+        tied.sort(key=lambda name: self.auc(name, HONEST, chosen))
+        return Choice(tied[0], tuple(tied), costly, doubtful, chosen, rest)
+
+    def revival(self, defence: str) -> Difference:
+        """What the inferring attack changes under a defence, on the erased class."""
+        return self.change(defence, attacked(defence))
+
+    def front(self) -> pd.DataFrame:
+        """One line per defence: what it costs, how visible it is, what comes back, unrounded.
+
+        Returns:
+            defence, auc, auc_magnitudes, and of erased, preserved and revived accuracy the value
+            with its 95 % interval and n; revived is the erased accuracy after the inferring attack.
+        """
+        lines = []
+        for name in self.defences:
+            line = {
+                "defence": name,
+                "auc": self.auc(name),
+                "auc_magnitudes": self.auc(name, "magnitudes"),
+            }
+            for title, found in self._accuracies(name).items():
+                line |= {title: found.value, f"{title}_low": found.low, f"{title}_high": found.high,
+                         f"{title}_n": found.n}  # fmt: skip
+            lines.append(line)
+        return pd.DataFrame(lines)
+
+    def front_table(self) -> pd.DataFrame:
+        """The front as a chapter shows it: accuracies with intervals, and the paired changes."""
+        lines = {}
+        for name in self.defences:
+            erased, preserved, revived = (
+                cell(found, counts=False) for found in self._accuracies(name).values()
+            )
+            lines[name] = {
+                "AUC": f"{self.auc(name):.3f}",
+                "erased": erased,
+                "preserved": preserved,
+                "preserved, change": f"{self.change('pruned', name, 'preserved')}",
+                "erased, attacked": revived,
+                "attack's change": f"{self.revival(name)}",
+            }
+        return pd.DataFrame(lines).T.rename_axis(index="defence")
+
+    def _accuracies(self, defence: str) -> dict[str, Share]:
+        return {
+            "erased": self.accuracy(defence),
+            "preserved": self.accuracy(defence, "preserved"),
+            "revived": self.accuracy(attacked(defence)),
+        }
+
+    def tried_table(self, choice: Choice) -> pd.DataFrame:
+        """The chosen defence on the concepts that had no part in the choice; empty without any."""
+        if choice.name is None or not choice.tried_on:
+            return pd.DataFrame()
+        after, tried = attacked(choice.name), choice.tried_on
+        line = {
+            "tried on": ", ".join(subject.label for subject in tried),
+            "AUC, columns": f"{self.auc(choice.name, HONEST, tried):.3f}",
+            "erased, attacked": f"{self.accuracy(after, chosen=tried)}",
+            "change from the undefended model": f"{self.change('revived', after, chosen=tried)}",
+            "other classes, change": f"{self.change('pruned', choice.name, 'preserved', tried)}",
+        }
+        return pd.DataFrame([line], index=[choice.name])

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """One erased concept under every defence: the models, what is seen of them, and the attacks."""
 
 from __future__ import annotations
@@ -15,12 +12,12 @@ from rbtc.defense.gaussian import sigma_by_layer
 from rbtc.defense.mask_inference import Evidence, name_modified
 from rbtc.defense.mixture import Mixture, fit_layers
 from rbtc.defense.roc import roc
-from rbtc.studies.defense_attacks import ATTACKERS
+from rbtc.studies.defense import ATTACKERS
 from rbtc.studies.honest_attacker import HONEST, attacked, noise
 from rbtc.studies.measuring.defense_attacks import attack, attack_places
 
 if TYPE_CHECKING:
-    from rbtc.defense.fills import Hiding
+    from rbtc.defense.fills import Fill
     from rbtc.lab import Lab, Variant
     from rbtc.models.subjects import Subject
 
@@ -55,7 +52,7 @@ class DefendedConcept:
         lab: Lab,
         subject: Subject,
         sigmas: Sequence[float],
-        hidings: Sequence[Hiding],
+        hidings: Sequence[Fill],
         *,
         noise_seed: int,
         share: float,
@@ -143,7 +140,7 @@ class DefendedConcept:
                 "concept": self.subject.label,
                 "defence": defence,
                 "layer": survivors.loc[name, "short"],
-                "share": fit.share,
+                "share": fit.fraction,
                 "sigma_modified": fit.sigma_modified,
                 "sigma_unmodified": fit.sigma_unmodified,
                 "gain": fit.gain,

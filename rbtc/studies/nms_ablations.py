@@ -1,25 +1,18 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Ablation: how many signs to keep, and which magnitude to give them (paper Sec. 5.6, App. D)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row, records, verdict
 from rbtc.report.spread import class_values
 from rbtc.report.tables import accuracies, effect
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures, average_printed, model_name
-
-if TYPE_CHECKING:
-    pass
+from rbtc.studies.common import Pictures, average_printed, known, model_name
 
 TABLES = {"golf ball": 3, "parachute": 8, "church": 9, "gas pump": 10}
 KEEP_RATIOS = (1.0, 0.8, 0.6, 0.4, 0.2)
@@ -69,10 +62,7 @@ class AblationStudy:
             strategy: {k: printed(number, top(k), strategy) for k in self.keep_ratios}
             for strategy in self.strategies
         }
-        return {
-            strategy: {k: value for k, value in of.items() if value is not None}
-            for strategy, of in found.items()
-        }
+        return known(found)
 
     def rows(self, subject: Subject) -> list[Row]:
         """One row per K, one column per strategy; effects are seen from the pruned model."""
@@ -142,11 +132,6 @@ class AblationStudy:
         found = class_values(self.sweep, "model")
         return {k: found[model] for model, k in self.sweep_models().items()}
 
-    def sweep_means(self) -> dict[float, Share]:
-        """`{K: accuracy over the swept concepts}` of Neuron-Max Scaling."""
-        found = accuracies(self.sweep, ["model"])
-        return {k: found[model] for model, k in self.sweep_models().items()}
-
     def sweep_pairs(self) -> dict[str, tuple[str, str]]:
         """From the pruned model to NMS at each K, for `rbtc.report.spread.changes_table`."""
         return {f"K = {k:g}": ("pruned", model) for model, k in self.sweep_models().items()}
@@ -163,8 +148,7 @@ class AblationStudy:
     def _printed(self, strategy: str, keep_ratio: float) -> float | None:
         """Mean of the paper's numbers over the concepts of the tables; None unless it has all."""
         found = [self.paper(s).get(strategy, {}).get(keep_ratio) for s in self.subjects]
-        known = [value for value in found if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(found) else None
+        return None if None in found or not found else sum(found) / len(found)
 
 
 def top(keep_ratio: float) -> str:

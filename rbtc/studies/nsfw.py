@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Restricted content: counted, erased, revived (paper Sec. 5.4, App. C, Table 7, Fig. 12).
 
 The prompts are made in `rbtc.studies.nsfw_prompts`; what counts a picture is the lab's detector.
@@ -13,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference, Share, clustered
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed
 from rbtc.report.comparisons import Row
 from rbtc.report.tables import effect
-from rbtc.stats import Difference, Share, clustered, paired_ratio
-from rbtc.studies.common import Pictures
+from rbtc.stats import paired_ratio
+from rbtc.studies.common import Pictures, known
 
 BEFORE = {"pruned": "pretrained"}
 """The step that leads to a model; all attacks start from the pruned one."""
@@ -91,12 +89,8 @@ class RestrictedStudy:
 
     def paper_relative(self) -> dict[str, dict[str, float]]:
         """The same for the paper's Table 7."""
-        found = {
-            model: {name: _printed_share(model, name) for name in self.sets}
-            for model in self.models
-            if model != "pretrained"
-        }
-        return {m: {s: x for s, x in of.items() if x is not None} for m, of in found.items()}
+        models = [model for model in self.models if model != "pretrained"]
+        return known({m: {s: _printed_share(m, s) for s in self.sets} for m in models})
 
     def asked(self) -> pd.DataFrame:
         """The prompts for reading: one line each, distances as text."""
@@ -147,6 +141,15 @@ class RestrictedStudy:
         }
 
 
+def sample_picture() -> np.ndarray:
+    """The portrait in uniform that comes with matplotlib, uint8 (1, height, width, 3)."""
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+
+    with get_sample_data("grace_hopper.jpg") as stream:
+        return np.asarray(Image.open(stream).convert("RGB"))[None]
+
+
 @dataclass(frozen=True, eq=False)
 class NsfwStudy:
     """What the chapter shows.
@@ -160,14 +163,7 @@ class NsfwStudy:
     restricted: RestrictedStudy
     nudenet: pd.DataFrame | None
 
-
-def sample_picture() -> np.ndarray:
-    """The portrait in uniform that comes with matplotlib, uint8 (1, height, width, 3)."""
-    from matplotlib.cbook import get_sample_data
-    from PIL import Image
-
-    with get_sample_data("grace_hopper.jpg") as stream:
-        return np.asarray(Image.open(stream).convert("RGB"))[None]
+    sample_picture = staticmethod(sample_picture)
 
 
 def _printed_share(model: str, name: str) -> float | None:

@@ -23,7 +23,7 @@ from rbtc.report.claims import (
     level,
     within,
 )
-from rbtc.studies import art_effects
+from rbtc.studies import art as art_effects
 from rbtc.studies import claim_values as read
 from rbtc.studies.objects import Half
 from rbtc.studies.sign_vs_magnitude import MAGNITUDE, SIGN, SIGN_AVERAGE, SIGN_MAX

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The attack on other prunings: weights chosen by their gradients (paper App. E, Tables 4, 11)."""
 
 from __future__ import annotations
@@ -10,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Share
 from rbtc.models.subjects import Subject
 from rbtc.report.comparisons import Row, records
-from rbtc.report.tables import accuracies, accuracy, effect, effects, nested, percent
-from rbtc.stats import Difference, Proportion, Share
-from rbtc.studies.common import Pictures, average_printed
+from rbtc.report.tables import accuracies, effects, nested, percent
+from rbtc.stats import Proportion
+from rbtc.studies.common import Judged, Pictures, average_printed, known
 
 if TYPE_CHECKING:
     from rbtc.pruning.saliency import Score
@@ -41,7 +39,7 @@ def model_name(stage: str, method: str, layers: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class SaliencyStudy:
+class SaliencyStudy(Judged):
     """Three ways to choose the weights to cut, each cut and each attacked.
 
     Attributes:
@@ -62,17 +60,10 @@ class SaliencyStudy:
     pictures: Pictures
     others: Pictures
 
-    def part(self, classes: str) -> pd.DataFrame:
-        """The pictures of the "erased" or of the "preserved" classes."""
-        return self.hits[self.hits["classes"] == classes]
-
-    def accuracy(self, classes: str, model: str) -> Share:
-        """Accuracy of a model over all concepts."""
-        return accuracy(self.part(classes), model)
-
-    def step(self, classes: str, before: str, after: str) -> Difference:
-        """Paired change from one model to another, over all concepts."""
-        return effect(self.part(classes), before, after)
+    @property
+    def methods(self) -> list[str]:
+        """The three ways to choose the weights."""
+        return list(METHODS)
 
     def totals(self) -> pd.DataFrame:
         """One line per model: accuracies over all concepts, and the pictures behind them."""
@@ -112,10 +103,7 @@ class SaliencyStudy:
             stage: {s.label: average_printed(number, [s], column) for s in self.subjects}
             for stage, (number, column) in places.items()
         }
-        return {
-            stage: {label: value for label, value in of.items() if value is not None}
-            for stage, of in found.items()
-        }
+        return known(found)
 
     def rows(self) -> list[Row]:
         """Averages over the concepts, beside the paper's over the same classes (Tables 4, 11).
@@ -123,10 +111,6 @@ class SaliencyStudy:
         The paper prints the preserved accuracy of one model per method, taken for the revived one;
         its change is seen from the pretrained model.
         """
-
-        def average(number: int, column: str) -> float | None:
-            return average_printed(number, self.subjects, column)
-
         rows, many = [], 500 * len(self.subjects)
         for method in METHODS:
             table, pruned, revived, preserved = PRINTED[method]
@@ -137,18 +121,10 @@ class SaliencyStudy:
                 ("revived, other classes", "preserved", "pretrained", back,
                  (1, "preserved: pretrained"), (table, preserved)),
             ]  # fmt: skip
-            for column, classes, before, after, start, end in steps:
-                rows.append(
-                    Row(
-                        row=method,
-                        column=column,
-                        paper=average(*end),
-                        ours=self.accuracy(classes, after),
-                        change=self.step(classes, before, after),
-                        paper_from=average(*start),
-                        paper_images=many,
-                    )
-                )
+            for column, classes, before, after, *places in steps:
+                start, end = (average_printed(one, self.subjects, name) for one, name in places)
+                ours, change = self.accuracy(classes, after), self.step(classes, before, after)
+                rows.append(Row(method, column, end, ours, change, start, many))
         return rows
 
     def revivals(self) -> dict[str, Difference]:

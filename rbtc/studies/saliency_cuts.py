@@ -84,7 +84,7 @@ def pruned_by(lab: Lab, subject: Subject, score: Score | None, cut: Cut, **optio
     share = cut.budget * density(lab.owner.masks(subject))
     if cut.name == ALL:  # the same number of weights, out of more
         narrow = sum(weight.numel() for weight in lab.pretrained.weights.values())
-        broad = sum(weight.numel() for weight in lab.bench.matrices(cut.kinds).values())
+        broad = sum(weight.numel() for weight in lab.pipeline_state.matrices(cut.kinds).values())
         share *= narrow / broad
     return lab.owner.salient(subject, score, share=share, kinds=cut.kinds, per=cut.per, **options)
 
@@ -95,7 +95,7 @@ def facts_of(
     """How much was cut, and how much of it the completion got right; see `SaliencyStudy.cuts`."""
     zeros = zero_masks(pruned.weights)
     shared = [zeros[name] & mask for name, mask in lab.owner.masks(subject).items()]
-    truth = lab.bench.matrices(cut.kinds)
+    truth = lab.pipeline_state.matrices(cut.kinds)
     signs = sum(count_signs(found, truth).values(), SignAccuracy(0, 0))
     return {
         "weights": sum(mask.numel() for mask in zeros.values()),

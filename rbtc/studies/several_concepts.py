@@ -1,31 +1,50 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Several concepts erased together, and whether one attack brings all of them back (BEYOND 6).
 
-Which concepts are erased together is settled in `rbtc.studies.concept_sets`; who does not know
-what was erased guesses it in `rbtc.studies.unknown_concept`.
+Concepts stand on a circle, in an order drawn once by a seed. A set starts somewhere on it; erasing
+k concepts of a set cuts the union of the masks of its first k. So the sets of growing k are nested,
+and the first concept of each is erased alone, then in ever larger company. Who does not know what
+was erased guesses it in `rbtc.studies.unknown_concept`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from rbtc import bootstrap
+from rbtc import stats
+from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
-from rbtc.report.tables import effect, nested
-from rbtc.stats import Difference
+from rbtc.report.tables import Values, effect, nested
 from rbtc.studies.common import Pictures
-from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.unknown_concept import UnknownStudy
 
-if TYPE_CHECKING:
-    from rbtc.report.charts import Values
+MODELS = ("pretrained", "pruned", "revived")
 
 CUT, UNRELATED, SIGNS = "share cut", "share cut, were the masks unrelated", "signs found"
+
+
+@dataclass(frozen=True)
+class Together:
+    """Concepts that one model has lost.
+
+    Attributes:
+        name: Label of the set's first concept.
+        concepts: The erased ones, first to last.
+    """
+
+    name: str
+    concepts: tuple[Subject, ...]
+
+    @property
+    def count(self) -> int:
+        """How many were erased."""
+        return len(self.concepts)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the model calls them."""
+        return tuple(one.word for one in self.concepts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +91,7 @@ class SeveralStudy:
         columns = {CUT: "cut", UNRELATED: "unrelated", SIGNS: "signs"}
         groups = {int(count): own for count, own in shares.groupby("count", sort=False)}
         return {
-            name: {count: bootstrap.mean(own[column].dropna()) for count, own in groups.items()}
+            name: {count: stats.mean(own[column].dropna()) for count, own in groups.items()}
             for name, column in columns.items()
         }
 
@@ -91,13 +110,23 @@ class SeveralStudy:
                 made[f"{name}, {model}"] = effect(frame, few, most, column="count")
         return made
 
-    def each(self) -> dict[int, list[Difference]]:
-        """For each count, what the attack does to each erased concept of each set by itself."""
+    def returned(self) -> pd.DataFrame:
+        """One line per count: how many erased concepts the attack brings back, one by one."""
         own = self.hits[self.hits["classes"] == "erased"]
-        made: dict[int, list[Difference]] = {count: [] for count in self.counts}
-        for (count, _, _), part in own.groupby(["count", "concept", "asked"], sort=False):
-            made[int(count)].append(effect(part, "pruned", "revived"))
-        return made
+        lines = {}
+        for count, parts in own.groupby("count", sort=False):
+            each = parts.groupby(["concept", "asked"], sort=False)
+            changes = [effect(part, "pruned", "revived") for _, part in each]
+            told = [change.direction for change in changes]
+            lines[count] = {
+                "erased concepts, over all sets": len(told),
+                "come back": told.count("rises"),
+                "undecided": told.count("undecided"),
+                "fall further": told.count("falls"),
+                "smallest change one could show": f"{max(one.detectable for one in changes):.2f}",
+            }
+        found = pd.DataFrame.from_dict(lines, orient="index").loc[list(self.counts)]
+        return found.rename_axis(index="erased together")
 
 
 @dataclass(frozen=True, eq=False)

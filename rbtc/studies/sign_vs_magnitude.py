@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Signs against magnitudes: which half of a weight carries a concept (paper Sec. 3, App. A).
 
 The cut weights are refilled with one half of the truth, their pretrained sign or their pretrained
@@ -14,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
-from rbtc.paper import printed
 from rbtc.report.comparisons import Row, cell
 from rbtc.report.spread import changes_table, class_values, mean_and_spread
 from rbtc.report.tables import accuracies, effect
-from rbtc.stats import Difference, Share
-from rbtc.studies.common import Pictures
+from rbtc.studies.common import Pictures, class_rows
 
 if TYPE_CHECKING:
     from rbtc.attack.idealised import IdealMode
@@ -63,7 +59,7 @@ class SignStudy:
 
         The cosine is the mean over the classes.
         """
-        values = self.values()
+        values = class_values(self.hits, "model")
         cosines = dict(self.cosines.groupby("model")["cosine"].mean())
         lines = {
             model: {
@@ -71,7 +67,7 @@ class SignStudy:
                 "mean ± spread over classes": mean_and_spread(values[model]),
                 "cosine with the cut weights": cell(cosines.get(model)),
             }
-            for model, share in self.means().items()
+            for model, share in accuracies(self.hits, ["model"]).items()
         }
         return pd.DataFrame(lines).T
 
@@ -80,32 +76,8 @@ class SignStudy:
 
         The paper has its first two columns elsewhere (Table 1); of the refills it prints nothing.
         """
-        found = accuracies(self.hits, ["concept", "model"])
-        rows = []
-        for subject in self.subjects:
-            own = self.hits[self.hits["concept"] == subject.label]
-            paper = {name: printed(1, subject.paper, column) for name, column in PRINTED.items()}
-            for model in dict.fromkeys(own["model"]):
-                before = {"pretrained": None, "pruned": "pretrained"}.get(model, "pruned")
-                rows.append(
-                    Row(
-                        subject.label,
-                        model,
-                        paper.get(model),
-                        found[subject.label, model],
-                        effect(own, before, model) if before else None,
-                        paper.get(before or ""),
-                    )
-                )
-        return rows
-
-    def means(self) -> dict[str, Share]:
-        """`{model: accuracy}` over all classes."""
-        return accuracies(self.hits, ["model"])
-
-    def values(self) -> dict[str, dict[str, float]]:
-        """`{model: {class: accuracy}}`, for a thin line per class."""
-        return class_values(self.hits, "model")
+        columns = {model: PRINTED.get(model, "") for model in dict.fromkeys(self.hits["model"])}
+        return class_rows(self.hits, self.subjects, columns)
 
     def changes(self) -> pd.DataFrame:
         """From the pruned model to each refill: over pictures, over classes, class by class."""

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """The leak of the signed zeros, end to end: cut, save, load, read signs, revive; and the fix."""
 
 from __future__ import annotations
@@ -10,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference
 from rbtc.models.subjects import Subject
-from rbtc.report.spread import class_values
-from rbtc.report.tables import accuracies, effect, percent
-from rbtc.stats import Difference, Proportion, Share
+from rbtc.report.tables import effect, percent
+from rbtc.stats import Proportion
 from rbtc.studies.common import Pictures
 
 PAPER, EXACT, AVERAGE = "paper's attack", "exact signs", "exact signs, average"
@@ -67,13 +64,7 @@ class SignedZeroStudy:
     pixel: int
     pictures: Pictures
 
-    def means(self) -> dict[str, Share]:
-        """`{model: accuracy}` over all classes."""
-        return accuracies(self.hits, ["model"])
-
-    def values(self) -> dict[str, dict[str, float]]:
-        """`{model: {class: accuracy}}`, for a thin line per class."""
-        return class_values(self.hits, "model")
+    pairs = CHANGES
 
     def change(self, before: str, after: str) -> Difference:
         """Paired change of the accuracy, picture by picture."""

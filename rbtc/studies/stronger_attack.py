@@ -1,7 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Attacks that use more of what the survivors tell than the paper's does, against the paper's.
 
 Every attack sees the same pruned models. Signs need no pictures and are counted for a ladder of
@@ -18,9 +14,10 @@ from itertools import pairwise
 
 import pandas as pd
 
+from rbtc.intervals import Difference, Share, paired_means
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import accuracies, effect
-from rbtc.stats import Difference, Proportion, Share, paired_means
+from rbtc.stats import Proportion
 from rbtc.studies.common import Pictures
 
 PAPER = "the paper's"
@@ -82,25 +79,19 @@ class StrongerStudy:
         own = self.signs[self.signs["attack"] == attack]
         return Proportion(int(own["correct"].sum()), int(own["n"].sum()))
 
-    def by_concept(self) -> pd.DataFrame:
-        """Share of right signs, concepts by attacks."""
-        sums = self.signs.groupby(["concept", "attack"], sort=False)[["correct", "n"]].sum()
-        return (sums["correct"] / sums["n"]).unstack("attack")[[PAPER, *LADDER]]
-
-    def by_layer(self) -> pd.DataFrame:
-        """Share of right signs over all concepts, layers by attacks."""
-        sums = self.signs.groupby(["layer", "attack"], sort=False)[["correct", "n"]].sum()
+    def by(self, column: str) -> pd.DataFrame:
+        """Share of right signs, by "concept" or by "layer" down and by attack across."""
+        sums = self.signs.groupby([column, "attack"], sort=False)[["correct", "n"]].sum()
         return (sums["correct"] / sums["n"]).unstack("attack")[[PAPER, *LADDER]]
 
     def gain(self, before: str, after: str) -> Difference:
         """Paired change of the share of right signs; the concepts are the pairs."""
-        wide = self.by_concept()
+        wide = self.by("concept")
         return paired_means(wide[before], wide[after])
 
     def gains(self) -> dict[str, dict[str, Difference]]:
         """What each rung adds to the one before it, and to the paper's attack."""
-        order = [PAPER, *LADDER]
-        steps = pairwise(order)
+        steps = pairwise([PAPER, *LADDER])
         return {
             "over the rung before": {after: self.gain(before, after) for before, after in steps},
             "over the paper's attack": {after: self.gain(PAPER, after) for after in LADDER},
@@ -116,15 +107,18 @@ class StrongerStudy:
 
     def revived_changes(self) -> dict[str, Difference]:
         """From the pruned model to the paper's attack, and from there on."""
-        return {
-            f"{before} to {after}": self.revived_change(before, after)
-            for before, after in (
-                ("pruned", PAPER),
-                (PAPER, MAXIMUM),
-                (PAPER, BEST),
-                (PAPER, CHOSEN),
-            )
-        }
+        pairs = [("pruned", PAPER), *((PAPER, after) for after in (MAXIMUM, BEST, CHOSEN))]
+        return {f"{one} to {other}": self.revived_change(one, other) for one, other in pairs}
+
+    def targets(self) -> pd.DataFrame:
+        """What the strongest attack gains on the paper's, and from which gain on it counts."""
+        return pd.DataFrame(
+            {
+                "change": [f"{self.gain(PAPER, BEST):+.3f}", f"{self.revived_change():+.3f}"],
+                "asked": [f"{SIGNS_TARGET:+.2f}", f"{REVIVED_TARGET:+.2f}"],
+            },
+            index=["share of right signs", "accuracy of the revived"],
+        )
 
     def choices(self) -> pd.DataFrame:
         """How often each setting was chosen, over concepts and layers."""
@@ -146,6 +140,10 @@ class StrongerChapter:
     attacks: StrongerStudy
     way: Way
     ways: pd.DataFrame
+
+    def ways_table(self) -> pd.Series:
+        """`ways_table` of what was swept."""
+        return ways_table(self.ways)
 
 
 def ways_table(sweep: pd.DataFrame) -> pd.Series:

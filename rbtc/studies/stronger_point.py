@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """How better signs should get magnitudes: ``python -m rbtc.studies.stronger_point``.
 
 Top-K and Neuron-Max were made for the paper's signs: K leaves out those that are probably wrong.
@@ -26,14 +23,14 @@ from tqdm.auto import tqdm
 
 from rbtc import command
 from rbtc.attack.topk import check_keep
-from rbtc.files import check_writable, read_frame
+from rbtc.files import check_writable, read_frame, results_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
-from rbtc.paths import results_root
+from rbtc.models.prompts import held_out_concepts
 from rbtc.report.tables import save_csv
 from rbtc.studies.measuring.common import at_least_one
+from rbtc.studies.measuring.operating_point import KEEP_RATIOS
 from rbtc.studies.measuring.stronger_attack import attack_signs, given
-from rbtc.studies.operating_point import KEEP_RATIOS, held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way, ways_table
 
 WAYS = tuple(
@@ -73,7 +70,7 @@ def way_sweep(
     at_least_one(images=images, concepts=len(concepts), ways=len(ways))
     for way in ways:
         check_keep(way.keep_ratio)
-    lab.jury.require("object")
+    lab.judges.require("object")
     rows = []
     for concept in tqdm(concepts, desc="attacks", disable=not lab.progress):
         subject = lab.subject(concept)
@@ -141,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     check_writable(options.folder)
     profile = load_profile(options.profile)
     lab = Lab(profile)
-    concepts = held_out_concepts(lab, options.concepts)
+    concepts = held_out_concepts(profile, options.concepts)
     sweep = way_sweep(lab, concepts, images=options.images)
     path = options.folder / f"{NAME}.csv"
     if path.is_file():

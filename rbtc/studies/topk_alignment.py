@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """Whether a large estimate means a large weight, and a sign that is right (paper App. B)."""
 
 from __future__ import annotations
@@ -10,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rbtc.intervals import Difference, paired_means
 from rbtc.models.subjects import Subject
 from rbtc.paper import printed, wide_table
 from rbtc.report.comparisons import Row
-from rbtc.stats import Difference, Proportion, paired_means
-from rbtc.studies.common import Pictures
+from rbtc.stats import Proportion
+from rbtc.studies.common import Pictures, known
 
 SERIES = {"top K": "Top-K", "rest": "Rest"}
 """The two parts of the estimates, and what the columns of the paper's Table 6 call them."""
@@ -48,6 +46,10 @@ class AlignmentStudy:
         """The matrix over all concepts."""
         return list(self.matrices.values())[-1]
 
+    def on_diagonal(self) -> float:
+        """Mean share on its diagonal; 1 / groups where the orders have nothing in common."""
+        return float(np.trace(self.everything.to_numpy()) / len(self.everything))
+
     def shares(self, subject: Subject | None = None) -> dict[str, dict[float, Proportion]]:
         """`{"top K" | "rest": {K: share of right signs}}` of one concept, or of all."""
         own = self.signs if subject is None else self.signs[self.signs["concept"] == subject.label]
@@ -77,10 +79,7 @@ class AlignmentStudy:
             name: {ratio: printed(6, f"{ratio:g}", column) for ratio in ratios}
             for name, column in SERIES.items()
         }
-        return {
-            name: {ratio: value for ratio, value in of.items() if value is not None}
-            for name, of in lines.items()
-        }
+        return known(lines)
 
     def rows(self) -> list[Row]:
         """Table 6: per K, the signs of the top K and of the rest, of the first concept.
@@ -114,8 +113,3 @@ class AlignmentStudy:
             for column, share in of.items()
         ]
         return pd.DataFrame(lines)
-
-
-def diagonal(matrix: pd.DataFrame) -> float:
-    """Mean share on the diagonal; 1 / groups where the two orders have nothing in common."""
-    return float(np.trace(matrix.to_numpy()) / len(matrix))

@@ -1,6 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
-# pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
-# (pandas cannot say whether a selection is a frame or a series)
 """An attacker who does not know what was erased, and how often the guess is right (BEYOND 7)."""
 
 from __future__ import annotations
@@ -10,8 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rbtc.attack.concept_identification import found, rank
-from rbtc.stats import Difference, Proportion, Share, clustered, paired
+from rbtc.attack.concept_identification import identified, rank
+from rbtc.intervals import Difference, Share, clustered, paired
+from rbtc.stats import Proportion
 
 CHANGE = "change, CLIP features"
 ALONE = "no attack: worst fit of the pruned model (CLIP)"
@@ -50,15 +48,11 @@ class UnknownStudy:
         """Share of the models that lost one concept whose concept is among the ``top`` words."""
         return Proportion.of(place <= top for place in self.ranks(measure).values())
 
-    def chance(self, top: int) -> float:
-        """The same share for an attacker who draws words blindly."""
-        return min(top / len(self.words), 1.0)
-
     def recall(self, measure: str) -> dict[int, Share]:
         """`{count: share of the erased concepts among as many words}`; a model is a cluster."""
         hits: dict[int, list[tuple[bool, str]]] = {}
         for case, count, scores, lost in self._cases(measure):
-            hits.setdefault(count, []).extend((hit, case) for hit in found(scores, lost))
+            hits.setdefault(count, []).extend((hit, case) for hit in identified(scores, lost))
         return {
             count: clustered([hit for hit, _ in of], [case for _, case in of])
             for count, of in sorted(hits.items())
@@ -70,7 +64,7 @@ class UnknownStudy:
         pairs = [(theirs[case] <= top, ours[case] <= top) for case in ours]
         return paired(*zip(*pairs, strict=True))
 
-    def map(self, measure: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    def map(self, measure: str = CHANGE) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
         """Cases by words, each line from 0 (least suspect) to 1; and the cells that are the truth.
 
         Models that lost one concept only, in the order of the words.
@@ -84,6 +78,38 @@ class UnknownStudy:
             lines[case] = (values - values.min()) / (width if width > 0 else 1.0)
             truth.append((case, word))
         return pd.DataFrame(lines).T[list(self.words)], truth
+
+    def hit_table(self) -> pd.DataFrame:
+        """One line per measure: how often the erased concept is among the most suspect words."""
+        words = len(self.words)
+        lines = {
+            measure: {
+                **{f"top {top}": f"{self.hit(measure, top)}" for top in TOPS},
+                "median rank": f"{pd.Series(self.ranks(measure)).median():g}",
+            }
+            for measure in self.measures
+        }
+        lines[f"blind guess among {words} words"] = {
+            **{f"top {top}": f"{min(top / words, 1.0):.2f}" for top in TOPS},
+            "median rank": f"{(1 + words) / 2:g}",
+        }
+        return pd.DataFrame.from_dict(lines, orient="index")
+
+    def recall_table(self, measure: str = CHANGE) -> pd.DataFrame:
+        """One line per count: share of k erased concepts among the k most suspect words."""
+        lines = {
+            count: {
+                "found": f"{share}",
+                "blind guess": f"{count / len(self.words):.2f}",
+                "models": share.clusters,
+            }
+            for count, share in self.recall(measure).items()
+        }
+        return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index="erased together")
+
+    def against_the_pruned(self) -> dict[str, Difference]:
+        """From the hits of `ALONE` to those of `CHANGE`, for every length of the short list."""
+        return {f"top {top}": self.against(CHANGE, ALONE, top) for top in TOPS}
 
     def _cases(self, measure: str) -> list[tuple[str, int, Mapping[str, float], list[str]]]:
         own = pd.DataFrame(self.scores[self.scores["measure"] == measure])

@@ -41,44 +41,16 @@ def _assigned(weight: Tensor, mask: Tensor) -> Tensor:
     return cut
 
 
-def _times_kept(weight: Tensor, mask: Tensor) -> Tensor:
-    return prune_by_multiplying({"w": weight}, {"w": mask})["w"]
-
-
-def _times_not(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight * ~mask
-
-
-def _times_kept_plus_zero(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight * (1 - mask.to(weight)) + 0.0
-
-
-def _less_cut(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight - weight * mask.to(weight)
-
-
-def _where(weight: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, 0.0, weight)
-
-
-def _masked_fill(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight.masked_fill(mask, 0.0)
-
-
-def _pruned_here(weight: Tensor, mask: Tensor) -> Tensor:
-    return prune({"w": weight}, {"w": mask})["w"]
-
-
 CUTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "w * (1 - mask)": _times_kept,
-    "w * ~mask": _times_not,
+    "w * (1 - mask)": lambda w, mask: prune_by_multiplying({"w": w}, {"w": mask})["w"],
+    "w * ~mask": lambda w, mask: w * ~mask,
     "torch.nn.utils.prune": _torch_pruning,
-    "w * (1 - mask) + 0.0": _times_kept_plus_zero,
-    "w - w * mask": _less_cut,
+    "w * (1 - mask) + 0.0": lambda w, mask: w * (1 - mask.to(w)) + 0.0,
+    "w - w * mask": lambda w, mask: w - w * mask.to(w),
     "w[mask] = 0": _assigned,
-    "torch.where(mask, 0, w)": _where,
-    "w.masked_fill(mask, 0)": _masked_fill,
-    "rbtc.layers.prune": _pruned_here,
+    "torch.where(mask, 0, w)": lambda w, mask: torch.where(mask, 0.0, w),
+    "w.masked_fill(mask, 0)": lambda w, mask: w.masked_fill(mask, 0.0),
+    "rbtc.layers.prune": lambda w, mask: prune({"w": w}, {"w": mask})["w"],
 }
 """Ways to set weights to zero, by what one would write."""
 
@@ -122,68 +94,24 @@ def _through_a_module(weight: Tensor) -> Tensor:
     return layer.state_dict()["weight"]
 
 
-def _half(weight: Tensor) -> Tensor:
-    return weight.half()
-
-
-def _bfloat16(weight: Tensor) -> Tensor:
-    return weight.bfloat16()
-
-
-def _float(weight: Tensor) -> Tensor:
-    return weight.float()
-
-
-def _through_sparse(weight: Tensor) -> Tensor:
-    return weight.to_sparse().to_dense()
-
-
-def _halved(weight: Tensor) -> Tensor:
-    return weight * 0.5
-
-
-def _mean_with_itself(weight: Tensor) -> Tensor:
-    return (weight + weight) / 2
-
-
-def _mean_with_cleaned(weight: Tensor) -> Tensor:
-    return (weight + canonicalise_zeros(weight)) / 2
-
-
-def _plus_zero(weight: Tensor) -> Tensor:
-    return weight + 0.0
-
-
-def _magnitude(weight: Tensor) -> Tensor:
-    return weight.abs()
-
-
-def _float8_e4m3fn(weight: Tensor) -> Tensor:
-    return weight.to(torch.float8_e4m3fn).float()
-
-
-def _float8_e4m3fnuz(weight: Tensor) -> Tensor:
-    return weight.to(torch.float8_e4m3fnuz).float()
-
-
 LATER: Mapping[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "safetensors, saved and loaded": ("storing", _as_safetensors),
     "torch.save, loaded": ("storing", _as_pt),
     "NumPy .npy": ("storing", _as_npy),
     "text (CSV)": ("storing", _as_csv),
     "load_state_dict of a module": ("storing", _through_a_module),
-    "half()": ("converting", _half),
-    "bfloat16()": ("converting", _bfloat16),
-    "float()": ("converting", _float),
-    "float8 (e4m3fn)": ("converting", _float8_e4m3fn),
-    "float8 (e4m3fnuz)": ("converting", _float8_e4m3fnuz),
+    "half()": ("converting", lambda w: w.half()),
+    "bfloat16()": ("converting", lambda w: w.bfloat16()),
+    "float()": ("converting", lambda w: w.float()),
+    "float8 (e4m3fn)": ("converting", lambda w: w.to(torch.float8_e4m3fn).float()),
+    "float8 (e4m3fnuz)": ("converting", lambda w: w.to(torch.float8_e4m3fnuz).float()),
     "8-bit whole numbers and a scale": ("converting", _whole_numbers),
-    "to_sparse(), to_dense()": ("converting", _through_sparse),
-    "times 0.5": ("computing", _halved),
-    "mean of two such models": ("computing", _mean_with_itself),
-    "mean with one cut to +0.0": ("computing", _mean_with_cleaned),
-    "plus 0.0": ("computing", _plus_zero),
-    "abs()": ("computing", _magnitude),
+    "to_sparse(), to_dense()": ("converting", lambda w: w.to_sparse().to_dense()),
+    "times 0.5": ("computing", lambda w: w * 0.5),
+    "mean of two such models": ("computing", lambda w: (w + w) / 2),
+    "mean with one cut to +0.0": ("computing", lambda w: (w + canonicalise_zeros(w)) / 2),
+    "plus 0.0": ("computing", lambda w: w + 0.0),
+    "abs()": ("computing", lambda w: w.abs()),
     "rbtc.layers.read_weights": ("computing", canonicalise_zeros),
 }
 """What may happen to a file after it was cut: name -> its kind, and the operation."""
@@ -196,13 +124,8 @@ def cutting_table(weight: Tensor, mask: Tensor) -> pd.DataFrame:
         weight: (rows, columns), before it is cut.
         mask: bool of the same shape, True = cut.
     """
-    lines = {
-        name: {
-            title: _fate(weight.to(kind), mask, lambda w, cut=cut: cut(w, mask))
-            for title, kind in FORMATS.items()
-        }
-        for name, cut in CUTS.items()
-    }
+    lines = {name: _fates(weight, mask, lambda w, cut=cut: cut(w, mask))
+             for name, cut in CUTS.items()}  # fmt: skip
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
@@ -211,17 +134,19 @@ def handling_table(weight: Tensor, mask: Tensor) -> pd.DataFrame:
 
     Columns: kind, and one per number format that the operation starts from.
     """
-    lines = {}
-    for name, (kind, operation) in LATER.items():
-        lines[name] = {"kind": kind}
-        for title, dtype in FORMATS.items():
-            start = weight.to(dtype)
 
-            def handled(w: Tensor, operation: Callable[[Tensor], Tensor] = operation) -> Tensor:
-                return operation(prune_by_multiplying({"w": w}, {"w": mask})["w"])
+    def cut(w: Tensor) -> Tensor:
+        return prune_by_multiplying({"w": w}, {"w": mask})["w"]
 
-            lines[name][title] = _fate(start, mask, handled)
+    lines = {
+        name: {"kind": kind, **_fates(weight, mask, lambda w, work=work: work(cut(w)))}
+        for name, (kind, work) in LATER.items()
+    }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _fates(weight: Tensor, mask: Tensor, work: Callable[[Tensor], Tensor]) -> dict[str, str]:
+    return {title: _fate(weight.to(dtype), mask, work) for title, dtype in FORMATS.items()}
 
 
 def _fate(weight: Tensor, mask: Tensor, work: Callable[[Tensor], Tensor]) -> str:

@@ -159,7 +159,7 @@ def drawn_signs(original, weights, missing, seed=2021):
     return {name: (filled[name].sign() * missing[name]).to(torch.int8) for name in filled}
 
 
-def test_random_signs_are_a_fair_coin_at_missing_places():
+def test_random_signs_are_a_fair_coin_at_missing_entries():
     original, missing, weights, _ = pruned(rows=40, columns=200)
     signs = drawn_signs(original, weights, missing, 5)
     for name in "ab":
@@ -251,7 +251,7 @@ def test_magnitudes_too_small_for_the_dtype_leave_no_signed_zero():
 
 
 @pytest.mark.parametrize("mode", _IDEAL_MODES)
-def test_noise_at_missing_places_is_no_survivor(mode):
+def test_noise_at_missing_entries_is_no_survivor(mode):
     """An obfuscated model holds noise where weights were pruned; statistics must not see it."""
     original, missing, weights, _ = pruned()
     rows, columns = missing["a"].nonzero()[::3].T

@@ -40,7 +40,7 @@ def test_the_largest_survivors_of_each_row_are_hidden_and_not_shown():
     missing = largest(weight, 5)
     seen = []
     found = estimate_sign_accuracy(
-        weight, missing, share=0.05, choose="largest", complete=spy(seen, truth=weight)
+        weight, missing, fraction=0.05, choose="largest", complete=spy(seen, truth=weight)
     )
     ((shown, gone),) = seen
     assert torch.equal(gone, largest(weight, 11))  # 5 pruned and the next 6 = 5 % of 120
@@ -61,7 +61,7 @@ def test_repeats_hide_no_weight_twice():
     for choose in ("largest", "random"):
         seen = []
         found = estimate_sign_accuracy(
-            weight, none, share=0.1, repeats=3, choose=choose, complete=spy(seen, truth=weight)
+            weight, none, fraction=0.1, repeats=3, choose=choose, complete=spy(seen, truth=weight)
         )
         times = sum(gone.int() for _, gone in seen)
         assert len(seen) == 3 and int(times.max()) == 1 and found.n == 40 * 36
@@ -89,7 +89,7 @@ def test_it_predicts_the_accuracy_of_the_attack():
         missing = largest(weight, 4)
         truth = complete(weight, missing, fast=True)
         actual = (truth.values.sign() == weight[missing].sign()).float().mean()
-        found = estimate_sign_accuracy(weight, missing, share=4 / 120)
+        found = estimate_sign_accuracy(weight, missing, fraction=4 / 120)
         assert abs(found.value - float(actual)) < 0.12
 
 
@@ -108,7 +108,7 @@ def test_the_fast_mode_stands_for_the_released_one():
     assert fast.n == released.n and abs(fast.value - released.value) < 0.05
 
 
-def test_what_lies_at_the_missing_places_does_not_matter():
+def test_what_lies_at_the_missing_entries_does_not_matter():
     weight = low_rank()
     missing = largest(weight, 4)
     a = estimate_sign_accuracy(weight, missing)
@@ -130,21 +130,21 @@ def test_wholly_pruned_rows_are_left_out():
 @given(
     rows=st.integers(1, 6),
     columns=st.integers(2, 9),
-    share=st.floats(0.01, 0.99),
+    fraction=st.floats(0.01, 0.99),
     repeats=st.integers(1, 4),
     seed=st.integers(0, 99),
     choose=st.sampled_from(["largest", "random", "alike"]),
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
 )
 def test_pruned_and_zero_weights_are_never_hidden(
-    rows, columns, share, repeats, seed, choose, dtype
+    rows, columns, fraction, repeats, seed, choose, dtype
 ):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(rows, columns, generator=generator).to(dtype)
     missing = torch.rand(rows, columns, generator=generator) < 0.3
     weight[torch.rand(rows, columns, generator=generator) < 0.2] = 0
     seen = []
-    options = {"share": share, "repeats": repeats, "seed": seed, "choose": choose}
+    options = {"fraction": fraction, "repeats": repeats, "seed": seed, "choose": choose}
     try:
         found = estimate_sign_accuracy(weight, missing, **options, complete=spy(seen))
     except ValueError as error:
@@ -164,9 +164,9 @@ def test_pruned_and_zero_weights_are_never_hidden(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"share": 0.0}, "share must"),
-        ({"share": 1.0}, "share must"),
-        ({"share": float("nan")}, "share must"),
+        ({"fraction": 0.0}, "fraction must"),
+        ({"fraction": 1.0}, "fraction must"),
+        ({"fraction": float("nan")}, "fraction must"),
         ({"repeats": 0}, "repeats above 0"),
         ({"choose": "smallest"}, "choose must"),
         ({"missing": torch.ones(40, 120, dtype=torch.bool)}, "nothing can be hidden"),
@@ -185,11 +185,13 @@ def test_alike_hides_large_weights_in_the_columns_that_were_pruned():
     missing = torch.zeros(60, 100, dtype=torch.bool)
     missing[:, :20] = torch.rand(60, 20, generator=generator) < 0.5
     seen = []
-    estimate_sign_accuracy(weight, missing, share=0.05, choose="alike", complete=spy(seen))
+    estimate_sign_accuracy(weight, missing, fraction=0.05, choose="alike", complete=spy(seen))
     hidden = seen[0][1] & ~missing
     assert int(hidden.sum()) == 60 * 5
-    assert hidden[:, 20:].sum() < 5  # rows that have too few left where the cut is
+    assert hidden[:, 20:].sum() < 5  # rows that have too few left where pruning was
     left = weight[:, :20][~missing[:, :20]].abs().mean()
     assert weight[hidden].abs().mean() > 1.1 * left
-    estimate_sign_accuracy(weight, missing & False, share=0.05, choose="alike", complete=spy(seen))
+    estimate_sign_accuracy(
+        weight, missing & False, fraction=0.05, choose="alike", complete=spy(seen)
+    )
     assert seen[1][1][:, 20:].any()  # nothing pruned: any column will do

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from stubs import Block
 from torch import nn
 
 from rbtc.attack.completion import complete_all
@@ -10,35 +11,21 @@ from rbtc.attack.topk import retain_signs
 from rbtc.layers import read_weights, write_weights, zero_masks
 
 
-class FeedForward(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.net = nn.ModuleList(
-            [nn.Linear(width, 8 * width), nn.Identity(), nn.Linear(4 * width, width)]
-        )
-
-
-class Block(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.ff = FeedForward(width)
-
-
 @pytest.fixture(scope="module")
 def models():
     """A model with structured weights, and a copy pruned row by row of its largest weights."""
     torch.manual_seed(0)
     original, pruned = (nn.ModuleList([Block(48), Block(32)]) for _ in range(2))
     pruned.load_state_dict(original.state_dict())
-    weights, cut = {}, {}
+    weights, pruned_weights = {}, {}
     for name, weight in read_weights(original).items():
         u, s, vt = torch.linalg.svd(torch.randn(weight.shape), full_matrices=False)
         weights[name] = u * torch.arange(1, len(s) + 1) ** -0.5 @ vt
         score = weights[name].abs() * (torch.rand(weight.shape[1]) + 0.5)
         top = score.topk(int(0.04 * weight.shape[1]), dim=1).indices
-        cut[name] = weights[name].scatter(1, top, 0)
+        pruned_weights[name] = weights[name].scatter(1, top, 0)
     write_weights(original, weights)
-    write_weights(pruned, cut)
+    write_weights(pruned, pruned_weights)
     return original, pruned
 
 
@@ -58,19 +45,13 @@ def test_revive_brings_weights_closer_to_the_original(models):
 
 def test_revive_is_its_three_steps(models):
     weights = read_weights(models[1])
-    found = revive(
-        weights,
-        keep_ratio=0.4,
-        per="row",
-        strategy="neuron_sample",
-        seed=3,
-        algorithm="svt",
-        max_iterations=5,
-    )
+    kept, drawn = {"keep_ratio": 0.4, "per": "row"}, {"strategy": "neuron_sample", "seed": 3}
+    solver = {"algorithm": "svt", "max_iterations": 5}
+    found = revive(weights, **kept, **drawn, **solver)
     masks = zero_masks(weights)
-    completions = complete_all(weights, masks, algorithm="svt", max_iterations=5)
-    signs = retain_signs(completions, keep_ratio=0.4, per="row")
-    expected = assign_magnitudes(weights, signs, masks, strategy="neuron_sample", seed=3)
+    completions = complete_all(weights, masks, **solver)
+    signs = retain_signs(completions, **kept)
+    expected = assign_magnitudes(weights, signs, masks, **drawn)
     for name in weights:
         assert torch.equal(found.weights[name], expected[name])
         assert torch.equal(found.signs[name], signs[name])
@@ -89,7 +70,7 @@ def test_completions_are_reused(models):
 
 
 def test_explicit_masks_overwrite_what_they_name(models):
-    """An attacker of an obfuscated model guesses places that are not zero."""
+    """An attacker of an obfuscated model flags entries that are not zero."""
     weights = read_weights(models[0])
     masks = {name: torch.zeros(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
     first = next(iter(masks))
@@ -173,5 +154,5 @@ def test_completions_of_another_model_are_refused():
     assert revive(first, completions=found).missing["a"].equal(first["a"] == 0)
     with pytest.raises(ValueError, match=r"a: the model holds .* another model"):
         revive(second, completions=found)
-    # Who names the places vouches for them.
+    # Who names the entries vouches for them.
     revive(second, completions=found, missing={"a": masks[0]})

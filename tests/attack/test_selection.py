@@ -1,4 +1,4 @@
-"""What the choice of the cut weights tells about their size."""
+"""What the choice of the pruned weights tells about their magnitude."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from rbtc.attack.selection import expected_magnitudes, magnitude_bounds
 
 
-def cut(rows=64, columns=400, ratio=0.1, seed=0):
-    """A matrix with rows and columns of unequal size, and what ConceptPrune's rule takes of it."""
+def pruned(rows=64, columns=400, ratio=0.1, seed=0):
+    """A matrix with rows and columns of unequal scale, and what ConceptPrune's rule takes of it."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(rows, columns, generator=generator)
     weight *= torch.rand(rows, 1, generator=generator) + 0.5
@@ -18,14 +18,14 @@ def cut(rows=64, columns=400, ratio=0.1, seed=0):
 
 
 def test_the_bound_holds_for_what_pruning_took():
-    weight, missing = cut()
+    weight, missing = pruned()
     bound = magnitude_bounds(weight, missing)
     assert (weight.abs() >= bound)[missing].float().mean() > 0.9
     assert torch.equal(bound, magnitude_bounds(weight.masked_fill(missing, 7e9), missing))
 
 
 def test_the_expected_magnitude_follows_the_true_one_where_the_row_maximum_does_not():
-    weight, missing = cut()
+    weight, missing = pruned()
     truth = weight.abs()[missing].log()
     expected = expected_magnitudes(weight, missing)[missing]
     largest = weight.masked_fill(missing, 0).abs().amax(dim=1, keepdim=True)
@@ -40,7 +40,7 @@ def test_the_expected_magnitude_follows_the_true_one_where_the_row_maximum_does_
 
 
 def test_scaling_a_row_scales_its_magnitudes():
-    weight, missing = cut()
+    weight, missing = pruned()
     scale = torch.ones(len(weight), 1)
     scale[3] = 5.0
     for function in (magnitude_bounds, expected_magnitudes):
@@ -49,7 +49,7 @@ def test_scaling_a_row_scales_its_magnitudes():
 
 
 def test_columns_and_rows_without_survivors_get_finite_magnitudes():
-    weight, missing = cut()
+    weight, missing = pruned()
     missing[:, 5] = True
     missing[7] = True
     assert (magnitude_bounds(weight, missing)[:, 5] == 0).all()
@@ -58,7 +58,7 @@ def test_columns_and_rows_without_survivors_get_finite_magnitudes():
 
 
 def test_bad_masks_are_refused():
-    weight, missing = cut(8, 20)
+    weight, missing = pruned(8, 20)
     with pytest.raises(ValueError, match="expected torch"):
         magnitude_bounds(weight, missing.float())
     with pytest.raises(ValueError, match="same shape"):

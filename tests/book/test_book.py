@@ -14,7 +14,6 @@ import pytest
 from rbtc.book import execute, generated, runner
 from rbtc.book.gate import SIZE_LIMIT, gate, problems
 from rbtc.book.pages import Book, read_page
-from rbtc.cli.measure import fit_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHAPTER = """\
@@ -99,18 +98,16 @@ def test_a_second_run_gives_equal_bytes(copied):
     before = files(copied.root)
     assert runner.run(copied, ["good"]) == {}
     assert files(copied.root) == before
-    assert runner.check(copied, ["good"]) == {}
-    assert files(copied.root) == before
-
-
-def test_files_appear_with_the_page_and_go_with_it(copied):
-    source = copied.source("good")
-    assert (copied.root / "results" / "numbers.csv").read_text() == "images\n2\n"
+    assert before["results/numbers.csv"] == b"images\n2\n"
     assert not (copied.root / "rbtc-results").exists()
-    for old, new in (('"numbers")', '"good_a")'), ('"good_a")', '"good_b")')):
-        source.write_text(source.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-        assert runner.run(copied, ["good"]) == {}
-    assert [p.name for p in sorted((copied.root / "results").glob("good_*"))] == ["good_b.csv"]
+
+
+def test_a_table_that_no_page_writes_any_more_goes(copied):
+    (copied.root / "results" / "good_a.csv").touch()
+    (copied.root / "results" / "good_b.csv").touch()
+    page = execute.Page("good", None, {"results/good_b.csv": b""})
+    execute.remove_strays(copied, [page])
+    assert [p.name for p in (copied.root / "results").glob("good_*")] == ["good_b.csv"]
 
 
 def test_the_check_tells_what_a_page_would_show_and_changes_nothing(copied, capsys):
@@ -120,10 +117,14 @@ def test_the_check_tells_what_a_page_would_show_and_changes_nothing(copied, caps
     assert runner.main(["check", "good", "--root", str(copied.root), "--jobs", "1"]) == 1
     told = capsys.readouterr().err
     assert "good writes another results/numbers.csv" in told and "make book" in told
+    assert "good shows something else" in told and "['church'] 3" in told
     assert files(copied.root) == before
-    (copied.root / "results" / "numbers.csv").write_text("images\n2\n")
-    found = runner.check(copied, ["good"])["good"]
-    assert "good shows something else" in found and "['church'] 3" in found
+
+
+def test_a_page_that_was_never_executed_is_told(finished, copied, monkeypatch):
+    page = execute.Page("good", read_page(finished.page("good")), {})
+    monkeypatch.setattr(runner, "execute_all", lambda *asked: asked[-1](page) or {})
+    assert runner.check(copied, ["good"]) == {}
     copied.page("good").unlink()
     assert runner.check(copied, ["good"]) == {"good": "good was never executed"}
 
@@ -153,16 +154,6 @@ def test_an_edit_of_the_source_is_never_lost(copied):
     assert "A better chapter" in twin.read_text(encoding="utf-8")
 
 
-def test_a_source_that_changes_while_it_runs_makes_no_page(tmp_path):
-    path = "notebooks/bad.py"
-    chapter = CHAPTER.replace(
-        "print(concepts, images)", f"open({path!r}, 'a').write('# %%\\nprint(1)\\n')"
-    )
-    made = make_book(tmp_path, bad=chapter)
-    assert "was changed while it ran" in runner.run(made, ["bad"])["bad"]
-    assert not made.page("bad").exists()
-
-
 def change_number(notebook):
     (told,) = [o for cell in notebook.cells for o in cell.get("outputs", ()) if "text" in o]
     told.text = "['church'] 3\n"
@@ -177,24 +168,45 @@ def change_code(notebook):
         cell.source = cell.source.replace("print(concepts, images)", "print(concepts, 4)")
 
 
-@pytest.mark.parametrize("change", [change_markdown, change_code])
-def test_a_page_with_other_cells_than_its_source_is_found(copied, change):
+def add_error(notebook):
+    error = nbformat.v4.new_output("error", ename="KeyError", evalue="'x'", traceback=[])
+    notebook.cells[2].outputs.append(error)
+
+
+def fatten(notebook):
+    text = nbformat.v4.new_output("stream", name="stdout", text="x" * SIZE_LIMIT)
+    notebook.cells[2].outputs = [text]
+
+
+def forget(notebook):
+    notebook.cells[2].execution_count = None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (change_markdown, "does not hold the cells of its source"),
+        (change_code, "does not hold the cells of its source"),
+        (add_error, "a cell failed with KeyError: 'x'"),
+        (fatten, "is 2.0 MB, the limit is 2 MB"),
+        (forget, "1 of 3 code cells were not executed"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_found(copied, capsys, change, told):
     edit_page(copied, change)
-    assert problems(copied, "good") == ["does not hold the cells of its source"]
+    assert problems(copied, "good") == [told]
+    assert not gate(copied) and capsys.readouterr().out.startswith("FAIL  good")
 
 
-def test_a_twin_without_the_parameters_tag_is_found(copied):
-    twin = nbformat.read(copied.twin("good"), as_version=4)
+def test_a_twin_without_the_parameters_tag_is_found_and_a_sync_makes_the_same_again(copied):
+    before = copied.twin("good").read_text(encoding="utf-8")
+    twin = nbformat.reads(before, as_version=4)
     for cell in twin.cells:
         cell.metadata["tags"] = []
     nbformat.write(twin, copied.twin("good"))
     assert problems(copied, "good") == ["notebooks/*.py and *.ipynb differ: rbtc book sync"]
-
-
-def test_cell_ids_and_twin_survive_a_second_sync(copied):
-    before = copied.twin("good").read_text(encoding="utf-8")
     runner.sync(copied, "good")
-    assert copied.twin("good").read_text(encoding="utf-8") == before
+    assert copied.twin("good").read_text(encoding="utf-8") == before  # and the cells' ids
 
 
 @pytest.mark.parametrize("text", ["{broken", "", "{}", "[]", '{"cells": 3, "nbformat": 4}'])
@@ -217,45 +229,12 @@ def test_a_damaged_page_is_named(tmp_path, text):
         read_page(page)
 
 
-def test_whole_numbers_that_may_be_zero():
-    defaults = {"other_classes": 4, "images": 2, "seed": 0, "draw_seed": 7}
-    given = {"other_classes": 0, "images": 1, "seed": -1, "draw_seed": -2}
-    assert fit_parameters(given, defaults, "one") == given
-    with pytest.raises(ValueError, match="one: other_classes must be at least 0, not -1"):
-        fit_parameters({"other_classes": "-1"}, defaults, "one")
-
-
-def test_unexecuted_page(copied, capsys):
-    shutil.copy(copied.twin("good"), copied.page("good"))
-    assert any("were not executed" in text for text in problems(copied, "good"))
-    assert not gate(copied)
-    assert capsys.readouterr().out.startswith("FAIL  good")
-
-
 def test_missing_and_orphaned_pages(copied):
     shutil.copy(copied.page("good"), copied.page("orphan"))
     assert not gate(copied)
     assert "no source" in problems(copied, "orphan")[0]
     copied.page("good").unlink()
     assert problems(copied, "good") == ["was never executed"]
-
-
-def test_page_with_an_error(copied):
-    def plant(notebook):
-        error = nbformat.v4.new_output("error", ename="KeyError", evalue="'x'", traceback=[])
-        notebook.cells[2].outputs.append(error)
-
-    edit_page(copied, plant)
-    assert problems(copied, "good") == ["a cell failed with KeyError: 'x'"]
-
-
-def test_large_page(copied):
-    def fatten(notebook):
-        text = nbformat.v4.new_output("stream", name="stdout", text="x" * SIZE_LIMIT)
-        notebook.cells[2].outputs = [text]
-
-    edit_page(copied, fatten)
-    assert any("the limit is" in text for text in problems(copied, "good"))
 
 
 def test_page_outside_the_table_of_contents(copied):
@@ -265,22 +244,17 @@ def test_page_outside_the_table_of_contents(copied):
     assert problems(copied, "good") == []
 
 
-def test_failing_notebook_leaves_nothing(tmp_path, capsys):
-    made = make_book(tmp_path, bad=FAILING)
-    assert runner.main(["run", "bad", "--root", str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    log = tmp_path / "_build" / "logs" / "bad.log"
-    assert f"bad failed: code cell 2 raised RuntimeError: no such luck; all of it: {log}" in told
-    assert "Traceback" not in told and "Traceback" in log.read_text(encoding="utf-8")
-    assert not made.page("bad").parent.exists()
-    assert runner.main(["gate", "--root", str(tmp_path)]) == 1
-
-
-def test_failing_notebook_keeps_the_old_page(copied):
+def test_a_failing_notebook_keeps_the_old_page(copied, capsys):
     before = copied.page("good").read_bytes()
     copied.source("good").write_text(FAILING.format(), encoding="utf-8")
-    assert list(runner.run(copied, ["good"])) == ["good"]
+    assert runner.main(["run", "good", "--root", str(copied.root)]) == 1
+    told = capsys.readouterr().err
+    log = copied.root / "_build" / "logs" / "good.log"
+    assert f"good failed: code cell 2 raised RuntimeError: no such luck; all of it: {log}" in told
+    assert "Traceback" not in told and "Traceback" in log.read_text(encoding="utf-8")
     assert copied.page("good").read_bytes() == before
+    copied.page("good").unlink()
+    assert runner.main(["gate", "--root", str(copied.root)]) == 1
 
 
 def named_in_a_command(text: str) -> list[str]:
@@ -328,15 +302,6 @@ def test_wrong_arguments_stop_before_any_work(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         runner.main(["run", *arguments, "--root", str(tmp_path)])
     assert not made.twin("one").exists() and not made.page("one").parent.exists()
-
-
-def test_parameters_of_the_command_line():
-    defaults = {"profile": "mini", "concepts": ["church"], "images": 2, "seed": 0, "ratio": 0.5}
-    given = {"concepts": "star", "ratio": "1e-3", "images": "7", "profile": "3"}
-    assert fit_parameters(given, defaults, "one") == {
-        "concepts": ["star"], "ratio": 1e-3, "images": 7, "profile": "3",
-    }  # fmt: skip
-    assert fit_parameters({"ratio": 1}, defaults, "one") == {"ratio": 1}
 
 
 def test_no_notebooks(tmp_path):

@@ -29,13 +29,10 @@ pytestmark = [
     pytest.mark.skipif(not PAGES, reason=f"{SITE} holds no built site: run `make site` first"),
     pytest.mark.timeout(600),
 ]
-needs_browser = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("playwright") is None,
-        reason="playwright is not installed: pip install -e '.[browser]'",
-    ),
-]
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
+    reason="needs chromium on this machine, and playwright: pip install -e '.[browser]'",
+)
 
 
 class Reader(HTMLParser):
@@ -143,16 +140,7 @@ def visit(browser, page, **options):
     return tab, troubles
 
 
-def mark(*marks):
-    def apply(function):
-        for one in marks:
-            function = one(function)
-        return function
-
-    return apply
-
-
-@mark(*needs_browser)
+@needs_browser
 @pytest.mark.parametrize("page", OPENED)
 def test_a_page_opens_quietly_and_fits_a_phone(browser, page):
     tab, troubles = visit(browser, page, viewport=NARROW)
@@ -165,7 +153,7 @@ def test_a_page_opens_quietly_and_fits_a_phone(browser, page):
         tab.close()
 
 
-@mark(*needs_browser)
+@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page", OPENED)
 def test_a_page_is_accessible(browser, page, scheme):
@@ -196,7 +184,7 @@ def explorers(browser):
     tab.close()
 
 
-@mark(*needs_browser)
+@needs_browser
 @pytest.mark.parametrize("name", ["compare", "keep", "ratio", "noise"])
 def test_a_slider_moves_and_the_picture_changes(explorers, name):
     box = explorers.locator(f"#explore-{name}")
@@ -211,7 +199,7 @@ def test_a_slider_moves_and_the_picture_changes(explorers, name):
     assert picture.screenshot() == before
 
 
-@mark(*needs_browser)
+@needs_browser
 def test_a_finger_on_the_picture_moves_the_slider(explorers):
     box = explorers.locator("#explore-compare")
     slider, picture = box.locator("input[type=range]"), box.locator("canvas").first
@@ -222,7 +210,7 @@ def test_a_finger_on_the_picture_moves_the_slider(explorers):
     assert slider.input_value() != before
 
 
-@mark(*needs_browser)
+@needs_browser
 def test_another_concept_has_another_picture_and_other_numbers(explorers):
     box = explorers.locator("#explore-compare")
     picture = box.locator("canvas").first
@@ -232,7 +220,7 @@ def test_another_concept_has_another_picture_and_other_numbers(explorers):
     assert picture.get_attribute("aria-label") != label
 
 
-@mark(*needs_browser)
+@needs_browser
 def test_without_scripts_the_sheets_are_shown(browser):
     page = "notebooks/92_explorers.html"
     if page not in PAGES:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rbtc.cli import doctor
-from rbtc.cli.doctor import check, main
+from rbtc.cli.doctor import check
 from rbtc.models.budget import CHAPTERS, FID_PICTURES, cost_table, costs, demand
 from rbtc.models.profiles import load_profile
 from rbtc.models.rate import measure
@@ -138,13 +138,13 @@ def test_a_full_disk_is_seen_before(sd15, nowhere, monkeypatch):
     assert disk.state == "missing" and "RBTC_CACHE" in disk.remedy
 
 
-def test_a_cache_that_cannot_be_written_is_named(nowhere, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_named(nowhere, monkeypatch, call):
     assert of(check("mini"), "cache")[0].state == "ok"
     (nowhere / "file").write_text("in the way")
     monkeypatch.setenv("RBTC_CACHE", str(nowhere / "file" / "cache"))
     (cache,) = of(check("mini"), "cache")
     assert cache.state == "missing" and "RBTC_CACHE" in cache.text and "\n" not in cache.text
-    assert main(["mini"]) == 1
+    assert call("doctor", "mini").status == 1
 
 
 def test_an_unknown_device_is_a_mistake_of_the_user(nowhere):
@@ -158,11 +158,13 @@ def test_the_miniature_needs_none_of_it(nowhere):
     assert of(findings, "device")[0].state == "ok" or torch.cuda.is_available()
 
 
-def test_the_command_prints_and_tells_by_its_status(nowhere, capsys):
-    assert main(["sd15", "08_objects", "--seconds-per-picture", "2"]) == 1
-    text = capsys.readouterr().out
-    assert "MISSING weights" in text and "hours on one such device" in text
-    assert text.splitlines()[-1].endswith("missing")
+def test_the_command_prints_and_tells_by_its_status(nowhere, call):
+    done = call("doctor", "sd15", "08_objects", "--seconds-per-picture", "2")
+    assert done.status == 1
+    assert "MISSING weights" in done.out and "hours on one such device" in done.out
+    assert done.out.splitlines()[-1].endswith("missing")
+    both = call("doctor", "mini", "--measure", "--seconds-per-picture", "2")
+    assert both.status == 2 and "not both" in both.err
 
 
 # ---- rate ----------------------------------------------------------------------------------------

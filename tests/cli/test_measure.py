@@ -19,8 +19,8 @@ from rbtc import results, saving
 from rbtc.cli import measure
 from rbtc.cli.app import run
 from rbtc.files import file_digest
-from rbtc.studies.chapters import CHAPTERS, beside, study
-from rbtc.studies.measuring import defaults
+from rbtc.studies.chapters import beside, study
+from rbtc.studies.measuring import MEASURES, defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "00_overview"
@@ -106,7 +106,8 @@ def test_a_killed_measurement_goes_on_and_ends_the_same(measured, words, tmp_pat
     environment = {**os.environ, "RBTC_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
-    while not list((tmp_path / "cache").rglob("*.npz")) and time.monotonic() < end:
+    images = tmp_path / "cache" / "runs" / "images"
+    while not list(images.glob("*/*.safetensors")) and time.monotonic() < end:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -137,8 +138,25 @@ def test_wrong_words_stop_before_any_work(tmp_path, words, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_parameters_of_the_command_line():
+    defaults = {"profile": "mini", "concepts": ["church"], "images": 2, "seed": 0, "ratio": 0.5}
+    given = {"concepts": "star", "ratio": "1e-3", "images": "7", "profile": "3"}
+    assert measure.fit_parameters(given, defaults, "one") == {
+        "concepts": ["star"], "ratio": 1e-3, "images": 7, "profile": "3",
+    }  # fmt: skip
+    assert measure.fit_parameters({"ratio": 1}, defaults, "one") == {"ratio": 1}
+
+
+def test_whole_numbers_that_may_be_zero():
+    defaults = {"other_classes": 4, "images": 2, "seed": 0, "draw_seed": 7}
+    given = {"other_classes": 0, "images": 1, "seed": -1, "draw_seed": -2}
+    assert measure.fit_parameters(given, defaults, "one") == given
+    with pytest.raises(ValueError, match="one: other_classes must be at least 0, not -1"):
+        measure.fit_parameters({"other_classes": "-1"}, defaults, "one")
+
+
 def test_the_full_counts_are_parameters_of_their_chapters():
-    for chapter in CHAPTERS:
+    for chapter in MEASURES:
         measure.chosen(chapter, {}, full=True)
     assert measure.chosen("08_objects", {"images": "7"}, full=True)["images"] == 7
 
@@ -208,12 +226,12 @@ def test_another_solver_is_found(verify, capsys, monkeypatch):
 
     from rbtc.attack import completion
 
-    def stopped(filled, places, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
-        return plain(filled, places, max_iterations=1)
+    def stopped(filled, index, *, tolerance=0.0, max_iterations=1, early_stop=False, fast=False):
+        return plain(filled, index, max_iterations=1)
 
-    plain = completion.released
+    plain = completion.released_or_limit
     assert set(inspect.signature(stopped).parameters) <= set(inspect.signature(plain).parameters)
-    monkeypatch.setattr(completion, "released", stopped)
+    monkeypatch.setattr(completion, "released_or_limit", stopped)
     assert verify() == 1
     assert "right of church" in capsys.readouterr().out
 

@@ -189,12 +189,12 @@ def test_formulas_return_what_they_were_given():
 def test_budget_attack_takes_exactly_the_smallest_share():
     weights, _ = pruned_model()
     weights["b"] *= 3  # so that the scopes differ
-    together = budget_attack(weights, share=0.1)
+    together = budget_attack(weights, fraction=0.1)
     flat = torch.cat([weights[name].abs().flatten() for name in ("a", "b")])
     chosen = torch.cat([together[name].flatten() for name in ("a", "b")])
     assert int(chosen.sum()) == int(0.1 * flat.numel())
     assert flat[chosen].max() <= flat[~chosen].min()
-    each = budget_attack(weights, share=0.1, scope="layer")
+    each = budget_attack(weights, fraction=0.1, scope="layer")
     for name, mask in each.items():
         assert mask.shape == weights[name].shape
         assert int(mask.sum()) == int(0.1 * mask.numel())
@@ -203,14 +203,14 @@ def test_budget_attack_takes_exactly_the_smallest_share():
 
 def test_budget_attack_keeps_its_budget_inside_ties():
     weights = {"w": torch.zeros(4, 5, dtype=torch.float16)}
-    mask = budget_attack(weights, share=0.5)["w"]
+    mask = budget_attack(weights, fraction=0.5)["w"]
     assert torch.equal(mask, torch.tensor([[True] * 5] * 2 + [[False] * 5] * 2))
 
 
 def test_at_tiny_sigma_the_budget_limits_recall_and_the_threshold_does_not():
     weights, masks = pruned_model(density=0.04)
     filled = obfuscate(weights, masks, sigma=1e-6)
-    budget = detection(budget_attack(filled, share=0.02), masks)
+    budget = detection(budget_attack(filled, fraction=0.02), masks)
     assert budget.precision == 1 and budget.recall == pytest.approx(0.5, abs=0.03)
     threshold = detection(threshold_attack(filled, threshold=5e-6), masks)
     assert threshold.recall == 1 and threshold.precision > 0.98
@@ -220,7 +220,7 @@ def test_at_tiny_sigma_the_budget_limits_recall_and_the_threshold_does_not():
 def test_precision_of_the_budget_attack_falls_as_theory_says(sigma, precision):
     """Predicted from the mixture: the threshold that 2 % of all weights fall below."""
     weights, masks = pruned_model()
-    found = detection(budget_attack(obfuscate(weights, masks, sigma=sigma), share=0.02), masks)
+    found = detection(budget_attack(obfuscate(weights, masks, sigma=sigma), fraction=0.02), masks)
     assert found.precision == pytest.approx(precision, abs=0.04)
 
 
@@ -307,9 +307,9 @@ def test_bad_noise_is_refused(options, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"alpha": 0.0}, "alpha is a share"),
-        ({"alpha": 1.0}, "alpha is a share"),
-        ({"alpha": float("nan")}, "alpha is a share"),
+        ({"alpha": 0.0}, "alpha is a fraction"),
+        ({"alpha": 1.0}, "alpha is a fraction"),
+        ({"alpha": float("nan")}, "alpha is a fraction"),
         ({"sigma_modified": 0.0}, "sigma_modified must be positive"),
         ({"sigma_unmodified": math.inf}, "sigma_unmodified must be positive"),
     ],
@@ -321,7 +321,7 @@ def test_bad_mixtures_are_refused(change, message):
             formula(0.01, **options)
 
 
-def test_bad_places_are_refused():
+def test_bad_points_are_refused():
     options = {"alpha": 0.04, "sigma_modified": 0.01, "sigma_unmodified": 0.03}
     for w in (-0.1, float("nan")):
         with pytest.raises(ValueError, match="w is a half-width"):
@@ -334,9 +334,9 @@ def test_bad_places_are_refused():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda w, m: budget_attack(w, share=0.0), "share must lie in"),
-        (lambda w, m: budget_attack(w, share=1.0), "share must lie in"),
-        (lambda w, m: budget_attack(w, share=1e-6), "less than one weight"),
+        (lambda w, m: budget_attack(w, fraction=0.0), "fraction must lie in"),
+        (lambda w, m: budget_attack(w, fraction=1.0), "fraction must lie in"),
+        (lambda w, m: budget_attack(w, fraction=1e-6), "less than one weight"),
         (lambda w, m: budget_attack(w, scope="row"), "scope must be 'global' or 'layer'"),
         (lambda w, m: budget_attack({}), "there are no weights"),
         (lambda w, m: threshold_attack(w, threshold=0.0), "threshold must be"),

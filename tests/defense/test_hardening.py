@@ -84,7 +84,7 @@ def test_the_posterior_finds_noise_that_lies_outside():
         for name, w in weights.items()
     }
     outside = detection(posterior_attack(noisy, knowledge), masks)
-    small = detection(budget_attack(noisy, share=knowledge.share), masks)
+    small = detection(budget_attack(noisy, fraction=knowledge.fraction), masks)
     assert outside.recall > 0.7 and small.recall < 0.1
 
 
@@ -103,7 +103,7 @@ def test_budgets_are_exact_down_to_one_weight():
     masks, knowledge = told(weights, 0.01)
     for attack in (smallest_of_all, smallest_of_each):
         assert detection(attack(weights, knowledge), masks).hits == 1
-        assert detection(attack(weights, knowledge), masks).guessed == 1
+        assert detection(attack(weights, knowledge), masks).flagged == 1
     assert (harden(weights, seed=1).weights["one"] != 0).all()
 
 

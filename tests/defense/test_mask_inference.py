@@ -11,30 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbtc.defense.detection import detection, detection_auc
-from rbtc.defense.fills import hide
+from rbtc.defense.fills import fill_pruned
 from rbtc.defense.gaussian import obfuscate, posterior
 from rbtc.defense.mask_inference import _conditional_mean, modified_probability, name_modified
 from rbtc.defense.mixture import Mixture, fit_layers, fit_mixture
 from rbtc.defense.roc import roc
 
-HIDINGS = ("layer", "row", "resampled", "permuted", "correlated")
+FILLS = ("layer", "row", "resampled", "permuted", "correlated")
 
 
-def mixed(share, modified, unmodified, n=60_000, seed=0):
+def mixed(fraction, modified, unmodified, n=60_000, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    which = torch.rand(n, generator=generator) < share
+    which = torch.rand(n, generator=generator) < fraction
     values = torch.randn(n, generator=generator, dtype=torch.float64)
     return values * torch.where(which, modified, unmodified), which
 
 
-def model(correlated, seed=0, rows=48, columns=192, cut=0.12):
-    """One layer whose columns share a covariance or not; most of some columns is cut."""
+def model(correlated, seed=0, rows=48, columns=192, pruned=0.12):
+    """One layer whose columns share a covariance or not; most of some columns is pruned."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(rows, rows, generator=generator, dtype=torch.float64)
     mixing = mixing @ torch.diag(torch.linspace(1, 0.05, rows, dtype=torch.float64))
     draws = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
     weight = 0.03 * (mixing @ draws / mixing.norm(dim=1, keepdim=True) if correlated else draws)
-    chosen = torch.rand(columns, generator=generator) < cut
+    chosen = torch.rand(columns, generator=generator) < pruned
     mask = (torch.rand(rows, columns, generator=generator) < 0.95) & chosen
     return {"w": weight.masked_fill(mask, 0)}, {"w": mask}
 
@@ -43,12 +43,12 @@ def model(correlated, seed=0, rows=48, columns=192, cut=0.12):
 
 
 @pytest.mark.parametrize(
-    ("share", "modified"), [(0.12, 1e-6), (0.12, 1e-3), (0.1, 5e-3), (0.05, 0.2), (0.02, 1.0)]
+    ("fraction", "modified"), [(0.12, 1e-6), (0.12, 1e-3), (0.1, 5e-3), (0.05, 0.2), (0.02, 1.0)]
 )
-def test_the_fit_finds_what_made_the_weights(share, modified):
-    values, _ = mixed(share, modified, 0.03)
+def test_the_fit_finds_what_made_the_weights(fraction, modified):
+    values, _ = mixed(fraction, modified, 0.03)
     found = fit_mixture(values)
-    assert found.share == pytest.approx(share, rel=0.15)
+    assert found.fraction == pytest.approx(fraction, rel=0.15)
     assert found.sigma_modified == pytest.approx(modified, rel=0.1)
     assert found.sigma_unmodified == pytest.approx(0.03, rel=0.03)
     assert found.gain > 0
@@ -59,7 +59,7 @@ def test_half_precision_and_zeros_do_not_break_the_fit():
     rounded = values.half()
     assert (rounded == 0).any()
     found = fit_mixture(rounded)
-    assert found.share == pytest.approx(0.1, rel=0.1) and found.sigma_modified < 1e-5
+    assert found.fraction == pytest.approx(0.1, rel=0.1) and found.sigma_modified < 1e-5
 
 
 @settings(max_examples=25, deadline=None)
@@ -67,7 +67,7 @@ def test_half_precision_and_zeros_do_not_break_the_fit():
 def test_the_fit_scales_with_its_weights(scale, sigma):
     values, _ = mixed(0.1, sigma, 1.0, n=4000)
     one, other = fit_mixture(values), fit_mixture(values * scale)
-    assert other.share == pytest.approx(one.share, rel=1e-3)
+    assert other.fraction == pytest.approx(one.fraction, rel=1e-3)
     assert other.sigma_modified == pytest.approx(one.sigma_modified * scale, rel=1e-3)
     assert other.sigma_unmodified == pytest.approx(one.sigma_unmodified * scale, rel=1e-3)
 
@@ -114,7 +114,7 @@ def test_the_area_is_the_chance_to_rank_right(rows):
         at = found.at(threshold)
         assert at["recall"] == pytest.approx(guess.recall)
         assert at["precision"] == pytest.approx(guess.precision, nan_ok=True)
-        assert at["named"] == pytest.approx(guess.guessed / truth.numel())
+        assert at["named"] == pytest.approx(guess.flagged / truth.numel())
 
 
 def test_the_area_of_magnitudes_is_the_book_s_own():
@@ -135,15 +135,15 @@ def test_a_roc_needs_both_kinds_and_finite_scores():
         roc({"w": torch.ones(1, 2)}, {"w": torch.ones(1, 2, dtype=torch.bool)})
 
 
-# --- hiding
+# --- fills
 
 
-@pytest.mark.parametrize("how", HIDINGS)
+@pytest.mark.parametrize("how", FILLS)
 def test_every_fill_hides_the_zeros_and_nothing_else(how):
     weights, masks = model(True)
     weights["half"], masks["half"] = weights["w"].half(), masks["w"]
     before = {name: own.clone() for name, own in weights.items()}
-    hidden = hide(weights, masks, how=how)
+    hidden = fill_pruned(weights, masks, how=how)
     for name, mask in masks.items():
         assert (hidden[name][mask] != 0).all()
         assert hidden[name].dtype == weights[name].dtype
@@ -151,15 +151,15 @@ def test_every_fill_hides_the_zeros_and_nothing_else(how):
         assert torch.equal(weights[name], before[name])
         kept, fill = weights[name][~mask].double(), hidden[name][mask].double()
         assert float(fill.std() / kept.std()) == pytest.approx(1, abs=0.1)
-    again = hide(weights, masks, how=how)
+    again = fill_pruned(weights, masks, how=how)
     assert all(torch.equal(again[name], hidden[name]) for name in masks)
-    assert not torch.equal(hide(weights, masks, how=how, seed=1)["w"], hidden["w"])
+    assert not torch.equal(fill_pruned(weights, masks, how=how, seed=1)["w"], hidden["w"])
 
 
 def test_magnitudes_of_survivors_are_the_row_s_own():
     weights, masks = model(False)
     for how in ("resampled", "permuted"):
-        filled = hide(weights, masks, how=how)["w"]
+        filled = fill_pruned(weights, masks, how=how)["w"]
         for row, mask in zip(range(len(filled)), masks["w"], strict=True):
             pool = set(weights["w"][row][~mask].abs().tolist())
             drawn = filled[row][mask].abs().tolist()
@@ -171,29 +171,29 @@ def test_magnitudes_of_survivors_are_the_row_s_own():
 def test_permuting_goes_round_when_survivors_are_few():
     weights = {"w": torch.tensor([[1.0, 2.0, 0, 0, 0, 0]])}
     masks = {"w": weights["w"] == 0}
-    drawn = hide(weights, masks, how="permuted")["w"][masks["w"]].abs()
+    drawn = fill_pruned(weights, masks, how="permuted")["w"][masks["w"]].abs()
     assert sorted(drawn.tolist()) == [1, 1, 2, 2]
 
 
 def test_correlated_fills_have_the_columns_covariance():
     weights, masks = model(True, columns=800)
-    filled = hide(weights, masks, how="correlated")["w"]
+    filled = fill_pruned(weights, masks, how="correlated")["w"]
     whole = masks["w"].any(dim=0)
     kept, drawn = filled[:, ~whole], filled[:, whole]
     same = torch.corrcoef(kept).flatten() @ torch.corrcoef(drawn).flatten()
     same /= torch.corrcoef(kept).norm() * torch.corrcoef(drawn).norm()
-    blank = hide(weights, masks, how="row")["w"][:, whole]
+    blank = fill_pruned(weights, masks, how="row")["w"][:, whole]
     other = torch.corrcoef(kept).flatten() @ torch.corrcoef(blank).flatten()
     other /= torch.corrcoef(kept).norm() * torch.corrcoef(blank).norm()
     assert same > other + 0.1
 
 
-def test_an_unknown_hiding_is_refused():
+def test_an_unknown_fill_is_refused():
     weights, masks = model(False)
     with pytest.raises(ValueError, match="how is"):
-        hide(weights, masks, how="deep")
+        fill_pruned(weights, masks, how="deep")
     with pytest.raises(ValueError, match="surviv"):
-        hide({"w": torch.ones(2, 2)}, {"w": torch.ones(2, 2, dtype=torch.bool)}, how="row")
+        fill_pruned({"w": torch.ones(2, 2)}, {"w": torch.ones(2, 2, dtype=torch.bool)}, how="row")
 
 
 # --- inference
@@ -223,16 +223,16 @@ def test_tiny_noise_is_found_entry_by_entry(evidence):
 @pytest.mark.parametrize("how", ["layer", "row", "resampled", "permuted"])
 def test_matched_magnitudes_leave_nothing_to_the_first_attacker(how):
     weights, masks = model(False, columns=800)
-    scores = modified_probability(hide(weights, masks, how=how), evidence="magnitudes")
+    scores = modified_probability(fill_pruned(weights, masks, how=how), evidence="magnitudes")
     assert roc(scores, masks).auc == pytest.approx(0.5, abs=0.06)
 
 
 def test_columns_that_go_together_give_matched_noise_away():
     weights, masks = model(True, columns=400)
-    hidden = hide(weights, masks, how="row")
+    hidden = fill_pruned(weights, masks, how="row")
     alone = roc(modified_probability(hidden, evidence="magnitudes"), masks).auc
     assert roc(modified_probability(hidden), masks).auc > alone + 0.2
-    drawn = hide(weights, masks, how="correlated")
+    drawn = fill_pruned(weights, masks, how="correlated")
     assert roc(modified_probability(drawn), masks).auc < roc(
         modified_probability(hidden), masks
     ).auc - 0.1  # fmt: skip
@@ -240,7 +240,7 @@ def test_columns_that_go_together_give_matched_noise_away():
 
 def test_where_columns_are_unrelated_they_tell_nothing():
     weights, masks = model(False, columns=400)
-    scores = modified_probability(hide(weights, masks, how="layer"))
+    scores = modified_probability(fill_pruned(weights, masks, how="layer"))
     assert roc(scores, masks).auc == pytest.approx(0.5, abs=0.12)
 
 

@@ -38,35 +38,24 @@ def test_a_folder_that_holds_no_packed_model_is_refused_before_any_work(tmp_path
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_other_variants_rows_stay_to_the_letter(tmp_path, monkeypatch, lab):
+def test_rows_of_other_variants_stay_to_the_letter(tmp_path, monkeypatch, lab):
     path = Path(__file__).parents[2] / "results" / "emoji_variants.csv"
-    before = path.read_text(encoding="utf-8")
-    (tmp_path / path.name).write_text(before, encoding="utf-8")
+    before = path.read_text(encoding="utf-8").splitlines()
+    file = tmp_path / path.name
     (tmp_path / "training.json").write_text(json.dumps({"diffusion": {"pictures": 5}}))
-    row = {"model": "pretrained", "concept": "bus", "erased_hits": 3, "erased_n": 4}
+    row = {"model": "new", "concept": "bus", "erased_hits": 3, "erased_n": 4}
     monkeypatch.setattr(variants, "Lab", lambda profile: lab)
-    monkeypatch.setattr(variants, "held_out_concepts", lambda lab, count: ["church", "bus"])
+    monkeypatch.setattr(variants, "held_out_concepts", lambda profile, count: ["church", "bus"])
     monkeypatch.setattr(variants, "score_variant", lambda *_, **__: pd.DataFrame([row]))
-    variants.main([f"new={tmp_path}", "--folder", str(tmp_path)])
-    after = (tmp_path / path.name).read_text(encoding="utf-8")
-    assert after.splitlines()[: len(before.splitlines())] == before.splitlines()
-    assert len(after.splitlines()) == len(before.splitlines()) + 1
-
-
-def test_rows_of_other_variants_stay(tmp_path, monkeypatch, lab):
-    pd.DataFrame([{"variant": "A", "model": "pretrained"}, {"variant": "B", "model": "x"}]).to_csv(
-        tmp_path / "emoji_variants.csv", index=False
-    )
-    (tmp_path / "training.json").write_text(json.dumps({"diffusion": {"pictures": 5}}))
-    monkeypatch.setattr(variants, "Lab", lambda profile: lab)
-    monkeypatch.setattr(variants, "held_out_concepts", lambda lab, count: ["church", "bus"])
-    monkeypatch.setattr(
-        variants,
-        "score_variant",
-        lambda lab, concepts, **counts: pd.DataFrame([{"model": "new", "concept": "bus"}]),
-    )
-    monkeypatch.setattr(variants, "variants_table", lambda scores: scores)
+    file.write_text("\n".join([*before, ""]), encoding="utf-8")
     variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
-    found = pd.read_csv(tmp_path / "emoji_variants.csv")
-    assert sorted(zip(found["variant"], found["model"], strict=True)) == [("A", "new"), ("B", "x")]
+    after = file.read_text(encoding="utf-8").splitlines()
+    assert after[:-1] == before
+
+    monkeypatch.setattr(variants, "variants_table", lambda scores: scores)
+    old = [{"variant": "A", "model": "pretrained"}, {"variant": "B", "model": "x"}]
+    pd.DataFrame(old).to_csv(file, index=False)
+    variants.main([f"A={tmp_path}", "--folder", str(tmp_path)])
+    found = pd.read_csv(file)
+    assert list(zip(found["variant"], found["model"], strict=True)) == [("B", "x"), ("A", "new")]
     assert (found["styled"] == STYLED).all()  # of a time when no run named it

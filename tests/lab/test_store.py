@@ -3,7 +3,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,7 +20,7 @@ from rbtc.lab.digests import (
     model_digest,
     tensors_digest,
 )
-from rbtc.lab.store import BLOCK, Store
+from rbtc.lab.store import Store
 from rbtc.layers import prune, write_weights
 
 CONFIG = {"kind": "test", "steps": 3}
@@ -59,6 +58,25 @@ def files(store, kind=""):
     return sorted(p for p in found if p.is_file() and p.name != ".lock")
 
 
+KINDS = pytest.mark.parametrize("kind", ["images", "weights", "json"])
+
+
+def ask(store, kind, number, compute=True):
+    """A request that differs from others by its number: one file, read or made."""
+
+    def make(value):
+        return value if compute else pytest.fail("was computed twice")
+
+    if kind == "images":
+        paint = Painter() if compute else lambda prompts, seeds: pytest.fail("was drawn twice")
+        return store.images(CONFIG, ["a" * number], [1], paint, batch=8)
+    config = CONFIG | {"number": number}
+    if kind == "weights":
+        found, reused = store.weights(config, lambda: make({"w": torch.full((64,), 0.25)}))
+        return found["w"].numpy(), reused
+    return store.json(config, lambda: make({"accuracy": [0.25, number]}))
+
+
 def test_images_are_made_once_and_come_back_in_the_order_asked_for(store):
     make = Painter()
     prompts, seeds = ["a", "bb", "a", "bb"], [3, 0, 1, 9]
@@ -80,25 +98,27 @@ def test_asking_for_100_after_24_makes_76(store):
     assert not reused and len(images) == 100
     assert sorted(make.made) == [("a", s) for s in range(100)]
     assert store.report() == "reused 24 of 124 pictures"
-    # Seeds that do not fill a block are extended in place.
-    store.images(CONFIG, ["a"] * 103, range(103), make, batch=16)
-    assert len(make.made) == 103
-    assert len(files(store, "images")) == -(-103 // BLOCK)
 
 
 def test_missing_pictures_of_several_prompts_share_batches(store):
     make = Painter()
     prompts = [f"a {'x' * i}" for i in range(11) for _ in range(8)]
-    seeds = [s for _ in range(11) for s in range(8)]
-    store.images(CONFIG, prompts, seeds, make, batch=32)
-    assert [len(call) for call in make.calls] == [32, 32, 24]
+    images, _ = store.images(CONFIG, [*prompts, "b", "b"], [*range(8)] * 11 + [5] * 2, make, 32)
+    assert [len(call) for call in make.calls] == [32, 32, 25]  # asked for twice, made once
+    np.testing.assert_array_equal(images[-1], images[-2])
 
 
-def test_a_repeated_request_in_one_call_is_made_once(store):
+def test_batches_may_be_drawn_elsewhere_and_come_in_any_order(store):
     make = Painter()
-    images, _ = store.images(CONFIG, ["a", "a"], [5, 5], make, batch=8)
-    assert make.made == [("a", 5)]
-    np.testing.assert_array_equal(images[0], images[1])
+
+    def draw(batches):
+        for batch in reversed(batches):
+            yield batch, make(*batch)
+
+    images, _ = store.images(CONFIG, ["a"] * 5, range(5), None, batch=2, draw=draw)
+    assert [len(call) for call in make.calls] == [1, 2, 2]
+    np.testing.assert_array_equal(images, [picture("a", seed) for seed in range(5)])
+    assert store.images(CONFIG, ["a"] * 5, range(5), None, batch=2, draw=None)[1]
 
 
 def test_a_killed_run_loses_at_most_the_batch_it_was_in(store):
@@ -113,57 +133,44 @@ def test_a_killed_run_loses_at_most_the_batch_it_was_in(store):
 
 
 def test_a_process_killed_while_writing_leaves_no_half_file(store, monkeypatch):
-    def half(stream, **content):
-        stream.write(b"PK half of it")
+    def half(tensors, path, **notes):
+        path.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "savez_compressed", half)
+        patch.setattr("safetensors.torch.save_file", half)
         with pytest.raises(KeyboardInterrupt):
-            store.images(CONFIG, ["a"], [0], Painter(), batch=1)
+            ask(store, "images", 1)
     assert files(store) == []
     # A process that could not even tidy up: its leftovers are never read.
-    store.images(CONFIG, ["a"], [0], Painter(), batch=1)
+    ask(store, "images", 1)
     (path,) = files(store)
     path.rename(path.with_name(f".{path.name}.123.tmp"))
-    make = Painter()
-    store.images(CONFIG, ["a"], [0], make, batch=1)
-    assert make.made == [("a", 0)]
+    assert not ask(store, "images", 1)[1]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "garbage"])
-@pytest.mark.parametrize("kind", ["images", "weights", "json"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "garbage", "no key", "another"])
+@KINDS
 def test_a_damaged_file_is_computed_again_with_a_warning(store, kind, damage):
-    def ask():
-        if kind == "images":
-            return store.images(CONFIG, ["a"] * 8, range(8), Painter(), batch=8)
-        if kind == "weights":
-            return store.weights(CONFIG, lambda: {"w": torch.arange(64.0)})
-        return store.json(CONFIG, lambda: {"accuracy": [0.25, 0.5]})
-
-    first, _ = ask()
+    first, _ = ask(store, kind, 1)
     (path,) = files(store, kind)
     data = path.read_bytes()
-    spot = {
-        "images": data.find(b"images.npy") + 120,  # inside the compressed pictures
-        "weights": len(data) - 100,
-        "json": data.rfind(b"0.25") + 2,
-    }[kind]
     flipped = bytearray(data)
-    flipped[spot] ^= 1
+    flipped[data.rfind(b"0.25") + 2 if kind == "json" else len(data) - 2] ^= 1
+    ask(store, kind, 2)
+    (other,) = set(files(store, kind)) - {path}
     path.write_bytes(
-        {"truncate": data[:-40], "flip": bytes(flipped), "empty": b"", "garbage": b"x" * 99}[damage]
-    )
+        {
+            "truncate": data[:-5], "flip": bytes(flipped), "empty": b"", "garbage": b"x" * 99,
+            "no key": data.replace(b'"key"', b'"kex"'), "another": other.read_bytes(),
+        }[damage]
+    )  # fmt: skip
     with pytest.warns(RuntimeWarning, match="damaged and will be computed again"):
-        again, reused = ask()
+        again, reused = ask(store, kind, 1)
     assert not reused
-    third, reused = ask()
-    assert reused
-    for value in (again, third):
-        if kind == "weights":
-            torch.testing.assert_close(value["w"], first["w"])
-        else:
-            np.testing.assert_equal(value, first)
+    np.testing.assert_equal(again, first)
+    np.testing.assert_equal(ask(store, kind, 1, compute=False), (first, True))
+    assert ask(store, kind, 2, compute=False)[1]
 
 
 def test_weights_keep_dtype_bits_and_shared_memory(store):
@@ -203,61 +210,7 @@ def test_bad_requests_are_refused(store):
     store.images(CONFIG, ["a"] * 2, [np.int64(1), torch.tensor(2)], Painter(), batch=2)
 
 
-def ask(store, kind, number, compute=True):
-    """A request that differs from others by its number."""
-
-    def make(value):
-        return value if compute else pytest.fail("was computed twice")
-
-    if kind == "images":
-        paint = Painter() if compute else lambda prompts, seeds: pytest.fail("was drawn twice")
-        return store.images(CONFIG, ["a" * number] * 8, range(8), paint, batch=8)
-    config = CONFIG | {"number": number}
-    if kind == "weights":
-        found, reused = store.weights(config, lambda: make({"w": torch.full((9,), number)}))
-        return found["w"].numpy(), reused
-    return store.json(config, lambda: make([number]))
-
-
-@pytest.mark.parametrize("kind", ["images", "weights", "json"])
-def test_a_file_in_the_place_of_another_is_damaged(store, kind):
-    first, _ = ask(store, kind, 1)
-    (one,) = files(store, kind)
-    second, _ = ask(store, kind, 2)
-    (two,) = set(files(store, kind)) - {one}
-    two.write_bytes(one.read_bytes())
-    with pytest.warns(RuntimeWarning, match="damaged .* filed under another key"):
-        again, reused = ask(store, kind, 2)
-    assert not reused
-    np.testing.assert_equal(again, second)
-    np.testing.assert_equal(ask(store, kind, 2, compute=False)[0], second)
-    np.testing.assert_equal(ask(store, kind, 1, compute=False)[0], first)
-
-
-@pytest.mark.parametrize("kind", ["images", "weights", "json"])
-def test_entries_of_old_stores_are_computed_again_without_a_warning(store, kind):
-    ask(store, kind, 1)
-    (path,) = files(store, kind)
-    if kind == "images":
-        with np.load(path) as file:
-            content = {name: file[name] for name in file if name != "key"}
-        np.savez_compressed(path, **content)
-    elif kind == "weights":
-        from safetensors.torch import load_file, save_file
-
-        tensors = load_file(path)
-        save_file(tensors, path, metadata={"digest": tensors_digest(tensors)})
-    else:
-        entry = json.loads(path.read_text())
-        del entry["key"]
-        path.write_text(json.dumps(entry))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not ask(store, kind, 1)[1]
-        assert ask(store, kind, 1, compute=False)[1]
-
-
-def test_two_writers_of_one_block_lose_nothing(store):
+def test_of_two_writers_the_first_is_kept_and_none_loses_anything(store):
     other = Store(store.root)
 
     def meanwhile(prompts, seeds):
@@ -277,9 +230,8 @@ def test_writers_in_many_threads_lose_nothing(store):
         Store(store.root).images(CONFIG, ["a"], [seed], Painter(), batch=1)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(BLOCK)))
-    _, reused = store.images(CONFIG, ["a"] * BLOCK, range(BLOCK), Painter(), batch=8)
-    assert reused
+        list(pool.map(write, [*range(8)] * 2))
+    assert store.images(CONFIG, ["a"] * 8, range(8), Painter(), batch=8)[1]
 
 
 def test_leftovers_of_killed_runs_are_swept(store):
@@ -300,12 +252,12 @@ def test_leftovers_of_killed_runs_are_swept(store):
     assert left == {".rbtc-none.tmp"}  # not ours: there is no mark
 
 
-@pytest.mark.parametrize("kind", ["images", "weights", "json"])
+@KINDS
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, kind):
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file" / "runs")
     with pytest.raises(OSError, match=r"file/runs cannot be written .*: set RBTC_CACHE to a"):
-        ask(store, kind, 1)
+        ask(store, kind, 1, compute=False)
 
 
 @pytest.mark.parametrize(
@@ -341,8 +293,15 @@ def test_key_is_the_same_in_another_process_and_place():
 
 
 MODULE = """
+import dataclasses
+from functools import partial
+import numpy as np
+import torch
 import rbtc.layers
 from rbtc.layers import density
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    size: float = 0.0
 LIMIT = {limit}
 def helper(x):
     return x + LIMIT
@@ -351,52 +310,43 @@ def root(x: int) -> int:
 """
 
 
-def load(tmp_path, name, body, limit=1):
-    """A function of a module of this package that is not there, so to speak."""
-    path = tmp_path / f"{name}.py"
-    path.write_text(MODULE.format(body=body, limit=limit), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(f"rbtc.{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[f"rbtc.{name}"] = module
-    spec.loader.exec_module(module)
-    return module.root
+@pytest.fixture
+def digest(tmp_path):
+    """The digest of ``root`` in a module of this package that is not there, so to speak."""
+
+    def digest(body, limit="1", folder=""):
+        number = len(list(tmp_path.rglob("*.py")))
+        path = tmp_path / folder / f"digested{number}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(MODULE.format(body=body, limit=limit), encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(f"rbtc.{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return code_digest(module.root)
+
+    return digest
 
 
-def test_code_counts_but_explanations_and_places_do_not(tmp_path):
-    plain = code_digest(load(tmp_path, "plain", "return helper(x)"))
+def test_code_counts_but_explanations_and_places_do_not(digest):
+    plain = digest("return helper(x)")
     explained = '''"""What."""
     # why
     return (
         helper(x))'''
-    assert code_digest(load(tmp_path, "explained", explained)) == plain
-    assert code_digest(load(tmp_path, "other", "return helper(x) + 1")) != plain
+    assert digest(explained) == plain != digest("return helper(x) + 1")
     # What is called and what is read count; through modules and local imports too.
-    assert code_digest(load(tmp_path, "limit", "return helper(x)", limit=2)) != plain
-    alone = code_digest(load(tmp_path, "alone", "return x"))
-    assert code_digest(load(tmp_path, "limit_alone", "return x", limit=2)) == alone
-    by_name = code_digest(load(tmp_path, "a", "return density(x)"))
+    assert digest("return helper(x)", limit=2) != plain
+    alone = digest("return x")
+    assert digest("return x", limit=2) == alone
     local = "from rbtc.layers import density\n    return density(x)"
-    followed = {by_name, code_digest(load(tmp_path, "b", local)), alone}
-    followed.add(code_digest(load(tmp_path, "c", "return rbtc.layers.density(x)")))
-    assert len(followed) == 4
+    followed = {alone, digest("return density(x)"), digest(local)}
+    assert len(followed | {digest("return rbtc.layers.density(x)")}) == 4
+    here, there = (digest("return helper(len(__file__))", folder=name) for name in ("a", "b"))
+    assert here == there
     assert code_digest(prune, write_weights) == code_digest(write_weights, prune)
     assert code_digest(prune, write_weights) != code_digest(prune)
     assert Store("x").key(CONFIG, [prune]) != Store("x").key(CONFIG)
-
-
-CONSTANTS = """
-import dataclasses
-from functools import partial
-import numpy as np
-import torch
-from rbtc.layers import density
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    size: float = 0.0
-VALUE = {value}
-def root(x):
-    return VALUE
-"""
 
 
 @pytest.mark.parametrize(
@@ -409,45 +359,32 @@ def root(x):
         ("torch.tensor([1.0])", "torch.tensor([1.0], dtype=torch.float64)"),
     ],
 )
-def test_constants_that_hold_objects_count(tmp_path, value, other):
-    made = []
-    for number, text in enumerate((value, value, other)):
-        path = tmp_path / f"constant{number}.py"
-        path.write_text(CONSTANTS.format(value=text), encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(f"rbtc.constant{number}", path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        made.append(code_digest(module.root))
-    assert made[0] == made[1] != made[2]
-
-
-def test_the_place_of_a_checkout_does_not_count(tmp_path):
-    (tmp_path / "other").mkdir()
-    body = "return helper(len(__file__))"
-    here, there = load(tmp_path, "here", body), load(tmp_path / "other", "there", body)
-    assert code_digest(here) == code_digest(there)
+def test_constants_that_hold_objects_count(digest, value, other):
+    first, same, changed = (digest("return LIMIT", limit=text) for text in (value, value, other))
+    assert first == same != changed
 
 
 def test_a_completion_rests_on_its_own_solver_and_on_no_other(monkeypatch):
     from rbtc.attack import completion
+    from rbtc.lab import digests
 
     def key(algorithm):
         return code_digest.__wrapped__(complete_all, completion.solver_of(algorithm))
 
     before = {name: key(name) for name in ("released", "spectral")}
-    assert before["released"] != before["spectral"]
-    monkeypatch.setattr(sys.modules["rbtc.solvers.spectral"], "spectral_step", None, raising=False)
-    monkeypatch.setattr(completion, "svt", completion.spectral)
-    assert {name: key(name) for name in before} == before
+    of = {n: digests._definitions(sys.modules[f"rbtc.solvers.{n}"]) for n in ("spectral", "svd")}
+    with monkeypatch.context() as patch:
+        patch.setitem(of["spectral"], "spectral", of["spectral"]["gram_power"])
+        assert key("released") == before["released"] != before["spectral"] != key("spectral")
+    monkeypatch.setitem(of["svd"], "check_stop", of["svd"]["Solution"])  # both use it
+    assert key("released") != before["released"] and key("spectral") != before["spectral"]
 
 
-def test_the_wording_of_errors_and_warnings_does_not_count(tmp_path):
+def test_the_wording_of_errors_and_warnings_does_not_count(digest):
     body = "if x < 0:\n        raise ValueError({!r})\n    warnings.warn({!r})\n    return x"
-    first = code_digest(load(tmp_path, "one", body.format("negative", "careful")))
-    other = code_digest(load(tmp_path, "two", body.format("below zero", "take care")))
-    kind = body.replace("ValueError", "TypeError").format("negative", "careful")
-    assert first == other != code_digest(load(tmp_path, "three", kind))
+    first, other = (digest(body.format(*words)) for words in (("negative", "a"), ("below", "b")))
+    kind = body.replace("ValueError", "TypeError").format("negative", "a")
+    assert first == other != digest(kind)
 
 
 def test_library_versions_are_those_that_decide_numbers():

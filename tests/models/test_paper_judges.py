@@ -10,9 +10,9 @@ import torch
 from stubs import PROFILE
 from torch import nn
 
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
+from rbtc.models.distances import fid
 from rbtc.models.evaluate import Classifier, Clip
-from rbtc.models.fid import fid
 from rbtc.models.judges import ImageNetJudge, load_clip
 from rbtc.models.open_clips import NAME, ZERO_SHOT, OpenClipJudge, ZeroShotStyles, load_open_clip
 from rbtc.models.profiles import load_profile
@@ -56,7 +56,7 @@ def test_the_judge_of_objects_is_resnet50_with_its_own_transforms():
     assert isinstance(judge, Classifier)
     assert judge.probabilities(PICTURES[:1]).shape == (1, 1000)
     assert judge.features(PICTURES[:1]).shape == (1, 2048)
-    assert judge._input(PICTURES[:1], torch.device("cpu")).shape == (1, 3, 224, 224)
+    assert judge._inputs(PICTURES[:1]).shape == (1, 3, 224, 224)
     known = {name.casefold() for name in names}
     assert {word.casefold() for word in load_profile("sd15").classes.values()} <= known
 
@@ -103,16 +103,16 @@ def test_painters_are_told_apart_by_clip(clip):
         ZeroShotStyles(clip, [])
 
 
-def test_the_jury_makes_the_judge_of_painters_from_its_clip(clip):
+def test_the_lab_makes_the_judge_of_painters_from_its_clip(clip):
     evaluation = dataclasses.replace(PROFILE.evaluation, style_classifier=ZERO_SHOT)
     profile = dataclasses.replace(PROFILE, styles=("Monet", "Dali"), evaluation=evaluation)
-    jury = Jury(profile, torch.device("cpu"), {"clip": clip})
-    jury.require("style")
-    assert jury.names("style") == ("Monet", "Dali")
-    assert isinstance(jury.get("style"), ZeroShotStyles)
-    assert jury.identity("style") is None  # a given CLIP has no digest
-    named = Jury(profile, torch.device("cpu"), {})
-    other = Jury(dataclasses.replace(profile, styles=("Dali",)), torch.device("cpu"), {})
+    judges = Judges(profile, torch.device("cpu"), {"clip": clip})
+    judges.require("style")
+    assert judges.names("style") == ("Monet", "Dali")
+    assert isinstance(judges.get("style"), ZeroShotStyles)
+    assert judges.identity("style") is None  # a given CLIP has no digest
+    named = Judges(profile, torch.device("cpu"), {})
+    other = Judges(dataclasses.replace(profile, styles=("Dali",)), torch.device("cpu"), {})
     assert named.identity("style") and named.identity("style") != other.identity("style")
     assert ZeroShotStyles in named.code("style")
 

@@ -7,10 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from rbtc.models.folders import weight_files
+from rbtc.models.generate import generate
 from rbtc.models.pipelines import load_pipeline, model_folder
 from rbtc.models.profiles import load_profile
 
@@ -40,84 +42,74 @@ def rewrite(path, tensors):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def set_index(folder, **entries):
-    path = folder / "model_index.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+def index(**entries):
+    """Damage: change entries of the index."""
+
+    def damage(folder):
+        path = folder / "model_index.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+    return damage
 
 
 def at(profile, folder):
     return dataclasses.replace(profile, model=str(folder))
 
 
-def test_load_pipeline(mini, tiny_pipeline_folder, tiny_pipeline):
-    pipe = load_pipeline(at(mini, tiny_pipeline_folder), device="cpu")
-    assert pipe.safety_checker is None
-    assert pipe.unet.dtype == torch.float32 and pipe.device.type == "cpu"
-    assert Path(pipe.name_or_path) == tiny_pipeline_folder
-    for name, value in tiny_pipeline.unet.state_dict().items():
-        assert torch.equal(pipe.unet.state_dict()[name], value)
+def assert_same(ours, theirs):
+    theirs, ours = theirs.state_dict(), ours.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
-def test_half_precision_is_not_used_on_a_cpu(mini, tiny_pipeline_folder):
-    profile = dataclasses.replace(at(mini, tiny_pipeline_folder), dtype="float16")
-    assert load_pipeline(profile, device="cpu").unet.dtype == torch.float32
+def refused(profile, folder, error, message):
+    with pytest.raises(error, match=message) as caught:
+        load_pipeline(at(profile, folder), device="cpu")
+    return str(caught.value)
 
 
-def test_missing_model_folder(mini):
-    with pytest.raises(FileNotFoundError, match=r"models/not-there does not exist: fetch or copy"):
-        load_pipeline(mini, device="cpu")
+def write(name, text):
+    """Damage: write a file of the folder."""
+
+    def damage(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    return damage
 
 
-def test_folder_without_index(mini, folder):
-    (folder / "model_index.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no model_index\.json"):
-        load_pipeline(at(mini, folder), device="cpu")
+def remove(pattern, but=()):
+    """Damage: delete files."""
+
+    def damage(folder):
+        for path in folder.glob(pattern):
+            if path.name not in but:
+                path.unlink()
+
+    return damage
 
 
-def test_damaged_index(mini, folder):
-    (folder / "model_index.json").write_text('{"unet": ')
-    with pytest.raises(ValueError, match=r"model_index\.json is damaged"):
-        load_pipeline(at(mini, folder), device="cpu")
-    (folder / "model_index.json").write_text('{"unet": []}')
-    with pytest.raises(ValueError, match="this is no Stable Diffusion model"):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
-def test_truncated_weights(mini, folder):
-    (path,) = (folder / "unet").glob("*.safetensors")
+def cut_short(folder):
+    path, _ = weights_of(folder, "unet")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"unet/.*safetensors is damaged"):
-        load_pipeline(at(mini, folder), device="cpu")
 
 
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(mini, folder, part, value):
-    from safetensors.torch import load_file, save_file
+def auto_map(name):
+    def damage(folder):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, "auto_map": {"AutoModel": "x.y"}}))
 
-    (path,) = (folder / part).glob("*.safetensors")
-    tensors = load_file(path)
-    name = max(tensors)
-    tensors[name].view(-1)[0] = value
-    save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=rf"'{name}' of its {part} holds 1 NaN or infinite"):
-        load_pipeline(at(mini, folder), device="cpu")
+    return damage
 
 
-def test_missing_weights(mini, folder):
-    for path in (folder / "vae").glob("*.safetensors"):
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"vae holds no \.safetensors"):
-        load_pipeline(at(mini, folder), device="cpu")
+def linked_code(folder):
+    elsewhere = folder.with_name("elsewhere")
+    shutil.move(folder / "unet", elsewhere)
+    (folder / "unet").symlink_to(elsewhere)
+    (elsewhere / "x.py").write_text("")
 
 
-def test_damaged_part_configuration(mini, folder):
-    (folder / "unet" / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
-def test_model_without_feed_forward_layers(mini, folder, tiny_pipeline):
+def without_feed_forward(folder):
     from diffusers import UNet2DConditionModel
 
     plain = UNet2DConditionModel(
@@ -127,8 +119,36 @@ def test_model_without_feed_forward_layers(mini, folder, tiny_pipeline):
     )  # fmt: skip
     shutil.rmtree(folder / "unet")
     plain.save_pretrained(folder / "unet")
-    with pytest.raises(ValueError, match="no feed-forward output matrix"):
-        load_pipeline(at(mini, folder), device="cpu")
+
+
+def test_load_pipeline(mini, tiny_pipeline_folder, tiny_pipeline):
+    half = dataclasses.replace(at(mini, tiny_pipeline_folder), dtype="float16")
+    pipe = load_pipeline(half, device="cpu")
+    assert pipe.safety_checker is None
+    assert pipe.unet.dtype == torch.float32 and pipe.device.type == "cpu"  # no half on a CPU
+    assert Path(pipe.name_or_path) == tiny_pipeline_folder
+    assert_same(pipe.unet, tiny_pipeline.unet)
+    assert pipe.tokenizer("a ball").input_ids == tiny_pipeline.tokenizer("a ball").input_ids
+    first, again = (generate(one, ["a ball"], [3], steps=2) for one in (tiny_pipeline, pipe))
+    assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (shutil.rmtree, FileNotFoundError, "does not exist: fetch or copy"),
+        (remove("model_index.json"), FileNotFoundError, r"has no model_index\.json"),
+        (write("model_index.json", '{"unet": '), ValueError, r"model_index\.json is damaged"),
+        (write("model_index.json", '{"unet": []}'), ValueError, "is no Stable Diffusion model"),
+        (cut_short, ValueError, r"unet/.*safetensors is damaged"),
+        (remove("vae/*.safetensors"), FileNotFoundError, r"vae holds no \.safetensors"),
+        (write("unet/config.json", "{"), ValueError, r"config\.json is damaged"),
+        (without_feed_forward, ValueError, "no feed-forward output matrix"),
+    ],
+)
+def test_a_damaged_folder_is_one_clear_error(mini, folder, damage, error, message):
+    damage(folder)
+    refused(mini, folder, error, message)
 
 
 def test_devices(mini, tiny_pipeline_folder):
@@ -159,36 +179,30 @@ def test_hub_models_are_fetched_or_explained(tiny_pipeline_folder, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
-    with pytest.raises(
-        FileNotFoundError, match=r"could not be fetched.*no route to host"
-    ) as caught:
-        load_pipeline(sd15, device="cpu")
-    assert "Offline mode" not in str(caught.value)
+    message = refused(sd15, sd15.model, FileNotFoundError, "could not be fetched.*no route to host")
+    assert "Offline mode" not in message
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(FileNotFoundError, match=r"Offline mode is on .*another try goes on"):
-        load_pipeline(sd15, device="cpu")
+    refused(sd15, sd15.model, FileNotFoundError, "Offline mode is on .*another try goes on")
 
 
 # ---- what was loaded is what the files say -------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", [0, 0.5, 1])
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_a_part_with_a_tensor_missing_is_refused(mini, folder, part, where):
+@pytest.mark.parametrize(
+    ("part", "where", "value"),
+    [("unet", 0, "nan"), ("vae", 0.5, "inf"), ("text_encoder", 1, "-inf")],
+)
+def test_tensors_missing_too_many_or_no_numbers_are_refused(mini, folder, part, where, value):
     path, tensors = weights_of(folder, part)
     name = list(tensors)[int(where * (len(tensors) - 1))]
-    del tensors[name]
-    rewrite(path, tensors)
-    with pytest.raises(ValueError, match=f"(?s){part}.*{name}.*(damaged|requirements.lock)"):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_a_tensor_too_many_is_refused(mini, folder, part):
-    path, tensors = weights_of(folder, part)
+    rewrite(path, {n: tensor for n, tensor in tensors.items() if n != name})
+    refused(mini, folder, ValueError, f"(?s){part}.*{name}.*(damaged|requirements.lock)")
     rewrite(path, {**tensors, "extra.weight": torch.zeros(2)})
-    with pytest.raises(ValueError, match=rf"{part} are of its file.*'extra\.weight'"):
-        load_pipeline(at(mini, folder), device="cpu")
+    refused(mini, folder, ValueError, rf"{part} are of its file.*'extra\.weight'")
+    spoilt = max(tensors)
+    tensors[spoilt].view(-1)[0] = float(value)
+    rewrite(path, tensors)
+    refused(mini, folder, ValueError, rf"'{spoilt}' of its {part} holds 1 NaN or infinite")
 
 
 @pytest.mark.parametrize("prefix", ["", "text_model."])
@@ -197,12 +211,9 @@ def test_names_of_another_library_version(mini, folder, tiny_pipeline, prefix):
     renamed = {prefix + n.removeprefix("text_model."): tensor for n, tensor in tensors.items()}
     counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]} if prefix else {}
     rewrite(path, renamed | counted)
-    loaded = load_pipeline(at(mini, folder), device="cpu").text_encoder.state_dict()
-    for name, value in tiny_pipeline.text_encoder.state_dict().items():
-        assert torch.equal(loaded[name], value)
+    assert_same(load_pipeline(at(mini, folder), "cpu").text_encoder, tiny_pipeline.text_encoder)
     rewrite(path, {f"x.{name}": tensor for name, tensor in renamed.items()})
-    with pytest.raises(ValueError, match="text_encoder are not in its file"):
-        load_pipeline(at(mini, folder), device="cpu")
+    refused(mini, folder, ValueError, "text_encoder are not in its file")
 
 
 def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline):
@@ -215,9 +226,7 @@ def test_old_names_of_the_vaes_attention(mini, folder, tiny_pipeline):
         old[name] = tensor
     assert len(old.keys() - tensors.keys()) == 16
     rewrite(path, old)
-    loaded = load_pipeline(at(mini, folder), device="cpu").vae.state_dict()
-    for name, value in tiny_pipeline.vae.state_dict().items():
-        assert torch.equal(loaded[name], value)
+    assert_same(load_pipeline(at(mini, folder), "cpu").vae, tiny_pipeline.vae)
 
 
 def test_shards_are_one_file_and_variants_do_not_count(mini, folder):
@@ -256,81 +265,63 @@ def unread(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("place", ["pipeline.py", "scheduler/scheduling.PY", "unet/deep/er/x.py"])
-def test_code_beside_a_model_is_refused(mini, folder, unread, place):
-    path = folder / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("raise SystemExit('was run')")
-    with pytest.raises(ValueError, match=f"{path.name} is code, and a model is only data"):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
-def test_code_in_a_linked_part_is_refused(mini, folder, unread, tmp_path):
-    shutil.move(folder / "unet", tmp_path / "elsewhere")
-    (folder / "unet").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "x.py").write_text("")
-    with pytest.raises(ValueError, match=r"x\.py is code"):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
-@pytest.mark.parametrize("file", ["text_encoder/config.json", "tokenizer/tokenizer_config.json"])
-def test_configurations_that_ask_for_code_are_refused(mini, folder, unread, file):
-    path = folder / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModel": "x.y"}}))
-    with pytest.raises(ValueError, match='has "auto_map"'):
-        load_pipeline(at(mini, folder), device="cpu")
-
-
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("damage", "message"),
     [
-        ({"unet": ["my_unet", "UNet2DConditionModel"]}, "unet is 'UNet2DConditionModel' of 'my_u"),
-        ({"unet": ["diffusers", "UNet2DModel"]}, "expected diffusers's UNet2DConditionModel"),
-        ({"unet": [None, None]}, "unet is None of None"),
-        ({"unet": "diffusers"}, r"unet must be \[library, class\], not 'diffusers'"),
-        ({"vae": None}, r"vae must be \[library, class\]"),
-        ({"vae": ["diffusers", "AutoencoderTiny"]}, "AutoencoderKL"),
-        ({"text_encoder": ["transformers", "T5EncoderModel"]}, "CLIPTextModel"),
-        ({"text_encoder": ["diffusers", "CLIPTextModel"]}, "of 'diffusers'"),
-        ({"tokenizer": ["transformers", "AutoTokenizer"]}, "CLIPTokenizer or CLIPTokenizerFast"),
-        ({"scheduler": ["diffusers", "NoSuchScheduler"]}, "a scheduler of diffusers"),
-        ({"scheduler": ["diffusers", "DiffusionPipeline"]}, "a scheduler of diffusers"),
-        ({"scheduler": ["transformers", "DDIMScheduler"]}, "a scheduler of diffusers"),
-        ({"safety_checker": ["evil", "Checker"]}, "safety_checker is 'Checker' of 'evil'"),
-        ({"feature_extractor": ["stable_diffusion", "X"]}, "a class of diffusers or transformers"),
-        ({"extra": ["os", "system"]}, "extra is 'system' of 'os'"),
-        ({"extra": ["os"]}, r"extra must be \[library, class\]"),
-        ({"_class_name": "StableDiffusionXLPipeline"}, "SDXL.* attacks Stable Diffusion 1.x"),
-        ({"_class_name": "FluxPipeline"}, "describes a FluxPipeline.* Stable Diffusion 1.x"),
-        ({"_class_name": ["pipeline", "Own"]}, r"describes a \['pipeline', 'Own'\]"),
+        (write("pipeline.py", "raise SystemExit('was run')"), "pipeline.py is code, and a model"),
+        (write("scheduler/scheduling.PY", ""), "scheduling.PY is code, and a model is only data"),
+        (write("unet/deep/er/x.py", ""), "x.py is code, and a model is only data"),
+        (linked_code, r"x\.py is code"),
+        (auto_map("text_encoder/config.json"), 'has "auto_map"'),
+        (auto_map("tokenizer/tokenizer_config.json"), 'has "auto_map"'),
+        (
+            index(unet=["my_unet", "UNet2DConditionModel"]),
+            "unet is 'UNet2DConditionModel' of 'my",
+        ),
+        (index(unet=["diffusers", "UNet2DModel"]), "expected diffusers's UNet2DConditionModel"),
+        (index(unet=[None, None]), "unet is None of None"),
+        (index(unet="diffusers"), r"unet must be \[library, class\], not 'diffusers'"),
+        (index(vae=None), r"vae must be \[library, class\]"),
+        (index(vae=["diffusers", "AutoencoderTiny"]), "AutoencoderKL"),
+        (index(text_encoder=["transformers", "T5EncoderModel"]), "CLIPTextModel"),
+        (index(text_encoder=["diffusers", "CLIPTextModel"]), "of 'diffusers'"),
+        (index(tokenizer=["transformers", "AutoTokenizer"]), "CLIPTokenizer or CLIPTokenizerFast"),
+        (index(scheduler=["diffusers", "NoSuchScheduler"]), "a scheduler of diffusers"),
+        (index(scheduler=["diffusers", "DiffusionPipeline"]), "a scheduler of diffusers"),
+        (index(scheduler=["transformers", "DDIMScheduler"]), "a scheduler of diffusers"),
+        (index(safety_checker=["evil", "Checker"]), "safety_checker is 'Checker' of 'evil'"),
+        (
+            index(feature_extractor=["stable_diffusion", "X"]),
+            "a class of diffusers or tr",
+        ),
+        (index(extra=["os", "system"]), "extra is 'system' of 'os'"),
+        (index(extra=["os"]), r"extra must be \[library, class\]"),
+        (index(_class_name="StableDiffusionXLPipeline"), "SDXL.* attacks Stable Diffusion 1.x"),
+        (index(_class_name="FluxPipeline"), "describes a FluxPipeline.* Stable Diffusion 1.x"),
+        (index(_class_name=["pipeline", "Own"]), r"describes a \['pipeline', 'Own'\]"),
     ],
 )
-def test_models_of_other_classes_are_refused(mini, folder, unread, entry, message):
-    set_index(folder, **entry)
-    with pytest.raises(ValueError, match=message):
-        load_pipeline(at(mini, folder), device="cpu")
+def test_what_no_data_may_hold_is_refused_unread(mini, folder, unread, damage, message):
+    damage(folder)
+    refused(mini, folder, ValueError, message)
 
 
 def test_the_index_of_the_published_model_is_accepted(mini, folder):
-    set_index(
-        folder,
+    index(
         safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
         feature_extractor=["transformers", "CLIPImageProcessor"],
         image_encoder=[None, None],
-    )
+    )(folder)
     assert model_folder(at(mini, folder)) == folder
 
 
 def test_a_pickled_single_file_is_refused_with_what_to_do(mini, tmp_path):
     (tmp_path / "v1-5.ckpt").write_bytes(b"")
     for name in (tmp_path / "v1-5.ckpt", tmp_path / "absent.pt", "v1.ckpt"):
-        with pytest.raises(ValueError, match=r"is a single file.*never a pickle.*from_single_file"):
-            load_pipeline(at(mini, name), device="cpu")
+        refused(mini, name, ValueError, r"is a single file.*never a pickle.*from_single_file")
 
 
 def test_a_folder_without_a_tokenizer(mini, folder, unread):
-    for path in (folder / "tokenizer").glob("*"):
-        if path.name not in ("vocab.json", "tokenizer_config.json", "special_tokens_map.json"):
-            path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no tokenizer: expected vocab\.json and"):
-        load_pipeline(at(mini, folder), device="cpu")
+    kept = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json")
+    remove("tokenizer/*", but=kept)(folder)
+    refused(mini, folder, FileNotFoundError, r"holds no tokenizer: expected vocab\.json and")

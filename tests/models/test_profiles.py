@@ -13,7 +13,6 @@ from rbtc.files import data_root
 from rbtc.models import profiles
 from rbtc.models.profiles import available_profiles, load_profile
 from rbtc.models.prompts import (
-    choose,
     concept_word,
     evaluation_prompt,
     prompt_pairs,
@@ -71,11 +70,8 @@ def test_sd15_has_the_settings_of_the_paper(sd15):
 def test_a_profile_can_be_read_from_a_path(tmp_path):
     path = edited(tmp_path, lambda t: t.replace("steps = 8", "steps = 9"))
     assert load_profile(path).steps == load_profile(str(path)).steps == 9
-
-
-def test_a_scheduler_may_call_once_more_than_it_has_steps(tmp_path):
     path = edited(tmp_path, lambda t: t.replace("calls = 2", "calls = 9"))
-    assert load_profile(path).conceptprune.calls == 9
+    assert load_profile(path).conceptprune.calls == 9  # one more than it has steps
 
 
 def test_unknown_profile_lists_those_that_exist():
@@ -91,34 +87,36 @@ def test_unknown_profile_lists_those_that_exist():
         ("steps = 8", "stepps = 15", "unknown key 'stepps'; did you mean 'steps'"),
         ("calls = 2", "xyz = 16", "unknown key 'conceptprune.xyz'; known keys"),
         ("guidance = 3.0", "", "'guidance' is missing"),
-        ("steps = 8", "steps = 16.5", "steps must be int, not 16.5"),
-        ("steps = 8", "steps = true", "steps must be int, not True"),
-        ("guidance = 3.0", 'guidance = "3"', "guidance must be float"),
-        ("steps = 8", "steps = 0", "steps must be at least 1"),
-        ("ratio = 0.15", "ratio = 2", "conceptprune.ratio must lie in"),
-        ("keep_ratio = 0.6", "keep_ratio = 0", "revive.keep_ratio must lie in"),
-        ('"float32"', '"float8"', "dtype must be one of"),
-        ('reference = "scene"', 'reference = "sky"', "conceptprune.reference must be one of"),
-        ('styles = ["twemoji"', "styles = [1", r"styles\[0\] must be str"),
-        ('prompt = "a {concept}"', 'prompt = "a {thing}"', "evaluation.prompt may only use"),
-        ('prompt = "a {concept}"', 'prompt = "a cat"', r"evaluation.prompt must contain {concept}"),
+        ("steps = 8", "steps = 16.5", "steps must be a valid integer.*not 16.5"),
+        ("steps = 8", "steps = true", "steps must be a valid integer, not True"),
+        ("guidance = 3.0", 'guidance = "3"', "guidance must be a valid number"),
+        ("steps = 8", "steps = 0", "steps must be greater than or equal to 1, not 0"),
+        ("ratio = 0.15", "ratio = 2", "conceptprune.ratio must be less than or equal to 1"),
+        ("keep_ratio = 0.6", "keep_ratio = 0", "revive.keep_ratio must be greater than 0"),
+        ('"float32"', '"float8"', "dtype must be 'float32', 'float16' or 'bfloat16', not 'float8'"),
+        (
+            'reference = "scene"',
+            'reference = "sky"',
+            "reference must be 'scene' or 'objects'",
+        ),
+        ('styles = ["twemoji"', "styles = [1", r"styles\[0\] must be a valid string"),
+        ('prompt = "a {concept}"', 'prompt = "a {thing}"', "evaluation.prompt must use"),
+        ('prompt = "a {concept}"', 'prompt = "a cat"', r"evaluation.prompt must use.*{concept}"),
         (
             "[prompts]",
             '[evaluation.exceptions]\nstar = "a star"\n[prompts]',
-            r"evaluation.exceptions.star must contain {concept}",
+            r"evaluation.exceptions.star must use exactly .*{concept}",
         ),
         ("calls = 2", "calls = 10", "conceptprune.calls is 10, and a picture has only 8 steps"),
-        ("guidance = 3.0", "guidance = inf", "guidance must be a finite number, not inf"),
-        ("guidance = 3.0", "guidance = nan", "guidance must be a finite number, not nan"),
+        ("guidance = 3.0", "guidance = inf", "guidance must be a finite number"),
+        ("guidance = 3.0", "guidance = nan", "guidance must be a finite number"),
         ('target = "a {concept} {place}"', 'target = "a {concept}"', "prompts.target must use"),
         ('target = "a {concept} {place}"', 'target = ""', "prompts.target must use"),
         ("[revive]\nkeep_ratio = 0.6\ndouble = true", "", None),
         ("[revive]", "[revive", "not valid TOML"),
         ("[prompts]", 'prompts = "a"\n[x]', None),
         ("steps = 8", "steps = 2026-01-01", "is a date or a time, and a profile has neither"),
-        ("steps = 8", 'steps = "16"', "steps must be int, not '16'"),
         ("[revive]", "[[revive]]", "revive must be a table"),
-        ('styles = ["twemoji"', 'styles = [["twemoji"]', r"styles\[0\] must be str"),
     ],
 )
 def test_every_mistake_in_a_profile_is_one_clear_error(tmp_path, old, new, message):
@@ -244,32 +242,24 @@ def test_evaluation_prompts(mini, sd15):
     assert evaluation_prompt(sd15, "spider web") == "an image of the spider web"
 
 
-def test_unknown_words_name_close_ones(mini, sd15):
-    with pytest.raises(ValueError, match=r"unknown concept 'chruch': did you mean 'church'"):
-        concept_word(sd15, "chruch")
-    with pytest.raises(ValueError, match=r"unknown style 'Da Vinci'.*'Leonardo Da Vinci'"):
-        prompt_pairs(sd15, "Da Vinci", kind="style")
-    with pytest.raises(ValueError, match=r"unknown concept 'qqq': there are \d+, for example"):
-        evaluation_prompt(sd15, "qqq")
-    with pytest.raises(ValueError, match='kind="nudity"'):
-        prompt_pairs(sd15, "nudity")
-    with pytest.raises(ValueError, match="must be a word"):
-        choose("  ", ["a"], "concept")
-    with pytest.raises(ValueError, match="must be a word"):
-        concept_word(mini, "")
-
-
-def test_wrong_kinds_and_references(mini, sd15):
-    with pytest.raises(ValueError, match="kind must be"):
-        prompt_pairs(mini, "church", kind="colour")
-    with pytest.raises(ValueError, match="reference must be"):
-        prompt_pairs(mini, "church", reference="sky")
-    with pytest.raises(ValueError, match="only for objects"):
-        prompt_pairs(mini, "fluent", kind="style", reference="scene")
-    with pytest.raises(ValueError, match="no prompts of kind nudity"):
-        prompt_pairs(mini, "nudity", kind="nudity")
-    with pytest.raises(ValueError, match='one concept "nudity"'):
-        prompt_pairs(sd15, "church", kind="nudity")
+@pytest.mark.parametrize(
+    ("profile", "concept", "options", "message"),
+    [
+        ("mini", "church", {"kind": "colour"}, "kind must be"),
+        ("mini", "church", {"reference": "sky"}, "reference must be"),
+        ("mini", "fluent", {"kind": "style", "reference": "scene"}, "only for objects"),
+        ("mini", "nudity", {"kind": "nudity"}, "no prompts of kind nudity"),
+        ("sd15", "church", {"kind": "nudity"}, 'one concept "nudity"'),
+        ("sd15", "nudity", {}, 'kind="nudity"'),
+        ("sd15", "chruch", {}, "unknown concept 'chruch': did you mean 'church'"),
+        ("sd15", "qqq", {}, r"unknown concept 'qqq': there are \d+, for example"),
+        ("sd15", "Da Vinci", {"kind": "style"}, "unknown style 'Da Vinci'.*'Leonardo Da Vinci'"),
+        ("mini", " ", {}, "must be a word"),
+    ],
+)
+def test_words_and_kinds_that_are_none_are_refused(profile, concept, options, message):
+    with pytest.raises(ValueError, match=message):
+        prompt_pairs(load_profile(profile), concept, **options)
 
 
 def test_words_are_checked_against_the_model_when_it_lists_them(mini, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from rbtc.matrices import ALL_KINDS, find_matrices, read_matrices
-from rbtc.pruning.loss import diffusion_loss, noise_levels
+from rbtc.pruning.loss import diffusion_loss, signal_and_noise
 from rbtc.pruning.saliency import (
     Gradients,
     SaliencyConfig,
@@ -49,13 +49,13 @@ def batch(pipe, n=2):
 
 
 def test_noise_levels_are_the_schedulers_own(pipe):
-    signal, spread = noise_levels(pipe.scheduler)
+    signal, spread = signal_and_noise(pipe.scheduler)
     assert torch.allclose(signal**2 + spread**2, torch.ones_like(signal))
     assert torch.allclose(signal.float() ** 2, pipe.scheduler.alphas_cumprod, atol=1e-6)
     if pipe.scheduler.config.prediction_type == "v_prediction":
         assert signal[-1] < 1e-3  # pure noise
     with pytest.raises(ValueError, match="alphas_cumprod"):
-        noise_levels(object())
+        signal_and_noise(object())
 
 
 def test_the_loss_is_the_distance_to_the_target(pipe):
@@ -153,34 +153,34 @@ def test_scores():
         saliency(found, {"b": weights["a"]}, "snip")
 
 
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.333, 0.9])
-def test_a_mask_marks_exactly_its_share_and_the_highest_scores(share):
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.333, 0.9])
+def test_a_mask_marks_exactly_its_fraction_and_the_highest_scores(fraction):
     torch.manual_seed(0)
     scores = {"b": torch.rand(7, 9), "a": torch.rand(4, 5) + 0.3, "c": torch.ones(3, 3)}
-    masks = top_masks(scores, share)
+    masks = top_masks(scores, fraction)
     total = sum(score.numel() for score in scores.values())
-    assert sum(int(mask.sum()) for mask in masks.values()) == round(share * total)
+    assert sum(int(mask.sum()) for mask in masks.values()) == round(fraction * total)
     kept = torch.cat([scores[n][~masks[n]] for n in scores])
-    cut = torch.cat([scores[n][masks[n]] for n in scores])
-    assert cut.min() >= kept.max()
+    marked = torch.cat([scores[n][masks[n]] for n in scores])
+    assert marked.min() >= kept.max()
     assert all(masks[n].shape == scores[n].shape and masks[n].dtype == torch.bool for n in scores)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.25, 0.9])
-def test_a_mask_per_layer_is_the_mask_of_each_layer(share):
+@pytest.mark.parametrize("fraction", [0.02, 0.25, 0.9])
+def test_a_mask_per_layer_is_the_mask_of_each_layer(fraction):
     torch.manual_seed(0)
     scores = {"b": torch.rand(7, 9), "a": 5 + torch.rand(4, 5)}
-    masks = top_masks(scores, share, per="layer")
+    masks = top_masks(scores, fraction, per="layer")
     for name, score in scores.items():
-        assert int(masks[name].sum()) == round(share * score.numel())
+        assert int(masks[name].sum()) == round(fraction * score.numel())
         if masks[name].any():
-            assert torch.equal(masks[name], top_masks({name: score}, share)[name])
+            assert torch.equal(masks[name], top_masks({name: score}, fraction)[name])
 
 
 def test_errors(tiny_pipeline):
-    for share, message in ((0, "none"), (1e-9, "none"), (float("nan"), "none"), (1, "nothing")):
+    for fraction, message in ((0, "none"), (1e-9, "none"), (float("nan"), "none"), (1, "nothing")):
         with pytest.raises(ValueError, match=message):
-            top_masks({"a": torch.rand(4, 4)}, share)
+            top_masks({"a": torch.rand(4, 4)}, fraction)
     with pytest.raises(ValueError, match="per must be one of"):
         top_masks({"a": torch.rand(4, 4)}, 0.5, per="row")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="without NaN"):

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from dataclasses import dataclass
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -10,24 +9,20 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 
-from rbtc.report import charts as figures
-from rbtc.report import curves, heat, style
+from rbtc.intervals import Share as Estimated
+from rbtc.report import charts, curves, heat, lines, style, tables
 from rbtc.report import pictures as plates
 
 mpl.use("Agg")
 
 
-@dataclass(frozen=True)
-class Share:
-    value: float
-    low: float
-    high: float
-    n: int = 100
+def share(value, low, high):
+    return Estimated(value, low, high, 100, 100)
 
 
 VALUES = {
-    "pruned": {0.2: Share(0.1, 0.05, 0.2), 0.6: Share(0.15, 0.1, 0.2)},
-    "revived": {0.2: Share(0.4, 0.3, 0.5), 0.6: 0.8},
+    "pruned": {0.2: share(0.1, 0.05, 0.2), 0.6: share(0.15, 0.1, 0.2)},
+    "revived": {0.2: share(0.4, 0.3, 0.5), 0.6: 0.8},
 }
 PAPER = {"revived": {0.2: 0.26, 0.6: 0.71}}
 
@@ -52,7 +47,7 @@ def test_importing_and_drawing_leave_no_trace():
 
     before = dict(mpl.rcParams)
     plt.close("all")
-    figures.bars_with_intervals(VALUES)
+    charts.bars_with_intervals(VALUES)
     assert plt.get_fignums() == [], "a notebook would show the figure twice"
     with style.house_style():
         assert mpl.rcParams["figure.facecolor"] == "white"
@@ -64,7 +59,7 @@ def test_picture_grid_layout():
         "church": {"pretrained": pictures(2, 10), "pruned": pictures(2, 20)},
         "bus": {"pretrained": pictures(1, 30), "revived": pictures(6, 40)},
     }
-    figure = plates.picture_grid(images, title="three models")
+    figure = plates.picture_grid(images)
     axes = np.array(figure.axes).reshape(2, 3)
     assert [ax.get_title() for ax in axes[0]] == ["pretrained", "pruned", "revived"]
     assert [ax.get_ylabel() for ax in axes[:, 0]] == ["church", "bus"]
@@ -108,7 +103,7 @@ def test_empty_grid(images):
 
 
 def test_bars():
-    figure = figures.bars_with_intervals(VALUES, paper=PAPER, title="t", limits=(0, 1))
+    figure = charts.bars_with_intervals(VALUES, paper=PAPER, title="t", limits=(0, 1))
     (ax,) = figure.axes
     groups = [one for one in ax.containers if isinstance(one, BarContainer)]
     heights = [[bar.get_height() for bar in group] for group in groups]
@@ -128,11 +123,11 @@ def test_bars():
 def test_bars_with_a_hole_and_many_labels():
     labels = [f"a long label {n}" for n in range(8)]
     values = {"one": dict.fromkeys(labels, 0.5), "two": {labels[0]: 0.4}}
-    drawn(figures.bars_with_intervals(values))
+    drawn(charts.bars_with_intervals(values))
 
 
 def test_lines():
-    figure = figures.lines_with_intervals(VALUES, paper=PAPER, xlabel="K", log_x=True)
+    figure = lines.lines_with_intervals(VALUES, paper=PAPER, xlabel="K", log_x=True)
     (ax,) = figure.axes
     assert ax.get_xscale() == "log" and ax.get_xlabel() == "K"
     assert len(ax.containers) == 2, "one line with intervals per series"
@@ -153,11 +148,11 @@ def test_surface():
 
 
 def test_long_form():
-    frame = figures.long_form(VALUES)
+    frame = tables.long_form(VALUES)
     assert list(frame.columns) == ["series", "x", "value", "low", "high", "n"]
     assert frame["n"].tolist()[:3] == [100] * 3 and frame["n"].isna().tolist()[3]
     with pytest.raises(ValueError, match="at least one"):
-        figures.long_form({"a": {}})
+        tables.long_form({"a": {}})
 
 
 def test_more_series_than_colours():
@@ -212,7 +207,7 @@ def test_headings_do_not_touch(headings, rows, smaller):
     ],
 )
 def test_ticks_turn_only_where_they_would_touch(labels, series, angle):
-    figure = figures.bars_with_intervals({name: dict.fromkeys(labels, 0.5) for name in series})
+    figure = charts.bars_with_intervals({name: dict.fromkeys(labels, 0.5) for name in series})
     drawn(figure)
     ticks = figure.axes[0].get_xticklabels()
     assert [text.get_text() for text in ticks] == labels
@@ -228,8 +223,8 @@ def test_ticks_turn_only_where_they_would_touch(labels, series, angle):
 
 
 def test_lines_that_coincide_are_all_seen():
-    same = {0.0: Share(0.875, 0.8, 0.9), 10.0: Share(0.875, 0.8, 0.9)}
-    (ax,) = figures.lines_with_intervals({"dense": same, "sparse": dict(same)}, limits=(0, 1)).axes
+    same = {0.0: share(0.875, 0.8, 0.9), 10.0: share(0.875, 0.8, 0.9)}
+    (ax,) = lines.lines_with_intervals({"dense": same, "sparse": dict(same)}, limits=(0, 1)).axes
     dense, sparse = (container.lines[0] for container in ax.containers)
     assert dense.get_marker() != sparse.get_marker()
     for one, other, true in zip(dense.get_xdata(), sparse.get_xdata(), (0, 10), strict=True):
@@ -258,3 +253,49 @@ def test_every_value_of_a_heat_map_stands_in_its_cell():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["R1", "R2"]
     with pytest.raises(ValueError, match="at least one"):
         heat.heat_maps({})
+
+
+PANEL = {
+    "NMS": {0.2: share(0.2, 0.1, 0.3), 1.0: share(0.7, 0.6, 0.8)},
+    "pruned": dict.fromkeys((0.2, 1.0), share(0.1, 0.0, 0.2)),
+}
+
+
+def test_small_multiples_share_their_axes():
+    paper = {"church": {"NMS": {0.2: 0.3, 1.0: 0.5}}}
+    figure = lines.small_multiples(
+        {name: PANEL for name in ("church", "bus", "star")}, paper=paper, levels=["pruned"]
+    )
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_title() for ax in shown] == ["church", "bus", "star"]
+    assert len({ax.get_ylim() for ax in shown}) == 1
+    dashed = [[line for line in ax.lines if line.get_linestyle() == "--"] for ax in shown]
+    assert [len(lines) for lines in dashed] == [1, 0, 0]
+    assert [len(ax.containers) for ax in shown] == [1, 1, 1], "a level has no interval"
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert sorted(texts) == ["NMS", "NMS, paper", "pruned"]
+    drawn(figure)
+    with pytest.raises(ValueError, match="at least one"):
+        lines.small_multiples({"church": {}})
+
+
+@pytest.mark.parametrize("places", [(0.2, 1.0), ("pruned", "NMS")])
+def test_class_lines_name_every_class_apart(places):
+    classes = [f"class {n}" for n in range(12)]
+    rows = [
+        {"concept": one, "model": x, "asked": one, "seed": seed, "hit": True}
+        for x in places for one in classes for seed in (0, 1)
+    ]  # fmt: skip
+    hits, paper = pd.DataFrame(rows), {"erased": {places[0]: 0.4}}
+    figure = lines.class_lines({"erased": hits}, paper=paper)
+    (ax,) = figure.axes
+    names = {text.get_text(): text.xyann[1] for text in ax.texts}
+    assert sorted(names) == sorted(classes)
+    assert {text.xy for text in ax.texts} == {(1.0, 1.0)}  # where a thin line leads from each name
+    heights = sorted(names.values())
+    assert all(b - a > 0.03 for a, b in pairwise(heights))
+    assert max(heights) <= ax.get_ylim()[1]
+    drawn(figure)
+    with pytest.raises(ValueError, match="at least one"):
+        lines.class_lines({"erased": hits.iloc[:0]})

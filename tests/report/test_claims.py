@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rbtc.bootstrap import Mean
+from rbtc.intervals import Share
 from rbtc.report import claim_tables, markdown
 from rbtc.report.claims import (
     FALLS,
@@ -108,7 +108,7 @@ def test_a_peak_is_the_rise_above_the_better_end():
 
 
 def test_numbers_that_are_no_shares_tell_what_they_could_see_by_their_interval():
-    assert estimated(Mean(5.0, 4.0, 6.0, 9, 9)).seen is None
+    assert estimated(Share(5.0, 4.0, 6.0, 9, 9)).seen is None
     both = change(TWO, "pruned", "revived")
     assert replace(both, by_class={}).classes is None
     assert exact(0.3, by_class={"x": 0.1, "y": 0.5}).classes is None
@@ -239,8 +239,12 @@ def test_the_papers_numbers_are_read_as_printed():
 
 @pytest.fixture(scope="module")
 def verdicts():
-    rows = Part("08_objects", "two", RISES,
-                lambda s, k: [moved(0.2), moved(0.0, paper=0.4), moved(0.0, start=1.0, seen=0.1)])
+    rows = Part(
+        "08_objects",
+        "two",
+        RISES,
+        lambda s, k: [moved(0.2), moved(0.0, paper=0.4), moved(0.0, start=1.0, seen=0.1)],
+    )
     return [
         verdict_of(Part("08_objects", "one", RISES, revival)),
         verdict_of(rows, Part("09_saliency", "gone", RISES, revival), key="C02", place="App. A"),

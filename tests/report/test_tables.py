@@ -147,6 +147,29 @@ def test_cell_and_interval():
     assert interval(2) == (2.0, 2.0, 2.0)
 
 
+def two_models(label, hits, n=10):
+    return [
+        Row(label, "pruned", 0.08, Proportion(hits, n)),
+        Row(label, "NMS", 0.82, Proportion(hits + 1, n)),
+    ]
+
+
+def test_a_column_appears_when_results_exist():
+    own = two_models("golf ball (golf flag)", 3)
+    mini = comparison(own)
+    assert comparison(own, None).equals(mini)
+    joined = comparison(own, two_models("golf ball", 250, 500))
+    assert [kind for _, kind in joined.columns] == ["paper", "sd15", "emoji-sd"] * 2
+    cells = joined.loc["golf ball (golf flag)", "pruned"]
+    assert cells["sd15"].startswith("0.50 [0.4") and cells["sd15"].endswith("(n=500)")
+    assert cells["emoji-sd"] == mini.loc["golf ball (golf flag)", ("pruned", "ours")]
+
+
+def test_a_line_that_the_other_model_lacks_is_empty():
+    joined = comparison(two_models("candle", 3), two_models("church", 5))
+    assert (joined.xs("sd15", axis=1, level=1) == "").all(axis=None)
+
+
 # ---- files and words ----------------------------------------------------------------------------
 
 

@@ -12,15 +12,15 @@ from rbtc.solvers.polar import (
 )
 
 
-def wide(rows=40, columns=90, share=0.04, seed=0, dtype=torch.float64, decay=0.5):
+def wide(rows=40, columns=90, fraction=0.04, seed=0, dtype=torch.float64, decay=0.5):
     """A matrix with singular values about i^-decay and the flat indices of its missing entries."""
     generator = torch.Generator().manual_seed(seed)
     draw = {"generator": generator, "dtype": torch.float64}
     left = torch.linalg.qr(torch.randn(rows, rows, **draw)).Q
     scale = torch.arange(1, rows + 1, dtype=torch.float64) ** -decay
     matrix = (left * scale) @ torch.randn(rows, columns, **draw)
-    places = (torch.rand(rows, columns, **draw) < share).flatten().nonzero().flatten()
-    return matrix.to(dtype), places
+    index = (torch.rand(rows, columns, **draw) < fraction).flatten().nonzero().flatten()
+    return matrix.to(dtype), index
 
 
 def exact(matrix):
@@ -29,21 +29,21 @@ def exact(matrix):
     return (u / s) @ u.mT, float(s[-1])
 
 
-@pytest.mark.parametrize("share", [0.03, 0.3])  # sparse and dense products
+@pytest.mark.parametrize("fraction", [0.03, 0.3])  # sparse and dense products
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_products_with_the_missing_entries_equal_dense_ones(share, dtype):
-    matrix, places = wide(share=share, dtype=dtype)
-    known = PartlyKnown(matrix, places)
-    assert known.sparse == (share < 0.05)
+def test_products_with_the_missing_entries_equal_dense_ones(fraction, dtype):
+    matrix, index = wide(fraction=fraction, dtype=dtype)
+    known = PartlyKnown(matrix, index)
+    assert known.sparse == (fraction < 0.05)
     w = torch.randn(40, 40, dtype=dtype)
-    there = (w @ matrix).flatten()[places]
+    there = (w @ matrix).flatten()[index]
     torch.testing.assert_close(known.sample(w), there)
-    for every in (2, 7, len(places)):
+    for every in (2, 7, len(index)):
         torch.testing.assert_close(known.sample(w, every), there[::every])
-    before, values = known.gram(), torch.randn(len(places), dtype=dtype)
+    before, values = known.gram(), torch.randn(len(index), dtype=dtype)
     change = known.refill(values)
     matrix = matrix.clone()
-    matrix.view(-1)[places] = values
+    matrix.view(-1)[index] = values
     torch.testing.assert_close(known.transposed, matrix.mT)
     torch.testing.assert_close(known.values, values)
     torch.testing.assert_close(before + change + change.mT, matrix @ matrix.mT, atol=1e-4, rtol=0)
@@ -53,26 +53,26 @@ def test_products_with_the_missing_entries_equal_dense_ones(share, dtype):
 @settings(max_examples=15, deadline=None)
 @given(st.integers(4, 40), st.integers(0, 30), st.integers(0, 10**6), st.floats(0.0, 1.0))
 def test_the_inverse_root_follows_refills(rows, more, seed, decay):
-    matrix, places = wide(rows, 2 * rows + more, share=0.05, seed=seed, decay=decay)
-    known = PartlyKnown(matrix, places)
+    matrix, index = wide(rows, 2 * rows + more, fraction=0.05, seed=seed, decay=decay)
+    known = PartlyKnown(matrix, index)
     root = InverseRoot(known)
     smallest = exact(matrix)[1]
     generator = torch.Generator().manual_seed(seed)
     for size in (0.5, 0.2, 0.01, 1e-5):
-        step = torch.randn(len(places), generator=generator, dtype=torch.float64)
+        step = torch.randn(len(index), generator=generator, dtype=torch.float64)
         root.refill(known.values + size * smallest / len(matrix) ** 0.5 * step)
         root.update()
         w, s_min = exact(known.transposed.mT)
         error = torch.linalg.matrix_norm(root() - w, 2) / torch.linalg.matrix_norm(w, 2)
-        assert error < 0.1 * size + 1e-9  # what is left is a small share of the disturbance
+        assert error < 0.1 * size + 1e-9  # what is left is a small fraction of the disturbance
         assert abs(root.smallest() / s_min - 1) < 0.1 * size + 1e-9
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(9, 40), st.integers(0, 30), st.integers(0, 10**6), st.floats(0.0, 1.5))
 def test_products_alone_make_the_inverse_root_and_find_the_smallest(rows, more, seed, decay):
-    matrix, places = wide(rows, 2 * rows + more, share=0.05, seed=seed, decay=decay)
-    known = PartlyKnown(matrix.float(), places)
+    matrix, index = wide(rows, 2 * rows + more, fraction=0.05, seed=seed, decay=decay)
+    known = PartlyKnown(matrix.float(), index)
     root = ProductRoot(known)
     for size in (0.0, 0.5, 0.01):
         known.refill(known.values * (1 + size))
@@ -99,8 +99,8 @@ def test_products_refuse_what_they_cannot_resolve(least):
 
 
 def test_a_small_change_takes_products_only_and_a_large_one_a_new_basis():
-    matrix, places = wide()
-    known = PartlyKnown(matrix, places)
+    matrix, index = wide()
+    known = PartlyKnown(matrix, index)
     root = InverseRoot(known)
     root.refill(known.values * (1 + 1e-3))
     root.update()
@@ -113,9 +113,9 @@ def test_a_small_change_takes_products_only_and_a_large_one_a_new_basis():
 
 def test_float32_keeps_small_singular_values_apart():
     """A float32 Gram matrix of condition number 1e8 would have lost them."""
-    matrix, places = wide(decay=2.5, dtype=torch.float32)
+    matrix, index = wide(decay=2.5, dtype=torch.float32)
     w, smallest = exact(matrix)
-    root = InverseRoot(PartlyKnown(matrix, places))
+    root = InverseRoot(PartlyKnown(matrix, index))
     assert float(torch.linalg.matrix_norm(matrix, 2)) / smallest > 1e3
     assert abs(root.smallest() / smallest - 1) < 1e-4
     assert float(torch.linalg.matrix_norm(root() - w, 2) / torch.linalg.matrix_norm(w, 2)) < 1e-4

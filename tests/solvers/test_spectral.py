@@ -53,13 +53,6 @@ def test_exponents_differ_and_each_wins_by_its_own_measure():
         assert objective(weight, found[p], p) < objective(weight, found[other], p)
 
 
-def test_a_tall_matrix_is_completed_like_its_transpose():
-    _, mask, weight = problem()
-    wide = complete(weight, mask, algorithm="spectral", exponent=0.5, init="zero", **EXACT)
-    tall = complete(weight.mT, mask.mT, algorithm="spectral", exponent=0.5, init="zero", **EXACT)
-    torch.testing.assert_close(wide.dense(weight), tall.dense(weight.mT).mT, rtol=1e-4, atol=1e-6)
-
-
 def test_powers_of_a_gram_matrix_and_of_a_singular_one():
     z = torch.randn(6, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gram = z @ z.mT
@@ -78,10 +71,3 @@ def test_bad_options_are_refused(options, message):
     _, mask, weight = problem()
     with pytest.raises(ValueError, match=message):
         complete(weight, mask, algorithm="spectral", **options)
-
-
-def test_the_fast_released_solver_too_completes_a_tall_matrix_like_its_transpose():
-    _, mask, weight = problem()
-    options = {"fast": True, "init": "zero"}
-    wide, tall = complete(weight, mask, **options), complete(weight.mT, mask.mT, **options)
-    torch.testing.assert_close(wide.dense(weight), tall.dense(weight.mT).mT, rtol=1e-4, atol=1e-6)

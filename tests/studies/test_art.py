@@ -7,12 +7,12 @@ import pytest
 from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
-from rbtc.bootstrap import change_of
 from rbtc.lab import Lab
 from rbtc.models import distances
 from rbtc.models.distances import frechet
 from rbtc.report.comparisons import comparison, records
-from rbtc.studies import art_effects as effects
+from rbtc.stats import change_of
+from rbtc.studies import art as effects
 from rbtc.studies.art import CHANGES, MODELS
 from rbtc.studies.measuring.art import DRAWS, art_study, neutral_pairs, read_prompts
 
@@ -65,7 +65,7 @@ def test_the_frame_holds_every_picture(art, study):
     assert set(study.erased["prompt"]) >= {"a cat in the style of openmoji"}
     assert not study.erased["similarity"].isna().any()
     style = study.styles[0]
-    found = effects.score_by_style(study)["NMS"][style.word].value
+    found = study.by_style(effects.SCORE)["NMS"][style.word].value
     revived = art.revived(style)
     assert found == art.measure.clip_score(revived, art.pretrained, style, 3).value
     shown = study.pictures[style.word]["NMS"]
@@ -118,11 +118,11 @@ def test_distances_are_those_of_the_fast_function(art, study):
             ])  # fmt: skip
 
         expected = change_of(change, means[after] - means[before], 4, resamples=DRAWS)
-        assert effects.distance_change(study, before, after) == expected
+        assert study.distance_change(before, after) == expected
 
 
 def test_the_papers_table_stands_beside_ours(study):
-    rows = effects.rows(study)
+    rows = study.rows()
     frame = records(rows).set_index(["row", "column"])
     assert frame.loc[(effects.SCORE, "NMS"), "paper"] == 0.51
     assert frame.loc[(effects.SCORE, "pruned"), "verdict"] == ""
@@ -132,10 +132,10 @@ def test_the_papers_table_stands_beside_ours(study):
     assert comparison(rows, verdicts=True).shape == (4, 3 * 4)
     # The paper's printed change of the neutral similarity is no more than rounding.
     assert frame.loc[(effects.NEUTRAL, "NMS"), "verdict"] == "no effect printed"
-    assert len(effects.contrasts(study)) == 5
-    spread = effects.spread(study)
+    assert len(study.contrasts()) == 5
+    spread = study.spread()
     assert (spread["least"] <= spread["most"]).all() and set(spread["styles"]) == {2}
-    assert list(effects.distance_table(study)["n"]) == [4, 4]
+    assert list(study.distance_table()["n"]) == [4, 4]
 
 
 def test_missing_judges_are_named_together_before_anything_is_drawn(pipeline, tmp_path):

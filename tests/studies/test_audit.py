@@ -6,7 +6,7 @@ import pytest
 from round_trip import assert_reads_back
 
 from rbtc.report.calibration import calibration
-from rbtc.studies.audit import CHOICES, REASONS, AuditStudy, correlation
+from rbtc.studies.audit import CHOICES, REASONS, AuditStudy
 from rbtc.studies.measuring.audit import audit_study
 
 
@@ -55,8 +55,8 @@ def made(slope: float, shift: float = 0.0) -> AuditStudy:
 def test_a_perfect_and_a_useless_estimate():
     good, bad = made(1.0), made(-1.0, 1.4)
     best = good.best()
-    assert good.score(best, correlation).value == pytest.approx(1)
-    assert bad.score(bad.best(), correlation).value == pytest.approx(-1)
+    assert good.score(best, "correlation").value == pytest.approx(1)
+    assert bad.score(bad.best(), "correlation").value == pytest.approx(-1)
 
 
 def test_tables_and_figure(study):

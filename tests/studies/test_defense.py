@@ -13,15 +13,7 @@ from rbtc.report.charts import lines_with_intervals
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import surface
 from rbtc.report.pictures import picture_grid
-from rbtc.studies.defense_attacks import (
-    attack_rows,
-    attacked,
-    defended,
-    guess_table,
-    resistance,
-    table_12_column,
-)
-from rbtc.studies.defense_classes import spread, summary
+from rbtc.studies.defense import attacked, defended, table_12_column
 from rbtc.studies.measuring.defense import defense_study, measure
 from rbtc.studies.measuring.detection import _shape, detection_study
 
@@ -56,7 +48,7 @@ def test_without_attacks_nothing_was_guessed(lab, tmp_path):
     study = defense_study(
         lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), images=1, preserved=1, shown=1
     )
-    assert attack_rows(study) == [] and resistance(study) == {}
+    assert study.attack_rows() == [] and study.resistance() == {}
     assert_reads_back(study, tmp_path)
 
 
@@ -77,7 +69,7 @@ def test_every_accuracy_has_its_pictures(study):
             assert study.accuracy(model, "preserved", subject).n == 2
     assert study.sweep()["erased"][1e-6] == study.accuracy(defended(1e-6))
     assert set(study.costs("preserved")) == {"sigma_M = 1e-6", "sigma_M = 1e-2", "sigma_M = 1e-1"}
-    assert summary(study).shape == (3, 6)
+    assert study.summary().shape == (3, 6)
     lines_with_intervals(study.sweep(), paper=study.paper_sweep(), log_x=True)
 
 
@@ -99,7 +91,7 @@ def test_table_12_is_beside_ours_under_both_readings(study):
     assert other["paper"].tolist()[0] == 0.15  # its 1e-2, beside our noise of 1e-1
     ours = study.accuracy(defended(0.1), "erased", study.subjects[0])
     assert other["ours"].tolist()[0] == ours.value
-    attacks = records(attack_rows(study))
+    attacks = records(study.attack_rows())
     printed = attacks[attacks["paper"].notna()]["column"].unique().tolist()
     assert printed == ["budget, 1e-6", "budget, 1e-2", "density, 1e-6", "density, 1e-2"]
     comparison(study.rows())
@@ -127,11 +119,11 @@ def test_an_attacker_who_names_everything_has_nothing_to_complete(lab):
     )
     threshold = study.guesses[study.guesses["attacker"] == "threshold"].iloc[0]
     assert threshold["named"] > 0.5 and not threshold["possible"]
-    assert guess_table(study).loc["threshold, 0.5", "possible"] == "0 of 1"
-    assert "threshold, 0.5" not in resistance(study)
-    rows = {row.row: row for row in attack_rows(study, together=True)}
+    assert study.guess_table().loc["threshold, 0.5", "possible"] == "0 of 1"
+    assert "threshold, 0.5" not in study.resistance()
+    rows = {row.row: row for row in study.attack_rows(together=True)}
     assert rows["threshold, 0.5"].ours is None and rows["threshold, 0.5"].verdict == ""
-    comparison(attack_rows(study))
+    comparison(study.attack_rows())
 
 
 def test_rows_named_as_a_whole_are_left_alone():
@@ -179,13 +171,13 @@ def test_other_classes_are_drawn_for_some_concepts_only(lab):
     assert study.part("preserved", golf).empty and not study.part("preserved", church).empty
     assert "preserved" not in study.sweep(subject=golf)
     assert study.accuracy("pruned", "preserved") == study.accuracy("pruned", "preserved", church)
-    assert summary(study).loc[golf.label, ("preserved", "pruned")] == ""
+    assert study.summary().loc[golf.label, ("preserved", "pruned")] == ""
     with pytest.raises(ValueError, match="not among"):
         defense_study(lab, ["church"], sigmas=(1e-2,), attack_sigmas=(), preserved_for=["candle"])
 
 
 def test_the_spread_is_over_classes(study):
-    table = spread(study)
+    table = study.spread()
     own = [study.accuracy("pruned", "erased", subject).value for subject in study.subjects]
     assert table.loc["pruned", "classes"] == 2
     assert table.loc["pruned", "ours, mean"] == pytest.approx(np.mean(own))
@@ -198,11 +190,11 @@ def test_the_spread_is_over_classes(study):
 
 
 def test_resistance_is_against_the_attack_on_the_pruned_model(study):
-    found = resistance(study)
+    found = study.resistance()
     assert found["budget, 1e-6"] == study.change("revived", "budget, 1e-6")
     # With tiny noise the threshold attacker finds nearly the pruned model again.
     assert "threshold, 1e-6" in found
-    table = guess_table(study)
+    table = study.guess_table()
     assert table.index.tolist()[:2] == ["budget, 1e-6", "budget, 1e-2"]
     assert table.loc["threshold, 1e-6", "possible"] == "2 of 2"
 

@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 from round_trip import assert_reads_back
 
-from rbtc.defense.fills import Hiding
+from rbtc.defense.fills import Fill
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.curves import curves
 from rbtc.report.fronts import front as front_figure
 from rbtc.report.pictures import picture_grid
 from rbtc.report.tables import effects_table
-from rbtc.studies.defense_choice import choose, front, front_table, tried_table
 from rbtc.studies.honest_attacker import TOLD, attacked, noise
 from rbtc.studies.measuring.honest_attacker import HIDINGS as ALL
 from rbtc.studies.measuring.honest_attacker import honest_study
@@ -29,7 +28,7 @@ def study(lab):
 
 
 def test_every_defence_meets_its_attackers(study):
-    assert get_args(Hiding) == ALL
+    assert get_args(Fill) == ALL
     assert study.defences == ("noise 1e-6", "noise 1e-2", *HIDINGS)
     each = study.guesses.groupby("defence")["attacker"].apply(set).to_dict()
     assert each["layer"] == {"columns"}  # there is no sigma_M for the others to know
@@ -112,25 +111,25 @@ def test_the_rule_excludes_cost_then_takes_the_least_revival_then_the_least_auc(
     seen.loc[seen["defence"] == "correlated", "auc"] = 0.6
     seen.loc[seen["defence"] == "layer", "auc"] = 0.7
     made = dataclasses.replace(scored(study, values), seen=seen)
-    choice = choose(made)
+    choice = made.choose()
     assert choice.name == "correlated" and choice.tied == ("correlated", "layer")
     assert choice.costly == ("noise 1e-2",)
     assert choice.chosen_on == made.subjects[:1] and choice.tried_on == made.subjects[1:]
     assert set(choice.doubtful) <= set(choice.costly)
-    line = tried_table(made, choice).loc["correlated"]
+    line = made.tried_table(choice).loc["correlated"]
     assert line["tried on"] == made.subjects[1].label and line["AUC, columns"] == "0.600"
     harmful = scored(study, {**values, **{name: (0.9, 0.9) for name in study.defences}})
-    assert choose(harmful).name is None
-    assert tried_table(harmful, choose(harmful)).empty
+    assert harmful.choose().name is None
+    assert harmful.tried_table(harmful.choose()).empty
     with pytest.raises(ValueError, match="margin"):
-        choose(made, margin=0)
+        made.choose(margin=0)
 
 
 def test_the_front_has_a_mark_per_defence(study):
-    frame = front(study)
+    frame = study.front()
     assert frame["defence"].tolist() == list(study.defences)
     assert (frame["revived_low"] <= frame["revived"]).all()
-    assert front_table(study).shape[0] == 4
+    assert study.front_table().shape[0] == 4
     figure = front_figure(
         frame, name="defence", y="revived", panels={"auc": "AUC", "preserved": "others"},
         ylabel="revived", levels=study.levels(), ringed=["layer"],

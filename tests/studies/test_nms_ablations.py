@@ -68,7 +68,6 @@ def test_the_sweep_has_its_own_concepts_and_draws_nothing_twice(lab, study):
     variant = lab.revived("church", keep_ratio=0.5)
     expected = lab.measure.accuracy(variant, "church", 3).value
     assert study.sweep_values()[0.5][church] == expected
-    assert study.sweep_means()[0.5].n == 6
     assert list(study.rival_pairs(0.5)) == ["K = 1"] and study.rival_pairs(0.6) == {}
     assert changes_table(study.sweep, study.sweep_pairs()).shape == (2, 6)
 

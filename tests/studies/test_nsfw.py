@@ -7,7 +7,7 @@ from round_trip import assert_reads_back
 from stubs import PROFILE, Judge
 
 from rbtc.lab import Lab
-from rbtc.lab.jury import Jury
+from rbtc.lab.judges import Judges
 from rbtc.models.detectors import nudenet_installed
 from rbtc.models.profiles import load_profile
 from rbtc.paper import paper_value
@@ -149,14 +149,14 @@ def test_answers_are_kept_only_of_a_detector_that_can_be_told_apart():
     class Nameless(Judge):
         digest = None
 
-    assert Jury(RESTRICTED, cpu, {"object": Nameless()}).identity("detector") is None
-    known = Jury(RESTRICTED, cpu, {"object": Judge()})
+    assert Judges(RESTRICTED, cpu, {"object": Nameless()}).identity("detector") is None
+    known = Judges(RESTRICTED, cpu, {"object": Judge()})
     assert Judge.digest in known.identity("detector") and "church" in known.identity("detector")
-    given = Jury(RESTRICTED, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
+    given = Judges(RESTRICTED, cpu, {"detector": lambda images: images.any(axis=(1, 2, 3))})
     assert given.identity("detector") is None and given.code("detector") == ()
     empty = dataclasses.replace(RESTRICTED, restricted=())
     with pytest.raises(ValueError, match="no restricted concepts"):
-        Jury(empty, cpu, {"object": Judge()}).get("detector")
+        Judges(empty, cpu, {"object": Judge()}).get("detector")
 
 
 @pytest.mark.parametrize(

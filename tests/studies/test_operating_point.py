@@ -4,19 +4,21 @@ from round_trip import assert_reads_back
 
 from rbtc.lab import Lab
 from rbtc.models.profiles import load_profile
-from rbtc.studies import operating_point
+from rbtc.models.prompts import held_out_concepts
+from rbtc.studies.measuring import operating_point
+from rbtc.studies.measuring.operating_point import (
+    class_sweep,
+    keep_sweep,
+    measure,
+    pruning_sweep,
+)
 from rbtc.studies.operating_point import (
     PAPER_KEEP,
     choose_keep,
     choose_pruning,
-    class_sweep,
     class_table,
-    held_out_concepts,
     keep_effects,
-    keep_sweep,
-    measure,
     paper_kept,
-    pruning_sweep,
     read_sweeps,
     settings_table,
 )
@@ -34,13 +36,13 @@ def test_the_profile_holds_what_the_committed_sweep_chooses():
 
 def test_held_out_concepts_are_none_that_a_chapter_shows():
     lab = Lab("mini", progress=False)
-    concepts = held_out_concepts(lab)
+    concepts = held_out_concepts(lab.profile)
     profile = lab.profile
     shown = {*profile.classes.values(), *profile.restricted, *profile.prompts.things}
     assert len(set(concepts)) == 8 and not shown & set(concepts)
     assert set(read_sweeps()[0]["concept"]) == set(concepts)
     with pytest.raises(ValueError, match="are free"):
-        held_out_concepts(lab, 10_000)
+        held_out_concepts(lab.profile, 10_000)
 
 
 def sweep(rows, reference="scene"):

@@ -9,7 +9,7 @@ from rbtc.models.subjects import Subject
 from rbtc.paper import paper_value, printed
 from rbtc.report.comparisons import comparison
 from rbtc.report.pictures import picture_grid, save_picture
-from rbtc.studies.common import counts
+from rbtc.report.tables import counts
 from rbtc.studies.measuring.common import judged, subjects
 from rbtc.studies.measuring.overview import overview, watch
 
@@ -96,7 +96,7 @@ def test_trials_shared_by_models_and_concepts_count_once(whole):
     # Two concepts, two other classes each, two seeds: the bus is another class of both.
     assert whole.accuracy("preserved", "pruned").n == 8
     assert whole.accuracy("preserved", "pruned").clusters == 6
-    assert whole.step("preserved", "pruned").clusters == 6
+    assert whole.step("preserved", "pretrained", "pruned").clusters == 6
     assert whole.accuracy("erased", "pruned").clusters == 6
 
 
@@ -105,7 +105,7 @@ def test_overview_sets_the_papers_averages_beside_ours(whole):
     revived = rows["revived (NMS)", "erased class"]
     printed_ones = [paper_value(1, name, "erased: NMS") for name in ("Church", "Golf Ball")]
     assert revived.paper == pytest.approx(np.mean(printed_ones))
-    assert revived.change == whole.step("erased", "revived")
+    assert revived.change == whole.step("erased", "pruned", "revived")
     assert rows["pretrained", "preserved classes"].verdict == ""  # no step leads to it
     assert comparison(whole.rows(), verdicts=True).shape == (3, 8)
     assert whole.paper()["pruned"] == {

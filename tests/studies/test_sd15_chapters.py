@@ -40,8 +40,15 @@ from rbtc.models.prompt_files import rows_of
 from rbtc.models.sd15 import mark_random
 from rbtc.models.subjects import Subject
 from rbtc.report import comparisons
-from rbtc.studies import contradictions, operating_point
-from rbtc.studies.measuring import defense, explorer, nsfw, several_concepts, stronger_attack
+from rbtc.studies import contradictions
+from rbtc.studies.measuring import (
+    defense,
+    explorer,
+    nsfw,
+    operating_point,
+    several_concepts,
+    stronger_attack,
+)
 from rbtc.studies.measuring.art import art_study
 from rbtc.studies.measuring.audit import audit_study
 from rbtc.studies.measuring.honest_attacker import honest_study
@@ -179,7 +186,7 @@ def test_08_objects(lab):
     rows = rows_of(lab.profile, Subject("golf ball"))[:2]
     assert set(own["prompt"]) == {"an image of a golf ball in a room"}
     assert list(own["seed"].unique()) == [row.seed for row in rows]
-    assert set(study.hits["seen"]) <= set(lab.jury.get("object").names)
+    assert set(study.hits["seen"]) <= set(lab.judges.get("object").names)
     frame = comparisons.records(study.rows())
     assert set(frame["column"]) == {"erased class", "preserved classes"}
     assert frame["n"].min() >= 1

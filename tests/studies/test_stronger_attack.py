@@ -4,6 +4,7 @@ import pytest
 import torch
 from round_trip import assert_reads_back
 
+from rbtc.stats import pool
 from rbtc.studies.measuring.stronger_attack import drawn_models, settings_of, stronger_study
 from rbtc.studies.stronger_attack import BEST, CHOSEN, LADDER, MAXIMUM, PAPER, StrongerChapter, Way
 from rbtc.studies.stronger_point import read_ways
@@ -26,15 +27,15 @@ def test_every_attack_is_judged_on_the_same_weights(lab, study):
 
 def test_the_papers_attack_is_the_labs_own(lab, study):
     both = [lab.sign_accuracy(concept) for concept in ("church", "golf ball")]
-    assert study.accuracy(PAPER) == both[0] + both[1]
-    church = study.by_concept().loc["church", PAPER]
+    assert study.accuracy(PAPER) == pool(both)
+    church = study.by("concept").loc["church", PAPER]
     assert church == pytest.approx(both[0].value)
-    assert len(study.by_layer()) == 16
+    assert len(study.by("layer")) == 16
 
 
 def test_gains_are_paired_over_the_concepts(study):
     gains = study.gains()
-    wide = study.by_concept()
+    wide = study.by("concept")
     total = gains["over the paper's attack"][BEST]
     assert total.n == 2
     assert total.value == pytest.approx(float((wide[BEST] - wide[PAPER]).mean()))

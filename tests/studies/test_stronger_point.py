@@ -5,8 +5,8 @@ import pytest
 
 from rbtc.lab import Lab
 from rbtc.models.profiles import load_profile
+from rbtc.models.prompts import held_out_concepts
 from rbtc.studies import stronger_point
-from rbtc.studies.operating_point import held_out_concepts
 from rbtc.studies.stronger_attack import BEST, PAPER, Way
 from rbtc.studies.stronger_point import (
     COLUMNS,
@@ -25,7 +25,7 @@ TWO = (Way("neuron_max", 0.4), Way("completed", 1.0))
 def test_the_committed_sweep_is_of_the_held_out_concepts_and_of_every_way():
     lab = Lab("mini", progress=False)
     sweep = read_ways(lab.profile)
-    labels = {lab.subject(word).label for word in held_out_concepts(lab)}
+    labels = {lab.subject(word).label for word in held_out_concepts(lab.profile)}
     assert set(sweep["concept"]) == labels
     tried = sweep[sweep["attack"] == BEST]
     ways = {Way(*one) for one in tried[["strategy", "keep_ratio"]].itertuples(index=False)}

@@ -5,8 +5,8 @@ from round_trip import assert_reads_back
 from rbtc.report.comparisons import comparison, records
 from rbtc.report.heat import heat_maps
 from rbtc.report.pictures import picture_grid
+from rbtc.stats import pool
 from rbtc.studies.measuring.topk_alignment import alignment_study
-from rbtc.studies.topk_alignment import diagonal
 
 GOLF = "golf ball (golf flag)"
 
@@ -25,7 +25,7 @@ def test_alignment_knows_the_paper_and_pools(lab, study):
     for matrix in study.matrices.values():
         assert matrix.shape == (5, 5)
         assert np.allclose(matrix.sum(axis=1), 1, atol=0.35)  # a remainder is in no group
-    assert 0 <= diagonal(study.everything) <= 1
+    assert 0 <= study.on_diagonal() <= 1
     assert len(study.frame()) == 3 * 25
     frame = records(study.rows())
     assert frame["paper"].notna().all() and len(frame) == 2 * 5
@@ -34,7 +34,7 @@ def test_alignment_knows_the_paper_and_pools(lab, study):
     assert study.paper_lines()["top K"][0.2] == 0.96
     example, everything = study.shares(study.subjects[0]), study.shares()
     assert everything["top K"][0.5].n > example["top K"][0.5].n
-    both = example["top K"][0.9] + example["rest"][0.9]
+    both = pool([example["top K"][0.9], example["rest"][0.9]])
     assert both == lab.sign_accuracy("golf flag")
     comparison(study.rows())
 

@@ -5,14 +5,13 @@ The parameters are those of the chapter's notebook, with the same defaults.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import shlex
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from rbtc.results import named
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -35,7 +34,7 @@ MEASURES = {
     "14_stronger_attack": "rbtc.studies.measuring.stronger_attack:measure",
     "15_honest_attacker": "rbtc.studies.measuring.honest_attacker:honest_study",
     "16_several_concepts": "rbtc.studies.measuring.several_concepts:measure",
-    "90_operating_point": "rbtc.studies.operating_point:measure",
+    "90_operating_point": "rbtc.studies.measuring.operating_point:measure",
     "92_explorers": "rbtc.studies.measuring.explorer:measure",
 }
 """Chapter -> module and function."""
@@ -69,7 +68,8 @@ def measuring(chapter: str) -> Any:
         raise ValueError(
             f"no chapter {chapter!r} measures anything; there are {', '.join(MEASURES)}"
         )
-    return named(MEASURES[chapter])
+    module, _, name = MEASURES[chapter].partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def defaults(chapter: str) -> dict[str, Any]:

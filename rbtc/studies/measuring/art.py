@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.bootstrap import change_of
 from rbtc.models.subjects import Subject
+from rbtc.stats import change_of
 from rbtc.studies.art import CHANGES, COCO, MODELS, NEUTRAL, ArtStudy
 from rbtc.studies.measuring.common import at_least_one, judged
 
@@ -76,7 +76,7 @@ def art_study(
     need_judges(lab)
 
     later = [one + REFERENCE_SEEDS for one in seeds]
-    judge = lab.jury.get("object")
+    judge = lab.judges.get("object")
     reference = lab.measure.images(lab.pretrained, prompts, later)
     features: dict[str, list[np.ndarray]] = {model: [] for model in MODELS}
     frames, neutral, distances, shown, plain = [], [], [], {}, {}
@@ -168,7 +168,7 @@ def need_judges(lab: Lab) -> None:
     missing = []
     for kind, name in JUDGES.items():
         try:
-            lab.jury.get(kind)
+            lab.judges.get(kind)
         except (FileNotFoundError, ValueError) as error:
             missing.append(f"{name}: {error}")
     if missing:

@@ -67,7 +67,7 @@ def audit_study(
                 for choice in CHOICES:
                     line = _line(
                         pruned[name], original, completion, choice,
-                        share=share, repeats=repeats, seed=seed,
+                        fraction=share, repeats=repeats, seed=seed,
                     )  # fmt: skip
                     lines.append({**place, "choice": choice, **line})
     return AuditStudy(tuple(chosen), pd.DataFrame(lines))

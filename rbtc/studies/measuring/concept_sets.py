@@ -1,4 +1,4 @@
-"""How `rbtc.studies.concept_sets` is measured."""
+"""How what `rbtc.studies.several_concepts` erases together is measured."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.measuring.common import at_least_one, subjects
+from rbtc.studies.several_concepts import MODELS, Together
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant

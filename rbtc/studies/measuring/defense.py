@@ -14,8 +14,7 @@ import pandas as pd
 
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import power
-from rbtc.studies.defense import DefenseChapter, DefenseStudy
-from rbtc.studies.defense_attacks import EVERY, attacked, defended
+from rbtc.studies.defense import EVERY, DefenseChapter, DefenseStudy, attacked, defended
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one, judged, subjects
 from rbtc.studies.measuring.defense_attacks import attack
 from rbtc.studies.measuring.detection import detection_study
@@ -120,7 +119,7 @@ def defense_study(
     wide = chosen if preserved_for is None else [lab.subject(name) for name in preserved_for]
     if others := [subject.label for subject in wide if subject not in chosen]:
         raise ValueError(f"preserved_for holds {others}, which are not among {list(concepts)}")
-    lab.jury.require("object")
+    lab.judges.require("object")
     as_noise = {float(variance): standard_deviation(variance) for variance in variances}
     levels = sorted({*map(float, sigmas), *as_noise.values()})
     frames, guesses, grid = [], [], {}

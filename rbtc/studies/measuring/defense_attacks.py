@@ -1,14 +1,14 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
 # pyright: reportIndexIssue=false, reportGeneralTypeIssues=false
 # (pandas cannot say whether a selection is a frame or a series)
-"""How `rbtc.studies.defense_attacks` is measured."""
+"""How `rbtc.studies.defense` is measured."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.defense_attacks import Attacker
+from rbtc.studies.defense import Attacker
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant
@@ -49,7 +49,7 @@ def attack_places(
 
     masks = lab.owner.masks(subject)
     found = detection(guess, masks)
-    named = found.guessed / sum(mask.numel() for mask in masks.values())
+    named = found.flagged / sum(mask.numel() for mask in masks.values())
     usable = any(bool(mask.any()) for mask in spare_whole_rows(guess).values())
     possible = named <= MOST_NAMED and usable
     after = lab.attacker.attack_guessed(variant, guess) if possible else None

@@ -1,4 +1,4 @@
-"""How `rbtc.studies.descent` is measured."""
+"""How `rbtc.studies.matrix_completion.Descent` is measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from rbtc.studies.descent import Descent
+from rbtc.studies.matrix_completion import Descent
 
 if TYPE_CHECKING:
     import torch

@@ -94,7 +94,7 @@ def detection_study(
                 "budget_recall": small.recall,
                 "threshold_precision": below.precision,
                 "threshold_recall": below.recall,
-                "threshold_named": below.guessed / sum(m.numel() for m in masks.values()),
+                "threshold_named": below.flagged / sum(m.numel() for m in masks.values()),
             }
         )
     across = np.geomspace(0.005, 0.3, 40) if alphas is None else np.asarray(alphas, float)

@@ -1,4 +1,4 @@
-"""How `rbtc.studies.explorer` is measured."""
+"""How `rbtc.studies.explorers` is measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rbtc.models.subjects import Subject
 from rbtc.report.sprites import Bars, Explorer, Fact, Facts
 from rbtc.report.tables import power
 from rbtc.studies.common import STRATEGIES
-from rbtc.studies.defense_attacks import ATTACKERS
-from rbtc.studies.explorer import MODELS, ExplorerStudy
+from rbtc.studies.defense import ATTACKERS
+from rbtc.studies.explorers import MODELS, ExplorerStudy
 from rbtc.studies.measuring.common import PAPER_CLASSES, subjects
 from rbtc.studies.nms_ablations import KEEP_RATIOS
 
@@ -206,7 +206,7 @@ def found(lab: Lab, variant: Variant, masks: Masks, *, share: float, threshold: 
         facts.append(
             Fact(f"{attacker} attacker finds", seen.recall, f"{seen.recall:.2f} of the cut")
         )
-        if seen.guessed:
+        if seen.flagged:
             right = f"{seen.precision:.2f} of what it names"
             facts.append(Fact(f"{attacker} attacker is right", seen.precision, right))
     return tuple(facts)

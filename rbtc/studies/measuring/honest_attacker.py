@@ -15,10 +15,10 @@ from rbtc.studies.honest_attacker import PLATE, HonestStudy, noise
 from rbtc.studies.measuring.common import at_least_one, judged, subjects
 
 if TYPE_CHECKING:
-    from rbtc.defense.fills import Hiding
+    from rbtc.defense.fills import Fill
     from rbtc.lab import Lab
 
-HIDINGS: tuple[Hiding, ...] = ("layer", "row", "resampled", "permuted", "correlated")
+HIDINGS: tuple[Fill, ...] = ("layer", "row", "resampled", "permuted", "correlated")
 """The defences besides the paper's."""
 
 
@@ -27,7 +27,7 @@ def honest_study(
     concepts: Sequence[str] = ("golf ball", "church"),
     *,
     sigmas: Sequence[float] = (1e-6, 1e-2, 0.0316),
-    hidings: Sequence[Hiding] = HIDINGS,
+    hidings: Sequence[Fill] = HIDINGS,
     share: float = 0.02,
     threshold_sigmas: float = 5.0,
     cutoff: float = 0.5,
@@ -71,7 +71,7 @@ def honest_study(
         raise ValueError(f"expected noise levels and hidings of {HIDINGS}, not {sigmas}, {hidings}")
     at_least_one(images=images, other_images=other_images, shown=shown)
     chosen = subjects(lab, concepts)
-    lab.jury.require("object")
+    lab.judges.require("object")
     made = [
         DefendedConcept(lab, subject, sigmas, hidings, noise_seed=noise_seed, share=share,
                         threshold_sigmas=threshold_sigmas, cutoff=cutoff)

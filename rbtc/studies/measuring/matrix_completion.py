@@ -28,7 +28,7 @@ def measure(
     seed: int = 0,
     iterations: int = 12,
 ) -> MatrixStudy:
-    """Measure the chapter: see `completion_study`, and `rbtc.studies.descent.descent`."""
+    """Measure the chapter: see `completion_study`, and `rbtc.studies.measuring.descent.descent`."""
     completion = completion_study(lab, concepts, images=images, seed=seed)
     return MatrixStudy(completion, descent(lab, concepts[0], iterations=iterations))
 

@@ -69,7 +69,7 @@ def ablation_study(
     at_least_one(images=images, pictures=pictures)
     check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
-    lab.jury.require("object")
+    lab.judges.require("object")
     swept = subjects(lab, sweep) if sweep else chosen
     frames, shown = [], {}
     for subject in dict.fromkeys([*chosen, *swept]):

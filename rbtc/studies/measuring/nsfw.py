@@ -96,7 +96,7 @@ def restricted_study(
     from rbtc.studies.nsfw_prompts import prompt_sets, restricted_subjects
 
     at_least_one(images=images, prompts=prompts, words=words, other_images=other_images)
-    lab.jury.require("object", "detector")
+    lab.judges.require("object", "detector")
     if not keep_ratios or not all(0 < k <= 1 for k in keep_ratios):
         raise ValueError(f"expected one or more K in (0, 1], not {list(keep_ratios)}")
     chosen = restricted_subjects(lab.profile, concepts)

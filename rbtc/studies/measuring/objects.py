@@ -50,7 +50,7 @@ def object_study(
         ValueError: a count below one, a negative number of classes, or no or equal draw seeds.
     """
     at_least_one(images=images, other_images=other_images, pictures=pictures)
-    lab.jury.require("object")
+    lab.judges.require("object")
     if not isinstance(other_classes, int) or other_classes < 0:
         raise ValueError(f"other_classes must be a whole number from 0 on, not {other_classes!r}")
     check_draws(draw_seeds)

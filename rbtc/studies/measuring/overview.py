@@ -68,7 +68,7 @@ def _three_models(
     lab: Lab, chosen: Sequence[Subject], images: int, other_images: int, pictures: int, seed: int
 ) -> Overview:
     """`overview`; without ``other_images`` nothing is asked of the other classes."""
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames, shown = [], {}
     for subject in chosen:
         variants = {

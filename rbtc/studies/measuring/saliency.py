@@ -62,7 +62,7 @@ def saliency_study(
     from rbtc.studies.saliency_cuts import ALL, facts_of, gradient_cuts, missing_places, pruned_by
 
     at_least_one(images=images, other_images=other_images, pictures=pictures, forget=forget)
-    lab.jury.require("object")
+    lab.judges.require("object")
     options = {"pictures": forget, "passes": passes, "loss_guidance": float(loss_guidance)}
     SaliencyConfig(**options)  # refuses what cannot be, before any work
     cuts = gradient_cuts(wide, budgets)

@@ -12,11 +12,17 @@ import numpy as np
 import pandas as pd
 
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import MODELS, Together
 from rbtc.studies.measuring.common import PAPER_CLASSES, at_least_one
 from rbtc.studies.measuring.concept_sets import attacked, drawn_order, nested_sets
 from rbtc.studies.measuring.unknown_concept import drawn_words, guessed_cases, unknown_study
-from rbtc.studies.several_concepts import SeveralChapter, SeveralStudy, column_title, row_title
+from rbtc.studies.several_concepts import (
+    MODELS,
+    SeveralChapter,
+    SeveralStudy,
+    Together,
+    column_title,
+    row_title,
+)
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab, Variant
@@ -96,7 +102,7 @@ def several_study(
     at_least_one(images=images, other_images=other_images)
     order = drawn_order(lab, concepts, order_seed)
     cases = nested_sets(order, counts, sets)
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames, matrices = [], []
     plate = cases[len(counts) - 1]  # the first set, with all its concepts
     shown: dict[str, dict[str, np.ndarray]] = {}

@@ -50,7 +50,7 @@ def sign_study(
     at_least_one(images=images, pictures=pictures)
     check_draws(draw_seeds)
     chosen = subjects(lab, concepts)
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames, cosines, shown = [], [], {}
     for subject in chosen:
         masks = lab.owner.masks(subject)

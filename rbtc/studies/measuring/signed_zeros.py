@@ -53,7 +53,7 @@ def signed_zero_study(
 
     at_least_one(images=images, pictures=pictures)
     chosen = subjects(lab, concepts)
-    lab.jury.require("object")
+    lab.judges.require("object")
     frames, files, guessed, shown = [], [], [], {}
     for subject in chosen:
         lines = file_lines(lab.pretrained.weights, lab.owner.masks(subject))

@@ -90,7 +90,7 @@ def stronger_study(
     chosen = subjects(lab, concepts)
     if len(chosen) < 2:
         raise ValueError("gains are paired over concepts: give at least two")
-    lab.jury.require("object")
+    lab.judges.require("object")
     signs, settings, sizes, frames, shown = [], [], [], [], {}
     cosines = {}
     for subject in chosen:
@@ -121,9 +121,9 @@ def stronger_study(
 
 def settings_of(rung: str) -> tuple[Setting, ...]:
     """What a rung of `LADDER` chooses from, layer by layer."""
-    from rbtc.attack.stronger import EXPONENTS, WITH_PARTNERS
+    from rbtc.attack.stronger import EXPONENTS, WITH_PROJECTION
 
-    return EXPONENTS if rung == "exponent" else WITH_PARTNERS
+    return EXPONENTS if rung == "exponent" else WITH_PROJECTION
 
 
 def attack_signs(
@@ -133,17 +133,17 @@ def attack_signs(
 
     The odds are set upon the choice of the partners.
     """
-    from rbtc.attack.input_projection import find_partners
+    from rbtc.attack.input_projection import find_input_projections
     from rbtc.attack.stronger import complete_stronger
 
     pruned = lab.owner.pruned(subject)
-    partners = find_partners(lab.pipeline.unet)  # pruning leaves them as they are
+    projections = find_input_projections(lab.pipeline.unet)  # pruning leaves them as they are
     attacks = {PAPER: lab.completions(subject)}
     picked: dict[str, dict[str, Choice]] = {}
     for name in LADDER:
         soft = name == BEST
         attacks[name], picked[name] = complete_stronger(
-            pruned.weights, partners, settings_of(name), soft=soft, share=share,
+            pruned.weights, projections, settings_of(name), soft=soft, fraction=share,
             choices=picked["partners"] if soft else None,
         )  # fmt: skip
     return attacks, picked

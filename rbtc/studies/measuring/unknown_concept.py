@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rbtc.attack.concept_identification import change, coin_signs
+from rbtc.attack.concept_identification import feature_change, random_signs
 from rbtc.models.prompts import evaluation_prompt, vocabulary
 from rbtc.models.subjects import Subject
-from rbtc.studies.concept_sets import Together
 from rbtc.studies.measuring.common import at_least_one
 from rbtc.studies.measuring.concept_sets import attacked
+from rbtc.studies.several_concepts import Together
 from rbtc.studies.unknown_concept import ALONE, CHANGE, UnknownStudy
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def unknown_study(
         raise ValueError(f"expected one or more cases, each once, got {names}")
     if len(set(words)) < len(words) or not lost <= set(words):
         raise ValueError("the vocabulary must hold every erased word, and each word once")
-    lab.jury.require("object", "clip")
+    lab.judges.require("object", "clip")
     frames = []
     for name, case in zip(names, cases, strict=True):
         measured = _measured(lab, case, words, word_images, coins, seed)
@@ -122,21 +122,21 @@ def _measured(
     def drawn(variant: Variant) -> np.ndarray:
         return lab.measure.images(variant, prompts, seeds)
 
-    clip, judge = lab.jury.get("clip"), lab.jury.get("object")
+    clip, judge = lab.judges.get("clip"), lab.judges.get("object")
     variants = attacked(lab, case)
     pruned, revived = drawn(variants["pruned"]), drawn(variants["revived"])
     embedded = clip.image_features(pruned)
-    moved = change(embedded, clip.image_features(revived))
+    moved = feature_change(embedded, clip.image_features(revived))
     fit = clip_similarity(pruned, prompts, clip)
     made = {
         CHANGE: moved,
-        JUDGED: change(judge.features(pruned), judge.features(revived)),
+        JUDGED: feature_change(judge.features(pruned), judge.features(revived)),
         GAIN: clip_similarity(revived, prompts, clip) - fit,
         ALONE: -fit,
     }
     if coins:
         tossed = drawn(_tossed(variants["pruned"], variants["revived"]))
-        made[STEADY] = moved - change(embedded, clip.image_features(tossed))
+        made[STEADY] = moved - feature_change(embedded, clip.image_features(tossed))
     return made
 
 
@@ -145,6 +145,6 @@ def _tossed(pruned: Variant, revived: Variant) -> Variant:
     from rbtc.layers import Weights, zero_masks
 
     def weights() -> Weights:
-        return coin_signs(revived.weights, zero_masks(pruned.weights))
+        return random_signs(revived.weights, zero_masks(pruned.weights))
 
-    return derived(revived, "coin signs", weights, coin_signs, kind="coin signs", seed=0)
+    return derived(revived, "coin signs", weights, random_signs, kind="coin signs", seed=0)

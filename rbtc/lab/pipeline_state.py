@@ -1,4 +1,4 @@
-"""The model on the bench: one pipeline, into which the weights of any variant are written."""
+"""One pipeline, into which the weights of any variant are written."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from rbtc.lab.digests import canonical, model_digest, tensors_digest
 from rbtc.lab.variant import Variant
 from rbtc.layers import Weights, read_weights
 from rbtc.matrices import LayerKind, find_matrices, read_matrices, write_matrices
-from rbtc.models.generate import latent_shape
+from rbtc.models.generate import generate, latent_shape
 from rbtc.models.pipelines import check_unet, load_pipeline
 from rbtc.models.profiles import Profile
 from rbtc.models.sd15 import is_random
 
 
-class Bench:
+class PipelineState:
     """A pipeline and what identifies it.
 
     Attributes:
@@ -38,13 +39,13 @@ class Bench:
         self._applied: str | None = None
 
     @classmethod
-    def load(cls, profile: Profile, device: torch.device) -> Bench:
+    def load(cls, profile: Profile, device: torch.device) -> PipelineState:
         """The profile's model."""
         pipe = load_pipeline(profile, device)
         return cls(pipe, model_digest(pipe.name_or_path))
 
     @classmethod
-    def given(cls, pipe: Any) -> Bench:
+    def given(cls, pipe: Any) -> PipelineState:
         """A pipeline that came as an object.
 
         Raises:
@@ -76,6 +77,19 @@ class Bench:
             write_matrices(self.pipe.unet, {**self._others, **self.weights, **variant.weights})
             self._applied = variant.key
         return self.pipe
+
+    def draw(
+        self, variant: Variant, profile: Profile, prompts: list[str], seeds: list[int]
+    ) -> np.ndarray:
+        """Pictures of a variant by the profile's settings, uint8 (n, h, w, 3)."""
+        return generate(
+            self.apply(variant),
+            prompts,
+            seeds,
+            batch_size=profile.drawn_at_once(self.pipe.device),
+            steps=profile.steps,
+            guidance=profile.guidance,
+        )
 
     def sampler(self, profile: Profile) -> dict[str, Any]:
         """What a picture depends on apart from model, weights, prompt and seed."""

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false, reportReturnType=false, reportAssignmentType=false
-# (pandas cannot say whether a selection is a frame or a series)
 """What the page of explorers shows: one seed of every concept, over four sliders.
 
 The accuracies beside the pictures are those that the chapters measured, with many more seeds than
@@ -16,10 +14,9 @@ import pandas as pd
 
 from rbtc.report.sprites import Explorer, Fact, Facts
 from rbtc.studies.common import Pictures, model_name
-from rbtc.studies.defense_attacks import defended
+from rbtc.studies.defense import defended
 
 if TYPE_CHECKING:
-
     from rbtc.report.claims import Studies
 
 ERASED, OTHERS = "recognised: erased class", "recognised: other classes"
@@ -59,7 +56,7 @@ class ExplorerStudy:
 
         Args:
             studies: where they are read.
-            held_out: `rbtc.studies.operating_point.pruning_sweep` of one setting, over its ratios;
+            held_out: `rbtc.studies.operating_point.read_sweeps`, one setting over its ratios;
                 its concepts are not those of the explorers.
         """
         objects = _hits(studies, "08_objects", lambda study: study.hits)

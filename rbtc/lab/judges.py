@@ -15,8 +15,11 @@ from rbtc.models.judges import load_clip, load_judge, read_card
 from rbtc.models.open_clips import ZERO_SHOT, ZeroShotStyles
 from rbtc.models.profiles import Profile
 
+PLACES = {"object": "classifier", "style": "style_classifier", "clip": "clip"}
+"""Kind of judge -> where a profile's ``evaluation`` names its folder."""
 
-class Jury:
+
+class Judges:
     """One judge per kind: "object", "style", "clip" and "detector".
 
     ``given`` maps a kind to the judge to use instead of the profile's, or None. The profile's
@@ -41,26 +44,25 @@ class Jury:
         Raises:
             ValueError: the profile has no such judge.
         """
-        if kind not in self._judges and kind == "detector":
-            self._judges[kind] = self._detector()
-        elif kind not in self._judges and self._zero_shot(kind):
-            self._judges[kind] = ZeroShotStyles(self.get("clip"), self.profile.styles)
-        elif kind not in self._judges:
-            load = load_clip if kind == "clip" else load_judge
-            self._judges[kind] = load(self._place(kind), self.device)
+        if kind not in self._judges:
+            self._judges[kind] = self._load(kind)
         return self._judges[kind]
 
-    def _zero_shot(self, kind: str) -> bool:
-        ours = self.profile.evaluation.style_classifier
-        return kind == "style" and kind not in self.given and ours == ZERO_SHOT
-
-    def _detector(self) -> ConceptDetector | NudeNet:
+    def _load(self, kind: str) -> Any:
+        if self._zero_shot(kind):
+            return ZeroShotStyles(self.get("clip"), self.profile.styles)
+        if kind != "detector":
+            return (load_clip if kind == "clip" else load_judge)(self._place(kind), self.device)
         if self.profile.evaluation.detector == "nudenet":
             return NudeNet()
         if not self.profile.restricted:
             raise ValueError(f"profile {self.profile.name!r} lists no restricted concepts")
         identity = self.identity("object") or ""
         return ConceptDetector(self.get("object"), self.profile.restricted, identity=identity)
+
+    def _zero_shot(self, kind: str) -> bool:
+        ours = self.profile.evaluation.style_classifier
+        return kind == "style" and kind not in self.given and ours == ZERO_SHOT
 
     def require(self, *kinds: str) -> None:
         """Load judges before anything is pruned or drawn for them.
@@ -127,12 +129,10 @@ class Jury:
         return (*own, clip_similarity) if kind == "clip" else own
 
     def _place(self, kind: str) -> Path | str:
-        ours = self.profile.evaluation
-        places = {"object": ours.classifier, "style": ours.style_classifier, "clip": ours.clip}
-        if not places.get(kind):
-            keys = {"object": "classifier", "style": "style_classifier", "clip": "clip"}
+        key = PLACES.get(kind, "")
+        if not (name := getattr(self.profile.evaluation, key, "")):
             raise ValueError(
                 f"profile {self.profile.name!r} has no judge for {kind!r}: name its folder as "
-                f"evaluation.{keys.get(kind, kind)} in the profile, or give the lab one"
+                f"evaluation.{key or kind} in the profile, or give the lab one"
             )
-        return self.profile.locate(places[kind])
+        return self.profile.locate(name)
