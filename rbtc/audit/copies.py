@@ -112,12 +112,10 @@ def needed_files(checkpoint: Checkpoint) -> list[Path]:
             continue
         weighted = any(file.parent == folder for file in checkpoint.files)
         for file in folder.iterdir():
-            text = file.suffix in _TEXTS or file.name.startswith(("LICENSE", "NOTICE"))
-            text = text and not file.name.endswith(".index.json")
+            if not file.is_file() or file.name[0] == "." or not _inside(file, root):
+                continue
             weights = folder != root and not weighted and DEFAULT_WEIGHTS.fullmatch(file.name)
-            if file.is_file() and file.name[0] != "." and _inside(file, root) and (
-                _is_text(file) if text else weights and not copies_within(file, checkpoint.entries)
-            ):  # fmt: skip
+            if _is_text(file) or (weights and not copies_within(file, checkpoint.entries)):
                 found.add(file)
     found |= {
         index for file in checkpoint.files if "-of-" in file.name
@@ -149,10 +147,13 @@ def _inside(place: Path, root: Path) -> bool:
 
 def _is_text(file: Path) -> bool:
     """Whether a file is a configuration, a vocabulary or a text, and not weights under its name."""
-    if file.stat().st_size > _TEXT_BYTES:
+    named = file.suffix in _TEXTS or file.name.startswith(("LICENSE", "NOTICE"))
+    if not named or file.name.endswith(".index.json") or file.stat().st_size > _TEXT_BYTES:
         return False
     try:
-        return "\0" not in read_text(file) and (file.suffix != ".json" or read_json(file) != "")
+        if file.suffix == ".json":
+            read_json(file)
+        return "\0" not in read_text(file)
     except ValueError:
         return False
 
