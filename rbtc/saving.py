@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.files import file_digest, made_whole, write_whole
+from rbtc.files import file_digest, write_whole
 from rbtc.results import ACROSS, ARRAYS, PICTURES, RUN, STUDY, VERIFIED, Run, join
+from rbtc.writing import made_whole
 
 LONG = 300
 """Frames of as many lines are compressed."""

@@ -23,7 +23,7 @@ from rbtc.studies.measuring.common import judged
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "intervals", "stats", "files", "command", "solvers"},
+    {"layers", "matrices", "intervals", "stats", "files", "writing", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},
@@ -35,7 +35,7 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 900, "10_claims": 3450, "11_contradictions": 2200}
+MOST_LINES = {"": 1070, "10_claims": 3480, "11_contradictions": 2310}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}

@@ -21,8 +21,8 @@ from hostile import check_refused, fault, run, tree
 from rbtc import command, files, results, saving
 from rbtc.book.execute import sync
 from rbtc.book.pages import Book
-from rbtc.files import data_root, made_whole, sweep
-from rbtc.paths import BEFORE, MARK
+from rbtc.files import data_root
+from rbtc.writing import BEFORE, MARK, made_whole, sweep
 
 ROOT = Path(__file__).parents[1]
 EMOJI = data_root() / "models" / "emoji-sd"

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from rbtc.audit.checkpoints import DTYPES, Checkpoint
 from rbtc.audit.scan import PARENT, copies_within, release_files
-from rbtc.files import check_new, made_whole, read_json, read_text
+from rbtc.files import check_new, read_json, read_text
 from rbtc.layers import Weights, check_finite
 from rbtc.models.folders import DEFAULT_WEIGHTS
+from rbtc.writing import made_whole
 
 _TEXTS = {".json", ".txt", ".md"}
 _TEXT_BYTES = 16_000_000

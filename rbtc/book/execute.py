@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from rbtc.book.pages import Book, cells, pictures, read_page, read_source, write_changed
-from rbtc.files import made_whole, read_text, write_whole
+from rbtc.files import read_text, write_whole
 from rbtc.report import outputs
+from rbtc.writing import made_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDED = "hide-input"

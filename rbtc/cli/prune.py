@@ -62,11 +62,11 @@ def prune(
     """
     from rbtc.audit.checkpoints import open_checkpoint
     from rbtc.audit.copies import check_target
-    from rbtc.files import made_whole
     from rbtc.layers import density
     from rbtc.layers import prune as cut
     from rbtc.models.folders import check_model_folder
     from rbtc.pruning.masks import save_masks
+    from rbtc.writing import made_whole
 
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)

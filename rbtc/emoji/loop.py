@@ -168,11 +168,6 @@ def train(
     return average
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A record of a run, or what else a file of JSON holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write what `read_json` reads."""
+    """Write a record of a run."""
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

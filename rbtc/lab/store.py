@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from rbtc.files import cache_root, check_writable, expanded, sweep, write_whole
+from rbtc.files import cache_root, check_writable, expanded, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
+from rbtc.writing import sweep
 
 T = TypeVar("T")
 

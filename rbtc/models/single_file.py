@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from rbtc.files import cache_root, check_writable, expanded, file_digest, made_whole
+from rbtc.files import cache_root, check_writable, expanded, file_digest
 from rbtc.models.folders import ADVICE, WEIGHTED, architecture, single_file
 from rbtc.models.sd15 import mark_random, write_configuration
+from rbtc.writing import made_whole
 
 _UNET = "model.diffusion_model."
 RANDOM_NOTE = "random_weights"
