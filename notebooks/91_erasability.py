@@ -30,11 +30,21 @@
 
 # %% tags=["parameters"]
 profile = "mini"
+live = False
+results = ""
+concepts = [
+    "church", "golf ball", "gas pump", "parachute", "chain saw", "French horn",
+    "mountain bike", "starfish", "spider web", "school bus", "racket", "candle",
+]  # fmt: skip
+images = 20
+shown = 100
+seed = 0
 
 # %%
 from rbtc.report import lines, tables
+from rbtc.report import pictures as plates
 from rbtc.results import folder_of, read_run
-from rbtc.studies import erasability
+from rbtc.studies import chapters, erasability
 
 settings = read_run(folder_of("90_operating_point", profile)).settings
 ratio, keep_ratio = settings["ratio"], settings["keep_ratio"]
@@ -99,6 +109,31 @@ tables.save_csv(table.map(str), "91_variants")
 table.map(lambda value: f"{value:.2f}" if hasattr(value, "low") else value).round(3)
 
 # %% [markdown]
+# ## Does it rest on the judge?
+#
 # A judge that forgives a broken picture names what a pruned model half draws. The first concept
 # judge of this book did, so it was taught further names, of things that the model does not draw.
-# How far pruning seems to go therefore depends on the judge, too.
+# How far pruning seems to go therefore depends on the judge. Here the same pictures of the twelve
+# classes are judged in several ways: by the *usual* judge, which picks one of all its names; by
+# the same, *stricter*, which must also give it at least half of the probability; by the same,
+# *more lenient*, with only the twelve classes to pick from; and by *another* that was trained
+# without any picture of the house that the model draws.
+
+# %%
+study, run = chapters.study(
+    "91_erasability", profile, live=live, results=results,
+    concepts=concepts, images=images, shown=shown, seed=seed,
+)  # fmt: skip
+run
+
+# %%
+tables.save_csv(study.table(), "91_judges")
+study.table()
+
+# %% [markdown]
+# A person should agree with the judge. These are revived pictures that it accepted, and pruned
+# ones that it rejected: the first seeds of every class, as equally over the classes as there are
+# enough.
+
+# %%
+plates.picture_grid(study.contact_sheet(), across=9, cell_width=5.4)

@@ -149,7 +149,7 @@ def replayed(lab: Lab, folder: Path, rows: int, seed: int) -> Replay:
         ("the model's and judges' digests", run.models, model_digests(lab)),
         ("the settings of the profile", run.settings, json.loads(json.dumps(settings(lab)))),
     ):
-        different = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+        different = [k for k in sorted(before) if before[k] != now.get(k)]
         told = ", ".join(f"{k}: {before.get(k)} is now {now.get(k)}" for k in different)
         replay.number(not different, f"{what} differ: {told}")
     if replay.wrong:

@@ -11,16 +11,24 @@ import torch
 from rbtc.lab.digests import model_digest
 from rbtc.models.detectors import ConceptDetector, NudeNet
 from rbtc.models.evaluate import clip_similarity
-from rbtc.models.judges import load_clip, load_judge, read_card
+from rbtc.models.judges import LenientJudge, StricterJudge, load_clip, load_judge, read_card
 from rbtc.models.open_clips import ZERO_SHOT, ZeroShotStyles
 from rbtc.models.profiles import Profile
 
-PLACES = {"object": "classifier", "style": "style_classifier", "clip": "clip"}
+PLACES = {
+    "object": "classifier",
+    "other object": "other_classifier",
+    "style": "style_classifier",
+    "clip": "clip",
+}
 """Kind of judge -> where a profile's ``evaluation`` names its folder."""
+
+STRICTER, LENIENT = "stricter object", "lenient object"
+"""The judge of objects where it is at least half sure, and with the profile's classes alone."""
 
 
 class Judges:
-    """One judge per kind: "object", "style", "clip" and "detector".
+    """One judge per kind: "object", "style", "clip" and "detector"; and others of objects.
 
     ``given`` maps a kind to the judge to use instead of the profile's, or None. The profile's
     detector is NudeNet, or looks for its restricted concepts with its judge of objects.
@@ -48,7 +56,18 @@ class Judges:
             self._judges[kind] = self._load(kind)
         return self._judges[kind]
 
+    def of_objects(self) -> dict[str, str]:
+        """Judges of objects, the usual one first: what a page calls it -> its kind."""
+        found = {"usual": "object", "stricter": STRICTER, "more lenient": LENIENT}
+        if self.profile.evaluation.other_classifier:
+            found["another"] = "other object"
+        return found
+
     def _load(self, kind: str) -> Any:
+        if kind == STRICTER:
+            return StricterJudge(self.get("object"))
+        if kind == LENIENT:
+            return LenientJudge(self.get("object"), self._classes())
         if self._zero_shot(kind):
             return ZeroShotStyles(self.get("clip"), self.profile.styles)
         if kind != "detector":
@@ -63,6 +82,9 @@ class Judges:
     def _zero_shot(self, kind: str) -> bool:
         ours = self.profile.evaluation.style_classifier
         return kind == "style" and kind not in self.given and ours == ZERO_SHOT
+
+    def _classes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.profile.classes.values()))
 
     def require(self, *kinds: str) -> None:
         """Load judges before anything is pruned or drawn for them.
@@ -90,6 +112,8 @@ class Judges:
         if kind in self.given:
             names = getattr(self._judges[kind], "names", None)
             return None if names is None else tuple(names)
+        if kind in (STRICTER, LENIENT):
+            return self.names("object") if kind == STRICTER else self._classes()
         if self._zero_shot(kind):
             return self.profile.styles
         place = self._place(kind)
@@ -105,6 +129,9 @@ class Judges:
         """
         if kind in self.given:
             return getattr(self._judges[kind], "digest", None)
+        if kind in (STRICTER, LENIENT):
+            usual, more = self.identity("object"), self._classes() if kind == LENIENT else ""
+            return None if usual is None else f"{usual} {kind} {list(more)}"
         if kind == "detector":
             detector = self.get(kind)
             by_judge = isinstance(detector, ConceptDetector)
@@ -123,6 +150,9 @@ class Judges:
             if self.profile.evaluation.detector == "nudenet":
                 return (NudeNet,)
             return (ConceptDetector, *self.code("object"))
+        if kind in (STRICTER, LENIENT):
+            own = StricterJudge if kind == STRICTER else LenientJudge
+            return (own, *self.code("object"))
         if self._zero_shot(kind):
             return (ZeroShotStyles, *self.code("clip"))
         own = () if kind in self.given else (load_clip if kind == "clip" else load_judge,)

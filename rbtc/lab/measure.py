@@ -98,7 +98,7 @@ class Measure:
         variant: Variant,
         prompts: str | Sequence[str],
         seeds: Sequence[int],
-        kind: Kind = "object",
+        kind: str = "object",
     ) -> list[str]:
         """What the judge sees in each picture: the names of its best classes."""
 
@@ -126,7 +126,12 @@ class Measure:
         return [images[i : i + size] for i in range(0, len(images), size)]
 
     def hits(
-        self, variant: Variant, asked: Iterable[tuple[Subject, int]], first_seed: int = 0
+        self,
+        variant: Variant,
+        asked: Iterable[tuple[Subject, int]],
+        first_seed: int = 0,
+        *,
+        judge: str | None = None,
     ) -> pd.DataFrame:
         """One line per picture: asked (the concept's word), prompt, seed, seen, hit.
 
@@ -138,6 +143,7 @@ class Measure:
             variant: whose pictures.
             asked: concepts, all objects or all styles, and how many pictures of each.
             first_seed: of each concept.
+            judge: kind of judge to ask; None asks that of the concepts' own kind.
 
         Raises:
             ValueError: concepts of several kinds, or one that the judge has no class for; nothing
@@ -155,13 +161,13 @@ class Measure:
         kinds: set[Kind] = {subject.kind for subject, _, _ in tasks}
         if len(kinds) != 1:
             raise ValueError(f"ask for concepts of one kind at a time, not {sorted(kinds)}")
-        kind = kinds.pop()
+        kind = judge or kinds.pop()
         self._check_known(kind, [subject.word for subject, _, _ in tasks])
         frame["seen"] = self.predictions(variant, list(frame["prompt"]), list(frame["seed"]), kind)
         frame["hit"] = frame["seen"].str.casefold() == frame["asked"].str.casefold()
         return frame
 
-    def _check_known(self, kind: Kind, words: Sequence[str]) -> None:
+    def _check_known(self, kind: str, words: Sequence[str]) -> None:
         """Refuse concepts that a judge can only ever miss."""
         if (names := self.judges.names(kind)) is None:
             return

@@ -160,6 +160,39 @@ class ResNetJudge:
         return self._run(images)[1].numpy()
 
 
+class StricterJudge:
+    """A judge that answers "" where its best class has less than ``least`` of the probability."""
+
+    def __init__(self, judge: ResNetJudge, least: float = 0.5) -> None:
+        self.names, self._judge, self._least = judge.names, judge, least
+
+    def predict(self, images: np.ndarray) -> list[str]:
+        """Most probable name of each picture, "" for none."""
+        found = self._judge.probabilities(images)
+        best, sure = found.argmax(1), found.max(1) >= self._least
+        return [self.names[i] if ok else "" for i, ok in zip(best, sure, strict=True)]
+
+
+class LenientJudge:
+    """A judge that has only some of its classes to choose from.
+
+    Raises:
+        ValueError: the judge lacks one of them.
+    """
+
+    def __init__(self, judge: ResNetJudge, names: Sequence[str]) -> None:
+        known = {name.casefold(): i for i, name in enumerate(judge.names)}
+        if missing := [name for name in names if name.casefold() not in known]:
+            raise ValueError(f"the judge of objects has no class for {missing}")
+        self.names, self._judge = tuple(names), judge
+        self._columns = [known[name.casefold()] for name in names]
+
+    def predict(self, images: np.ndarray) -> list[str]:
+        """Most probable of the names for each picture."""
+        found = self._judge.probabilities(images)[:, self._columns]
+        return [self.names[i] for i in found.argmax(1).tolist()]
+
+
 class ClipJudge(OpenClipJudge):
     """A small CLIP of ours with the tokenizer it was trained with."""
 

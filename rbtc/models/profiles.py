@@ -102,6 +102,7 @@ class ReviveSettings:
 class EvaluationSettings:
     """The sentence objects are judged on, exceptions to it by concept, and the judges.
 
+    ``other_classifier``, where there is one, shows what rests on the choice of ``classifier``.
     ``detector`` counts pictures of the restricted concepts: the "classifier", or "nudenet".
     ``objects`` and ``styles`` are prompt files (`rbtc.models.prompt_files`) in the data folder;
     without one, objects have consecutive seeds and styles the profile's things in turn.
@@ -111,6 +112,7 @@ class EvaluationSettings:
 
     prompt: Sentence
     classifier: str
+    other_classifier: str = ""
     style_classifier: str = ""
     clip: str = ""
     detector: Literal["classifier", "nudenet"] = "classifier"

@@ -24,30 +24,34 @@ def picture_grid(
     images: Mapping[str, Mapping[str, np.ndarray]],
     *,
     cell_width: float | None = None,
+    across: int = 4,
     framed: Collection[tuple[str, str]] = (),
 ) -> Figure:
     """Rows of concepts, columns of models: `images[row][column]` is (n, h, w, 3) uint8.
 
-    The n pictures of a cell stand side by side, at most four to a line. Columns keep the order of
-    their first appearance; a cell that is not there stays empty. `cell_width` in inches, by
+    The n pictures of a cell stand side by side, at most `across` to a line. Columns keep the order
+    of their first appearance; a cell that is not there stays empty. `cell_width` in inches, by
     default as wide as the pictures of a line need. Headings are wrapped, and set smaller where a
-    word is wider than its column. Cells named in `framed`, (row, column), get a
-    frame in the colour of pruning.
+    word is wider than its column. Cells named in `framed`, (row, column), get a frame in the colour
+    of pruning.
     """
     rows = list(images)
     columns = list(dict.fromkeys(column for row in images.values() for column in row))
     if not rows or not columns:
         raise ValueError("a picture grid needs at least one row and one column, got none")
     tiles = {
-        row: {name: tile(one, what=f"images[{row!r}][{name!r}]") for name, one in of.items()}
+        row: {
+            name: tile(one, per_line=across, what=f"images[{row!r}][{name!r}]")
+            for name, one in of.items()
+        }
         for row, of in images.items()
     }
     # Height over width of the tallest cell of each row, so that no row wastes paper.
     shapes = [max((t.shape[0] / t.shape[1] for t in tiles[row].values()), default=1.0)
               for row in rows]  # fmt: skip
     if cell_width is None:
-        across = max(min(len(cell), 4) for row in images.values() for cell in row.values())
-        cell_width = max(1.4, 0.8 * across)
+        widest = max(min(len(cell), across) for row in images.values() for cell in row.values())
+        cell_width = max(1.4, 0.8 * widest)
     # A letter of a heading takes about a tenth of an inch.
     room = max(8, int(cell_width * 9))
     headings = [

@@ -35,6 +35,7 @@ MEASURES = {
     "15_honest_attacker": "rbtc.studies.measuring.honest_attacker:honest_study",
     "16_several_concepts": "rbtc.studies.measuring.several_concepts:measure",
     "90_operating_point": "rbtc.studies.measuring.operating_point:measure",
+    "91_erasability": "rbtc.studies.measuring.erasability:judge_study",
     "92_explorers": "rbtc.studies.measuring.explorer:measure",
 }
 """Chapter -> module and function."""
@@ -54,6 +55,7 @@ Else a concept's lines do not depend on which other ones are measured.
 OF_PICTURES = {
     "06_art": ("distances",),
     "16_several_concepts": ("unknown.scores",),
+    "91_erasability": ("sheet",),
 }
 """Frames that a replay cannot compare, as they rest on all pictures of a model at once."""
 
