@@ -181,7 +181,9 @@ def feed_forward_names(config: Mapping[str, Any]) -> dict[str, int | None]:
     Args:
         config: the UNet's; what it does not say is as in Stable Diffusion 1.x.
     """
-    told = _UNET | {key: value for key, value in config.items() if value is not None}
+    told = _UNET | {
+        key: value for key, value in config.items() if value is not None or key == "mid_block_type"
+    }
     downs, ups, channels = (
         told.get(f"{key}s") for key in ("down_block_type", "up_block_type", "block_out_channel")
     )
@@ -198,7 +200,7 @@ def feed_forward_names(config: Mapping[str, Any]) -> dict[str, int | None]:
     return {
         f"{block}.attentions.{attention}.transformer_blocks.{layer}.ff.net.2.weight":
             channels[level] if channels else None
-        for block, kind, level, attentions in blocks if "CrossAttn" in kind
+        for block, kind, level, attentions in blocks if "CrossAttn" in str(kind)
         for attention in range(attentions)
         for layer in range(of("transformer_layers_per_block", level))
     }  # fmt: skip

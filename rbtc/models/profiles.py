@@ -154,7 +154,7 @@ class Profile:
     name: str
     model: str
     steps: Count
-    guidance: Annotated[float, pydantic.Field(ge=-1000, le=1000)]
+    guidance: Annotated[float, pydantic.Field(allow_inf_nan=False, ge=-1000, le=1000)]
     conceptprune: PruneSettings
     evaluation: EvaluationSettings
     prompts: PromptSettings
