@@ -240,7 +240,7 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if path in parts:
         return parts[path]
-    if hint in (pd.DataFrame, np.ndarray):
+    if any(hint is kind for kind in (pd.DataFrame, np.ndarray)):
         raise ValueError(f"the measurement lacks {path}: measure again, or bring it back from git")
     if origin in (typing.Union, UnionType):
         (hint,) = [one for one in inner if one is not type(None)]

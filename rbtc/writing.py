@@ -9,11 +9,12 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # Windows: what a killed process left is not swept there
-    fcntl = None
+    fcntl: Any = None
 
 MARK, BEFORE = "rbtc.owner", "rbtc.before"
 """In a temporary folder: a file that its process keeps locked, and what stood at the target."""

@@ -256,7 +256,7 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"{what} = {value!r} is a {type(value).__name__}, "
             f"expected a {type(default).__name__} like {default!r}"
         )
-    if isinstance(default, list) and default:
+    if isinstance(default, list) and isinstance(value, list) and default:
         if None in value:
             raise ValueError(f"{what} = {value!r} holds None, expected a list like {default!r}")
         return [_fit(each, default[0], what) for each in value]

@@ -181,12 +181,12 @@ def feed_forward_names(config: Mapping[str, Any]) -> dict[str, int | None]:
     Args:
         config: the UNet's; what it does not say is as in Stable Diffusion 1.x.
     """
-    told = _UNET | {
+    told: dict[str, Any] = _UNET | {
         key: value for key, value in config.items() if value is not None or key == "mid_block_type"
     }
     downs, ups, channels = (
-        told.get(f"{key}s") for key in ("down_block_type", "up_block_type", "block_out_channel")
-    )
+        told["down_block_types"], told["up_block_types"], told.get("block_out_channels")
+    )  # fmt: skip
     last = len(downs) - 1
 
     def of(key: str, number: int) -> int:
