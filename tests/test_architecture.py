@@ -23,7 +23,7 @@ from rbtc.studies.measuring.common import Tally
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "intervals", "stats", "files", "command", "solvers"},
+    {"layers", "matrices", "intervals", "stats", "files", "writing", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},
