@@ -7,6 +7,7 @@ import hashlib
 import io
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from rbtc.cli import main
 
@@ -79,7 +80,8 @@ def _hook(event, given):
     folder, number, error, steps = _ACTIVE[-1]
     path = str(given[1] if event in ("os.rename", "os.link") else given[0])
     writes = event != "open" or (isinstance(given[1], str) and set(given[1]) & set("wxa+"))
-    if path.startswith(folder) and writes:
+    # What opens or makes a folder that is there looks for a place, and has another way.
+    if path.startswith(folder) and writes and not Path(path).is_dir():
         steps.append((event, path))
         if len(steps) == number:
             raise error

@@ -225,9 +225,9 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
         )
     fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
     for key, value in fitted.items():
-        usual = [default] if not isinstance(default := defaults[key], list) else default
+        usual = defaults[key] if isinstance(defaults[key], list) else [defaults[key]]
+        share = key in SHARES and any(isinstance(one, float) for one in usual)
         for each in value if isinstance(value, list) else [value]:
-            share = key in SHARES and any(isinstance(one, float) for one in usual)
             _check_number(each, key, name, share=share)
     return fitted
 

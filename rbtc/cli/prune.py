@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,11 +79,17 @@ def prune(
     silence_libraries()
     found = _masks(settings, concept, kind, {"ratio": ratio, "calls": calls})
     weights = cut(checkpoint.weights(), found)
-    with contextlib.ExitStack() as both:  # the masks are there before the copy is
-        if masks is not None:
-            own = both.enter_context(made_whole(masks, over=False))
-            save_masks(own, found, {"concepts": concept, "kind": kind})
-        missed = write(checkpoint, out, weights)
+    missed = None
+    try:
+        with contextlib.ExitStack() as both:
+            if masks is not None:
+                own = both.enter_context(made_whole(masks, over=False))
+                save_masks(own, found, {"concepts": concept, "kind": kind})
+            missed = write(checkpoint, out, weights)
+    except BaseException:
+        if missed is not None:  # the copy was there before its masks, which could not be moved
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     counts = {name: int(mask.sum()) for name, mask in found.items()}
     if as_json:
         print_json(

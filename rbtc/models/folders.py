@@ -237,16 +237,13 @@ def check_matrices(
         ) from error
     found = {name: shape for name, shape in shapes.items() if name.endswith(".ff.net.2.weight")}
     whose = "its config.json" if config else "Stable Diffusion 1.x"
-    if missing := sorted(expected.keys() - found.keys()):
+    missing, more = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or more:
+        what = f"not {missing[0]}" if missing else f"and {more[0]}, which {whose} has not"
         raise ValueError(
             f"{place} has {len(expected) - len(missing)} of the {len(expected)} feed-forward "
-            f"output matrices of {whose}, not {missing[0]}: give the whole model, or its folder "
-            "with config.json"
-        )
-    if others := sorted(found.keys() - expected.keys()):
-        raise ValueError(
-            f"{place} has a feed-forward output matrix {others[0]}, which {whose} has not: give "
-            "its folder with a config.json that fits"
+            f"output matrices of {whose}, {what}: give the whole model, or its folder with a "
+            "config.json that fits"
         )
     for name, rows in expected.items():
         if rows is not None and found[name][:1] != (rows,):
