@@ -60,6 +60,7 @@ import pandas as pd
 
 from rbtc.report import comparisons, lines, spread, tables
 from rbtc.report import pictures as plates
+from rbtc.results import folder_of
 from rbtc.studies import chapters
 
 study, run = chapters.study(
@@ -147,6 +148,18 @@ spread.spread_table(preserved, "model", paper=study.paper("preserved"), interval
 really = study.really_erased()
 own = erased[erased["concept"].isin(really)].assign(classes=f"{len(really)} classes")
 tables.accuracy_table(own, "model", "classes")
+
+# %% [markdown]
+# ## Does it rest on the judge?
+#
+# The erased classes once more, on pictures that several judges saw: the *usual* one; the same,
+# *stricter*, which must give its answer at least half of the probability; the same, *more
+# lenient*, with only these classes to choose from; and *another* that never saw the house which
+# the model draws. [](91_erasability.ipynb) shows the pictures behind it.
+
+# %%
+judges = folder_of("91_erasability", profile, results)
+chapters.read(judges).table() if judges.is_dir() else "Not measured for this profile yet."
 
 # %% [markdown]
 # ## Is the maximum the best magnitude?

@@ -131,9 +131,24 @@ tables.save_csv(study.table(), "91_judges")
 study.table()
 
 # %% [markdown]
-# A person should agree with the judge. These are revived pictures that it accepted, and pruned
+# The eye should agree with the judge. These are revived pictures that it accepted, and pruned
 # ones that it rejected: the first seeds of every class, as equally over the classes as there are
 # enough.
 
 # %%
 plates.picture_grid(study.contact_sheet(), across=9, cell_width=5.4)
+
+# %% [markdown]
+# The same sheets looked at, once and knowing the question: in how many pictures is the class
+# recognised by eye?
+
+# %%
+table = study.looked_at(run.files["pictures.webp"])
+tables.save_csv(table, "91_looked_at")
+table
+
+# %% [markdown]
+# The judge is the kinder one. What it accepts as revived is, for some classes, the thing at a
+# glance, and for others an arrangement of colours that only a network trained on these pictures
+# tells apart from all its other names. In the other direction it errs less: most of what it
+# rejects shows nothing, except where pruning leaves the thing's outline in other colours.

@@ -35,14 +35,14 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 1060, "10_claims": 1930, "11_contradictions": 1200}
+MOST_LINES = {"": 1080, "10_claims": 1930, "11_contradictions": 1200}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
 """What the attack must do without: whoever pruned, and the original model."""
 
 TWICE = {
-    *"Finding Row accuracy_table article attacked audit check choose convert counts".split(),
+    *"Finding Row accuracy_table article attacked audit check choose counts".split(),
     *"harden long_form measure measured model_name noise paired prune records report".split(),
     *"revive run save scan setup share summary texts together verdict watch write".split(),
 }

@@ -36,7 +36,7 @@ class Converted:
     dropped: list[str]
 
 
-def convert(source: Path, target: Path, memory: float | None = None) -> Converted:
+def convert_pickle(source: Path, target: Path, memory: float | None = None) -> Converted:
     """Write the tensors of a file of torch's as safetensors; names and dtypes stay.
 
     Args:

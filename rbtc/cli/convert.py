@@ -24,9 +24,9 @@ def convert(
     It is loaded with weights_only=True, in a process of its own. What holds other classes than
     tensors and plain containers is refused, by name.
     """
-    from rbtc.audit.convert import convert as write
+    from rbtc.audit.convert import convert_pickle
 
-    found = write(file, out, memory)
+    found = convert_pickle(file, out, memory)
     if as_json:
         print_json({"out": str(out), **asdict(found)})
         return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rbtc.files import read_frame, results_root
+from rbtc.files import data_root, read_frame, results_root
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Proportion
@@ -58,6 +58,30 @@ class JudgeStudy:
             for label in own["concept"].unique():
                 found[label][f"{kind}, {answer}"] = pictures[(own["concept"] == label).to_numpy()]
         return {label: cells for label, cells in found.items() if cells}
+
+    def looked_at(self, digest: str) -> pd.DataFrame:
+        """In how many pictures of the sheets the class is recognised by eye.
+
+        Args:
+            digest: sha256 of the pictures' file; what was found in others counts for nothing.
+
+        Returns:
+            One line per class and in all; no line where nobody has looked at these pictures.
+        """
+        found = pd.read_csv(data_root() / "emoji" / "looked_at.csv")
+        found = found[found["pictures"] == digest].pivot_table(
+            index="concept", columns="kind", values="recognised", sort=False
+        )
+        if found.empty:
+            return found
+        shown = self.sheet.groupby(["concept", "kind"]).size().unstack()
+        shown, found = (one.reindex([s.label for s in self.subjects]) for one in (shown, found))
+        table = pd.DataFrame({
+            "revived, accepted": shown["revived"], "recognised by eye": found["revived"],
+            "pruned, rejected": shown["pruned"], "recognised by eye all the same": found["pruned"],
+        }).fillna(0).astype(int)  # fmt: skip
+        table.loc["all"] = table.sum()
+        return table
 
 
 COLUMNS = {

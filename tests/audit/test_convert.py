@@ -10,7 +10,7 @@ import torch
 from checkpoint_files import NAMES, matrices
 from safetensors.torch import load_file
 
-from rbtc.audit.convert import convert
+from rbtc.audit.convert import convert_pickle
 
 UNET = matrices(4, 8) | {"conv_in.weight": torch.ones(2, 2, 1, 1), "conv_out.weight": torch.eye(2)}
 ONE_FILE = {f"model.diffusion_model.{name}": weight for name, weight in UNET.items()}
@@ -37,7 +37,7 @@ LAYOUTS = {
 def test_layouts(tmp_path, case):
     content, layout, dropped = LAYOUTS[case]
     torch.save(content, tmp_path / "a.pt")
-    found = convert(tmp_path / "a.pt", tmp_path / "a.safetensors")
+    found = convert_pickle(tmp_path / "a.pt", tmp_path / "a.safetensors")
     assert found.layout.startswith(layout) and found.dropped == dropped
     assert len(load_file(tmp_path / "a.safetensors")) == found.tensors > 0
     if case == "compiled":
@@ -64,7 +64,7 @@ def test_what_is_refused_by_name(tmp_path, monkeypatch, case):
     content, name = REFUSED[case]
     torch.save(content, "a.pt")
     with pytest.raises(ValueError, match=name):
-        convert(Path("a.pt"), Path("a.safetensors"))
+        convert_pickle(Path("a.pt"), Path("a.safetensors"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
@@ -73,12 +73,12 @@ def test_plain_pickles_damage_and_memory(tmp_path):
     for content in (pickle.dumps(Bomb(), 4), b"PK\x03\x04 cut short", b"\x80\x02"):
         file.write_bytes(content)
         with pytest.raises(ValueError):
-            convert(file, out)
+            convert_pickle(file, out)
     torch.save({"a": torch.zeros(1).expand(50_000_000)}, file)  # small, and large when written
     with pytest.raises(ValueError, match="GB of memory"):
-        convert(file, out, memory=0.05)
+        convert_pickle(file, out, memory=0.05)
     with pytest.raises(ValueError, match="new file"):
-        convert(file, tmp_path / "a.bin")
+        convert_pickle(file, tmp_path / "a.bin")
     with pytest.raises(FileNotFoundError, match="no file"):
-        convert(tmp_path / "gone.pt", out)
+        convert_pickle(tmp_path / "gone.pt", out)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
