@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 STOPPED = 130
 """Status of a command that Ctrl-C stopped, as shells have it."""
+LONGEST = 300
+"""Characters of an error's line; of a longer one the middle is left out."""
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 def loading() -> None:
@@ -27,35 +34,63 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command and leave the process with its status.
 
     A user's error (ValueError, OSError, a package that is not installed, too little memory) becomes
-    one line and status 2. Ctrl-C leaves with 130; a terminated command cleans up like an
-    interrupted one and leaves with 143. Anything else is a fault of ours and keeps its traceback.
+    one line and status 2. Ctrl-C leaves with 130; a command that is terminated, or whose terminal
+    goes, cleans up like an interrupted one and leaves with 143 or 129. Further signals are ignored
+    meanwhile. Anything else is a fault of ours and keeps its traceback.
 
     Args:
         main: the command; returns its status, None for 0.
     """
 
-    def terminated(*_: object) -> None:
-        raise SystemExit(143)
+    def stop(number: int, _: object) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be stopped
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, terminated)
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
     try:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _check_streams()
+        for each in _SIGNALS:
+            if before[each] is not signal.SIG_IGN:  # behind nohup, say
+                signal.signal(each, stop)
         status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
     except KeyboardInterrupt:
         print("stopped: what was finished is kept", file=sys.stderr)
         status = STOPPED
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
             raise  # a module of ours
-        print(f"error: {error}; install what is missing: pip install -e '.[book,train]'",
-              file=sys.stderr)  # fmt: skip
+        hint = "; install what is missing: pip install -e '.[book,train]'" if error.name else ""
+        print(f"error: {one_line(error)}{hint}", file=sys.stderr)
         status = 2
     except (ValueError, OSError, MemoryError) as error:
-        # Libraries like to explain themselves over several lines.
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         status = 2
+    finally:
+        for each, handler in before.items():
+            if signal.getsignal(each) is stop:  # else stopped: what is left is to end
+                signal.signal(each, handler)
     raise SystemExit(status or 0)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in a line; libraries like to explain themselves over several."""
+    told = " ".join((str(error) or type(error).__name__).split())
+    rest = LONGEST - len("error:  ... ")
+    return told if len(told) <= rest else f"{told[: rest // 2]} ... {told[-(rest // 2) :]}"
+
+
+def _check_streams() -> None:
+    """Give a process without stdout or stderr one that goes nowhere; no letter stops a print."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def check_device(name: str) -> str:

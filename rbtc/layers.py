@@ -9,8 +9,9 @@ weight was negative, which would hand over the answer the attack is supposed to 
 weights through this module removes that sign.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ Weights = dict[str, Tensor]
 
 Masks = dict[str, Tensor]
 """Parameter name -> (out_features, in_features) bool, True where the weight is pruned."""
+
+
+FAR = 30
+"""Power of two above which, or below whose inverse, weights are scaled before they are squared."""
 
 
 FFN_OUTPUT_PATTERN = re.compile(r"(?:^|\.)ff\.net\.2\.weight$")
@@ -102,6 +107,22 @@ def canonicalise_zeros(weight: Tensor) -> Tensor:
     Same shape, dtype and device; non-zero entries keep their bits.
     """
     return torch.where(weight == 0, torch.zeros_like(weight), weight)
+
+
+def far_exponent(weights: Iterable[Tensor]) -> int:
+    """The power of two of the largest magnitude where squares leave float range, else 0.
+
+    Infinities and NaN do not count.
+    """
+    largest = max((float(w.detach().abs().nan_to_num(0, 0).max()) for w in weights), default=0.0)
+    exponent = math.frexp(largest)[1] if largest else 0
+    return exponent if abs(exponent) > FAR else 0
+
+
+def scaled(weight: Tensor, exponent: int) -> Tensor:
+    """A weight times 2 ** exponent, exact where the result is a normal number."""
+    half = exponent // 2  # the whole factor may be out of range
+    return weight * 2.0**half * 2.0 ** (exponent - half)
 
 
 def zero_masks(weights: Mapping[str, Tensor]) -> Masks:

@@ -5,13 +5,13 @@ this module; none is typed into a notebook.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from rbtc.files import data_root
+from rbtc.files import data_root, read_frame, read_table
 
 COLUMNS = ("table", "row", "column", "value", "note")
 
@@ -43,12 +43,13 @@ def _read(folder: Path, table: int) -> pd.DataFrame:
                 "to its data folder"
             )
         raise ValueError(f"the paper has no table {table}; known tables: {known}")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != COLUMNS:
-        raise ValueError(f"{path}: expected the columns {COLUMNS}, got {tuple(frame.columns)}")
-    frame["table"] = frame["table"].astype(int)
+    frame = pd.DataFrame(read_table(path, COLUMNS), columns=list(COLUMNS))
     frame["printed"] = frame["value"]
-    frame["value"] = pd.to_numeric(frame["value"].replace("", None))
+    try:
+        frame["table"] = frame["table"].astype(int)
+        frame["value"] = pd.to_numeric(frame["value"].replace("", None))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}: bring it back from git") from error
     return frame.loc[:, ["table", "row", "column", "value", "printed", "note"]]
 
 
@@ -94,7 +95,7 @@ def averages(table: int) -> pd.DataFrame:
 
 @lru_cache(maxsize=4)
 def _averages(root: Path) -> pd.DataFrame:
-    return pd.read_csv(root / "paper" / "averages.csv")
+    return read_frame(root / "paper" / "averages.csv")
 
 
 def _match(name: str, known: Iterable[str], what: str) -> str:
@@ -124,7 +125,7 @@ def _values(table: int, root: Path) -> dict[tuple[str, str], float]:
     return dict(zip(keys, frame["value"].astype(float), strict=True))
 
 
-def paper_list(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+def paper_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     """A list beside the tables, `claims.csv` for one, as text; a whole path is taken as it is.
 
     Raises:
@@ -137,7 +138,4 @@ def paper_list(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
             f"there is no {path}: work in a clone of the repository, or set RBTC_DATA to its data "
             "folder"
         )
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(frame.columns) != tuple(columns):
-        raise ValueError(f"{path}: expected the columns {columns}, got {tuple(frame.columns)}")
-    return frame
+    return pd.DataFrame(read_table(path, columns), columns=list(columns))

@@ -13,9 +13,7 @@ A study is a frozen dataclass of frames, arrays, subjects and pictures. Its fold
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.files import data_root, file_digest, results_root
+from rbtc.files import data_root, file_digest, read_json, read_table, results_root
 
 RUN, STUDY, PICTURES, ARRAYS = "run.json", "study.json", "pictures.webp", "arrays.npz"
 VERIFIED = "verified.json"
@@ -111,8 +109,7 @@ class Run:
 def printed_point() -> dict[str, str]:
     """How hard the paper prunes and attacks: its settings by name, as text."""
     path = data_root() / "paper" / "operating_point.csv"
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["setting"]: row["value"] for row in csv.DictReader(stream)}
+    return {row["setting"]: row["value"] for row in read_table(path)}
 
 
 def folder_of(chapter: str, profile: str, root: str | Path = "") -> Path:
@@ -140,23 +137,24 @@ def read_run(folder: str | Path) -> Run:
             f"there is no measurement in {folder}: rbtc measure {folder.name} makes one"
         )
     try:
-        run = Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        run = Run(**read_json(path))
+        digests = {str(name): str(digest) for name, digest in run.files.items()}
+        run.parameters.keys()
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): measure again, or bring it back from git"
         ) from error
     if run.chapter != folder.name:
         raise ValueError(f"{path} is the record of {run.chapter}, not of {folder.name}")
-    for name, digest in run.files.items():
+    for name, digest in digests.items():
         there = name == Path(name).name and (folder / name).is_file()
         if not there or file_digest(folder / name) != digest:
             how = "not the file that was measured (its digest differs)" if there else "missing"
             raise ValueError(f"{folder / name} is {how}: measure again, or bring it back from git")
-    note = folder / VERIFIED
-    if note.is_file():
-        found = json.loads(note.read_text(encoding="utf-8"))
-        if found.get("run") == file_digest(path):
-            run = dataclasses.replace(run, verified=str(found["found"]))
+    if (folder / VERIFIED).is_file():
+        found = read_json(folder / VERIFIED)
+        if isinstance(found, dict) and found.get("run") == file_digest(path):
+            run = dataclasses.replace(run, verified=str(found.get("found", "")))
     return run
 
 
@@ -171,8 +169,17 @@ def load(kind: type | ModuleType, folder: str | Path) -> Any:
         FileNotFoundError: there is no measurement.
         ValueError: it is damaged, or that of another kind of study.
     """
-    folder = Path(folder)
-    layout = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    try:
+        return _load(kind, Path(folder))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"{Path(folder) / STUDY} is damaged ({error!r}): measure again, or bring it back from "
+            "git"
+        ) from error
+
+
+def _load(kind: type | ModuleType, folder: Path) -> Any:
+    layout = read_json(folder / STUDY)
     if isinstance(kind, ModuleType):
         kind = getattr(kind, layout["kind"], type(kind))
     if layout["kind"] != kind.__name__:
@@ -233,6 +240,8 @@ def _put_together(hint: Any, value: Any, path: str, parts: Mapping[str, Any]) ->
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if path in parts:
         return parts[path]
+    if any(hint is kind for kind in (pd.DataFrame, np.ndarray)):
+        raise ValueError(f"the measurement lacks {path}: measure again, or bring it back from git")
     if origin in (typing.Union, UnionType):
         (hint,) = [one for one in inner if one is not type(None)]
         return None if value is None else _put_together(hint, value, path, parts)

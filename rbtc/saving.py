@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import gzip
-import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rbtc.files import file_digest, write_whole
+from rbtc.files import file_digest, write_json
 from rbtc.results import ACROSS, ARRAYS, PICTURES, RUN, STUDY, VERIFIED, Run, join
+from rbtc.writing import made_whole
 
 LONG = 300
 """Frames of as many lines are compressed."""
@@ -39,10 +37,8 @@ def save(study: Any, folder: str | Path, run: Run) -> Path:
     frames: dict[str, pd.DataFrame] = {}
     arrays: dict[str, np.ndarray] = {}
     plain = _taken_apart(study, "", frames, arrays)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
-    made.mkdir()
-    try:
+    with made_whole(folder) as made:
+        made.mkdir()
         layout = {"kind": type(study).__name__, "study": plain, "frames": {}, "pictures": {}}
         for path, frame in frames.items():
             layout["frames"][path] = _write_frame(frame, path, made)
@@ -52,16 +48,11 @@ def save(study: Any, folder: str | Path, run: Run) -> Path:
         rest = {path: array for path, array in arrays.items() if path not in shown}
         if rest:
             np.savez_compressed(made / ARRAYS, allow_pickle=False, **rest)
-        _write_json(layout, made / STUDY)
+        write_json(made / STUDY, layout)
         files = {path.name: file_digest(path) for path in sorted(made.iterdir())}
         record = dataclasses.asdict(dataclasses.replace(run, files=files))
         record.pop("verified")
-        _write_json(record, made / RUN)
-        if folder.exists():
-            shutil.rmtree(folder)
-        made.replace(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        write_json(made / RUN, record)
     return folder
 
 
@@ -170,18 +161,13 @@ def _write_pictures(shown: Mapping[str, np.ndarray], path: Path) -> dict[str, An
     return {"cell": [height, width], "arrays": layout}
 
 
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 # ---- reading ------------------------------------------------------------------------------------
 
 
 def note_verified(folder: str | Path, found: str) -> None:
     """Note what a replay of the measurement in a folder found, in a sentence without its stop."""
     folder = Path(folder)
-    content = {"run": file_digest(folder / RUN), "found": found}
-    write_whole(folder / VERIFIED, lambda place: _write_json(content, place))
+    write_json(folder / VERIFIED, {"run": file_digest(folder / RUN), "found": found})
 
 
 def today() -> str:

@@ -23,7 +23,7 @@ from rbtc.studies.measuring.common import Tally
 
 ROOT = Path(rbtc.__file__).parent
 FLOORS = (
-    {"layers", "matrices", "intervals", "stats", "files", "command", "solvers"},
+    {"layers", "matrices", "intervals", "stats", "files", "writing", "command", "solvers"},
     {"paper", "results", "saving", "models"},
     {"attack", "defense"},
     {"pruning", "audit"},
@@ -35,15 +35,15 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 1000, "10_claims": 1850, "11_contradictions": 1200}
+MOST_LINES = {"": 1080, "10_claims": 1930, "11_contradictions": 1200}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
 """What the attack must do without: whoever pruned, and the original model."""
 
 TWICE = {
-    *"Finding Row accuracy_table article attacked audit check choose counts harden".split(),
-    *"long_form measure measured model_name noise paired prune records report".split(),
+    *"Finding Row accuracy_table article attacked audit check choose counts".split(),
+    *"harden long_form measure measured model_name noise paired prune records report".split(),
     *"revive run save scan setup share summary texts together verdict watch write".split(),
 }
 """Public names that two modules define, so that a reader has to ask which is meant; none is added,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import stat
 import urllib.error
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from stubs import PROFILE, Judge
 
 from rbtc.attack.revive import revive
-from rbtc.emoji import card, sets, train, variants
+from rbtc.emoji import card, report, sets, train, variants
 from rbtc.files import check_writable, data_root
 from rbtc.lab import Lab
-from rbtc.models import folders
 from rbtc.models.judges import build_resnet, load_judge, save_judge
 from rbtc.studies.measuring import operating_point
 from rbtc.studies.measuring.defense import measure as defense
@@ -210,7 +207,7 @@ def no_work(monkeypatch):
     def work(*_, **__):
         raise AssertionError("work was begun")
 
-    for module in (train.sets, variants, operating_point):
+    for module in (train.sets, variants, operating_point, report):
         for name in ("fetch", "load_sheet", "Lab"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, work)
@@ -235,6 +232,11 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (train.main, ["diffusion", "--device", "nonsense"], "the device 'nonsense'"),
         pytest.param(train.main, ["clip", "--device", "cuda"], "the device 'cuda'", marks=NO_GPU),
         (operating_point.main, ["--model", "{folder}/gone"], "gone does not exist"),
+        (operating_point.main, ["--folder", IN_THE_WAY], "x cannot be written"),
+        (operating_point.main, ["--images", "0", "--folder", "{folder}"], "images must be"),
+        (operating_point.main, ["--concepts", "1", "--folder", "{folder}"], "concepts"),
+        (report.main, ["--folder", IN_THE_WAY], "x cannot be written"),
+        (report.main, ["--images", "0"], "images must be"),
     ],
 )
 def test_what_cannot_be_is_said_before_work(main, words, message, no_work, tmp_path, monkeypatch):
@@ -281,49 +283,3 @@ def test_an_npm_that_fails_is_one_line(tmp_path, monkeypatch, script, message):
     with pytest.raises(ValueError, match=message) as caught:
         sets.fetch(tmp_path / "sets")
     assert "\n" not in str(caught.value) and "check the network" in str(caught.value)
-
-
-# ---- models of another kind ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tensor", "kind"),
-    [
-        ("conditioner.embedders.1.model.ln_final.weight", "SDXL"),
-        ("model.diffusion_model.joint_blocks.0.x", "Stable Diffusion 3"),
-        ("double_blocks.0.img_mod.lin.weight", "Flux"),
-        ("cond_stage_model.model.transformer.x", "Stable Diffusion 2"),
-        ("lora_unet_mid.weight", "LoRA"),
-    ],
-)
-def test_a_single_file_of_another_architecture_is_named(tmp_path, tensor, kind):
-    file = tmp_path / "model.safetensors"
-    save_file({tensor: torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match=f"another architecture .*{kind}"):
-        folders.check_model_folder(file)
-
-
-@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.safetensors"])
-def test_a_single_file_is_named_whatever_its_ending(tmp_path, name):
-    (tmp_path / name).write_bytes(b"something")
-    with pytest.raises(ValueError, match=r"is a single file.*from_single_file"):
-        folders.check_model_folder(tmp_path / name)
-
-
-def test_an_sdxl_folder_that_does_not_say_so_is_named(tiny_pipeline_folder, tmp_path):
-    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
-    index |= {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
-    del index["_class_name"]
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="SDXL"):
-        folders.check_model_folder(tmp_path)
-
-
-@pytest.mark.parametrize("entry", [..., [None, None], None])
-def test_a_folder_without_a_tokenizer_is_named(tiny_pipeline_folder, tmp_path, entry):
-    index = json.loads((tiny_pipeline_folder / "model_index.json").read_text())
-    index = {k: v for k, v in index.items() if k != "tokenizer"}
-    index |= {} if entry is ... else {"tokenizer": entry}
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(FileNotFoundError, match="has no tokenizer: expected a folder"):
-        folders.check_model_folder(tmp_path)

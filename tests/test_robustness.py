@@ -110,28 +110,6 @@ def test_lost_rows_and_broken_entries_are_named(method, data, row, bad):
 
 
 @methods
-@settings(max_examples=5, deadline=None)
-@given(data=weights(), half=st.sampled_from([torch.float16, torch.bfloat16]))
-def test_half_precision_is_computed_in_float32(method, data, half):
-    weight, mask = data
-    weight = weight.to(half)
-    found = run(weight, mask, method)
-    assert found.values.dtype == torch.float32
-    assert torch.equal(found.values, run(weight.float(), mask, method).values)
-
-
-@methods
-@settings(max_examples=5, deadline=None)
-@given(data=weights())
-def test_layout_does_not_matter(method, data):
-    weight, mask = data
-    expected = run(weight, mask, method).values
-    strided = torch.zeros(len(weight), 2 * weight.shape[1])[:, ::2].copy_(weight)
-    for other in (weight.mT.contiguous().mT, strided):
-        assert torch.equal(run(other, mask.mT.contiguous().mT, method).values, expected)
-
-
-@methods
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_result_stays_on_the_device(method, device, dtype):

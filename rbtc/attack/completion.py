@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rbtc.layers import Masks, Weights, check_same_layers
+from rbtc.layers import Masks, Weights, check_same_layers, far_exponent, scaled
 from rbtc.solvers.als import alternating
 from rbtc.solvers.released import released as released_loop
 from rbtc.solvers.reweighted import released_fast
@@ -104,7 +104,9 @@ def complete(
     missing = _check_matrix(weight, missing)
     solve = solver_of(algorithm, options)
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    filled = _fill(weight.detach().to(dtype), missing, init)
+    observed = weight.detach().to(dtype).masked_fill(missing, 0)
+    far = far_exponent([observed])
+    filled = _fill(scaled(observed, -far) if far else observed, missing, init)
     rows, columns = missing.nonzero(as_tuple=True)  # row-major
     height, width = weight.shape
     if height <= width:
@@ -114,6 +116,7 @@ def complete(
     order = torch.argsort(index)  # sparse products want them row by row of the wide matrix
     found = solve(wide, index[order], **options)
     values = torch.empty_like(found.values).index_copy_(0, order, found.values)
+    values = scaled(values, far) if far else values
     return Completion(
         values, missing, found.iterations, found.residuals, found.converged, algorithm
     )

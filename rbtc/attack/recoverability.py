@@ -9,6 +9,7 @@ the largest are gone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
@@ -120,7 +121,8 @@ def _odds(weight: Tensor, missing: Tensor) -> Tensor:
     if not crowded.any():
         crowded = torch.ones_like(crowded)
     odds = weight.double().abs().masked_fill(missing, 0) * crowded
-    most = odds.max().clamp(min=1e-300) if odds.numel() else 1.0  # no row is left to complete
+    least = math.ulp(0.0)
+    most = odds.max().clamp(min=least) if odds.numel() else 1.0  # no row is left to complete
     return (odds / most).clamp(min=1e-9)
 
 
@@ -134,6 +136,6 @@ def _slice(order: Tensor, ready: Tensor, start: int, count: int) -> Tensor:
 def _count(weight: Tensor, missing: Tensor, hidden: Tensor, complete: Complete) -> Proportion:
     gone = missing | hidden
     estimates = complete(weight.masked_fill(gone, 0), gone).values  # row-major, as boolean indexing
-    truth = torch.sign(weight[hidden].float())
+    truth = torch.sign(weight[hidden]).float()
     signs = torch.sign(estimates[hidden[gone].to(estimates.device)]).to(truth)
     return Proportion(int((signs == truth).sum()), len(truth))

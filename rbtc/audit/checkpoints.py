@@ -11,9 +11,8 @@ Diffusion in one file is understood in its attention blocks.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,16 @@ import torch
 from torch import Tensor
 
 from rbtc.layers import Weights, canonicalise_zeros, check_finite
-from rbtc.models.folders import DEFAULT_WEIGHTS, SINGLE, architecture, weight_files
+from rbtc.models.folders import (
+    DEFAULT_WEIGHTS,
+    SINGLE,
+    architecture,
+    check_matrices,
+    check_sizes,
+    read_header,
+    read_object,
+    weight_files,
+)
 
 DTYPES = {
     "F16": torch.float16,
@@ -59,6 +67,9 @@ _PARAMETER = re.compile(
 
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
 """Of the text embeddings that a UNet attends to, by which its version is told."""
+
+_ENDS = {"conv_in.weight", "input_blocks.0.0.weight", "conv_out.weight", "out.2.weight"}
+"""Matrices that a whole UNet has, and a part of one has not."""
 
 _BEGINNINGS = {
     "a UNet": ("down_blocks.", "mid_block.", "up_blocks.", "input_blocks.", "output_blocks."),
@@ -167,7 +178,8 @@ def open_checkpoint(path: str | Path, layers: str | None = None) -> Checkpoint:
     Raises:
         FileNotFoundError: nothing is there, or a folder without weights.
         ValueError: a pickle, a damaged or empty file, a model of no known kind, a pattern that
-            fits nothing, or an attacked matrix that is none of floating-point numbers.
+            fits nothing, an attacked matrix that is none of floating-point numbers, or a UNet of
+            Stable Diffusion 1.x of which some are missing or contradict its configuration.
     """
     path = Path(path)
     try:
@@ -176,10 +188,12 @@ def open_checkpoint(path: str | Path, layers: str | None = None) -> Checkpoint:
         raise ValueError(f"--layers {layers!r} is no regular expression: {error}") from error
     files = model_files(path)
     matrices: dict[str, Entry] = {}
+    sides: set[int] = set()
     chosen, total, tensors = [], 0, 0
     for part, file in files:
-        for key, shape, dtype in _headers(file):
+        for key, (shape, dtype) in read_header(file).tensors.items():
             tensors += 1
+            sides.update(() if part else shape)
             name = part + diffusers_name(key)
             attacked = pattern.search(name) is not None and (layers is None or len(shape) == 2)
             if attacked:
@@ -191,7 +205,13 @@ def open_checkpoint(path: str | Path, layers: str | None = None) -> Checkpoint:
             if name in matrices:
                 raise ValueError(f"{path} holds {name} more than once: keep one of the copies")
             matrices[name] = Entry(name, file, key, shape, dtype)
-    kind = _kind(path, [file for _, file in files], matrices, bool(chosen))
+    place = files[0][1].parent / "config.json"
+    config = _object(place) if path.is_dir() else {}
+    kind = _kind(path, [file for _, file in files], matrices, config, bool(chosen))
+    shapes = {name: entry.shape for name, entry in matrices.items() if _LAYERS.search(name)}
+    whole = bool(config) or not _ENDS.isdisjoint(matrices)
+    if shapes and (kind.startswith(_WIDTHS[768]) or (kind.startswith("a UNet") and whole)):
+        check_matrices(path, shapes, check_sizes(place, [tuple(sides)]) if config else {})
     if not chosen and layers:
         some = next(iter(matrices), "none")
         raise ValueError(f"no matrix of {path} fits --layers {layers!r}: one is called {some}")
@@ -234,7 +254,10 @@ def diffusers_name(key: str) -> str:
     return f"{'down' if down else 'up'}_blocks.{block}.attentions.{attention}.{found['tail']}"
 
 
-def _kind(path: Path, files: Sequence[Path], matrices: dict[str, Entry], chosen: bool) -> str:
+def _kind(
+    path: Path, files: Sequence[Path], matrices: Mapping[str, Entry], config: Mapping[str, Any],
+    chosen: bool,
+) -> str:  # fmt: skip
     """What model it is; "" if names and shapes do not tell.
 
     Raises:
@@ -248,7 +271,6 @@ def _kind(path: Path, files: Sequence[Path], matrices: dict[str, Entry], chosen:
         )
     shapes = {name: entry.shape for name, entry in matrices.items()}
     widths = (shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight"))
-    config = (_json(files[0].parent / "config.json") or {}) if path.is_dir() else {}
     width = config.get("cross_attention_dim") or next(widths, 0)
     width = width if isinstance(width, int) else 0
     begins = (k for k, marks in _BEGINNINGS.items() if any(n.startswith(marks) for n in shapes))
@@ -266,21 +288,6 @@ def _check_matrix(file: Path, key: str, shape: tuple[int, ...], dtype: str) -> N
             f"{key} in {file} is stored as {dtype}, expected one of {', '.join(DTYPES)}: "
             "export the model without quantisation"
         )
-
-
-def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    """(key, shape, dtype) of every tensor, without reading any."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as stream:
-            for key in stream.keys():
-                part = stream.get_slice(key)
-                yield key, tuple(part.get_shape()), str(part.get_dtype())
-    except SafetensorError as error:
-        raise ValueError(
-            f"{file} is no whole safetensors file ({error}): fetch or copy it again"
-        ) from error
 
 
 def model_files(path: Path) -> list[tuple[str, Path]]:
@@ -325,6 +332,17 @@ def _check_shards(files: Sequence[Path]) -> None:
         width, count = len(found["number"]), int(found["count"])
         names = [f"{file.name[: found.start()]}-{number:0{width}}-of-{found['count']}"
                  f"{file.name[found.end() :]}" for number in range(1, count + 1)]  # fmt: skip
+        for index in file.parent.glob("*.index*.json"):
+            listed = read_object(index).get("weight_map")
+            if isinstance(listed, dict) and file.name in listed.values():
+                names += sorted({str(name) for name in listed.values()})
+                own = read_header(file).tensors
+                if absent := [key for key, name in listed.items()
+                              if name == file.name and key not in own]:  # fmt: skip
+                    raise ValueError(
+                        f"{file} lacks {absent[0]!r}, which {index.name} says is in it: fetch or "
+                        "copy the model again"
+                    )
         if missing := [name for name in names if not (file.parent / name).is_file()]:
             raise FileNotFoundError(
                 f"{file.parent / missing[0]} is missing, and {file.name} is only a part of the "
@@ -361,8 +379,8 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
         inside = sorted((path / "snapshots").iterdir())
         which = inside[0] if inside else path / "snapshots" / "..."
         raise ValueError(f"{path} is a hub's cache of a model: give a snapshot in it, like {which}")
-    index = _json(path / "model_index.json")
-    if index is not None:
+    if (path / "model_index.json").exists():
+        index = read_object(path / "model_index.json")
         kind = str(index.get("_class_name", ""))
         named = next((name for name in _DENOISERS if name in index), None)
         if named is None:
@@ -374,8 +392,9 @@ def _parts(path: Path) -> list[tuple[str, Path]]:
         named = next((name for name in _DENOISERS if (path / name).is_dir()), None)
         others = ["text_encoder", "text_encoder_2", "text_encoder_3", "vae"] if named else []
     folder = path / named if named else path
-    config = _json(folder / "config.json") or {}
-    kind = str(config.get("_class_name", (config.get("architectures") or [""])[0]))
+    config = _object(folder / "config.json")
+    listed = config.get("architectures")
+    kind = str(config.get("_class_name", listed[0] if isinstance(listed, list) and listed else ""))
     if kind and not _CLASS.fullmatch(kind):
         raise ValueError(f"{folder} holds a {kind}, expected a UNet2DConditionModel")
     rest = [(f"{name}.", path / name) for name in others if name != named]
@@ -389,17 +408,9 @@ def _has_weights(folder: Path) -> bool:
     )
 
 
-def _json(file: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no such file."""
-    if not file.exists():
-        return None
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is damaged ({error}): fetch or copy the model again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is damaged: expected an object, not {type(found).__name__}")
-    return found
+def _object(file: Path) -> dict[str, Any]:
+    """A JSON object; {} where there is no such file."""
+    return read_object(file) if file.exists() else {}
 
 
 def _part_files(folder: Path) -> list[Path]:

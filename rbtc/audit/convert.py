@@ -21,8 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rbtc.audit.scan import read_header
-from rbtc.files import check_writable, write_whole
+from rbtc.files import check_new, write_whole
 
 _WRAPPERS = ("state_dict", "model", "module", "unet")
 """Keys below which trainers keep the weights, in the order in which they are opened."""
@@ -52,13 +51,14 @@ def convert_pickle(source: Path, target: Path, memory: float | None = None) -> C
     """
     if not source.is_file():
         raise FileNotFoundError(f"there is no file {source}")
-    if os.path.lexists(target) or target.suffix != ".safetensors":
+    if target.suffix != ".safetensors":
         raise ValueError(f"{target} must be a new file that ends in .safetensors")
-    if read_header(source) is not None:
-        raise ValueError(f"{source} is a safetensors file already")
+    with source.open("rb") as stream:
+        if stream.read(9)[8:] == b"{":
+            raise ValueError(f"{source} is a safetensors file already")
     if memory is not None and not memory > 0:
         raise ValueError(f"memory is {memory}, expected GB above 0")
-    check_writable(target.parent)
+    check_new(target)
     limit = int(memory * 1e9) if memory else 3 * source.stat().st_size + 10**9
     found: dict[str, Any] = {}
 

@@ -10,11 +10,8 @@ them a second time and without hashes and recipes in its header, which would hav
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,9 @@ from torch import Tensor
 
 from rbtc.audit.checkpoints import DTYPES, Checkpoint
 from rbtc.audit.scan import PARENT, copies_within, release_files
-from rbtc.files import check_writable
+from rbtc.files import check_new, read_json, read_text
 from rbtc.layers import Weights, check_finite
-from rbtc.models.folders import DEFAULT_WEIGHTS
+from rbtc.writing import made_whole
 
 _TEXTS = {".json", ".txt", ".md"}
 _TEXT_BYTES = 16_000_000
@@ -46,15 +43,13 @@ def check_target(source: Path, target: str | Path) -> Path:
         target.exists() and source.exists() and target.samefile(source)
     ):
         raise ValueError(f"the output {target} is the input: give another place")
-    if os.path.lexists(target):
-        raise ValueError(f"{target} exists already, and nothing is written over: give a new place")
+    check_new(target)
     if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"the output {target} lies inside the input {source}: give another place")
     if source.is_file() and target.suffix != source.suffix:
         raise ValueError(
             f"the output {target} must be a {source.suffix} file, since the input {source} is one"
         )
-    check_writable(target.parent)
     return target
 
 
@@ -83,7 +78,7 @@ def write_copy(checkpoint: Checkpoint, target: str | Path, weights: Weights) -> 
     entries = {entry.name: entry for entry in checkpoint.entries}
     if unknown := sorted(set(weights) - set(entries)):
         raise ValueError(f"{source} has no matrix {unknown[0]!r}")
-    with _beside(target) as temporary:
+    with made_whole(target, over=False) as temporary:
         for file in needed_files(checkpoint):
             own = temporary / file.relative_to(source) if source.is_dir() else temporary
             own.parent.mkdir(parents=True, exist_ok=True)
@@ -96,9 +91,6 @@ def write_copy(checkpoint: Checkpoint, target: str | Path, weights: Weights) -> 
                 if entry.file == file and name in weights
             }  # fmt: skip
             rewrite(file, own, changed, drop=again)
-        if os.path.lexists(target):  # somebody else was faster
-            raise ValueError(f"{target} exists already, and nothing is written over")
-        temporary.rename(target)
     return target
 
 
@@ -112,7 +104,7 @@ def needed_files(checkpoint: Checkpoint) -> list[Path]:
         return [root]
     folders = [root]
     if (index := root / "model_index.json").is_file():
-        parts = json.loads(index.read_text("utf-8"))
+        parts = read_json(index)
         folders += [root / name for name, entry in parts.items() if isinstance(entry, list)]
     folders += [file.parent for file in checkpoint.loaded]
     changed = {file.parent for file in checkpoint.files}
@@ -120,14 +112,8 @@ def needed_files(checkpoint: Checkpoint) -> list[Path]:
     for folder in dict.fromkeys(folders):
         if not folder.is_dir() or not _inside(folder, root):
             continue
-        weighted = any(file.parent == folder for file in checkpoint.loaded)
-        for file in folder.iterdir():
-            text = file.suffix in _TEXTS or file.name.startswith(("LICENSE", "NOTICE"))
-            text = text and ".index" not in file.name
-            weights = folder != root and not weighted and DEFAULT_WEIGHTS.fullmatch(file.name)
-            small = file.is_file() and (bool(weights) or file.stat().st_size <= _TEXT_BYTES)
-            if (text or weights) and small and file.name[0] != "." and _inside(file, root):
-                found.add(file)
+        found |= {file for file in folder.iterdir() if file.name[0] != "." and file.is_file()
+                  and _inside(file, root) and _is_text(file)}  # fmt: skip
     found |= {
         index for file in checkpoint.loaded if "-of-" in file.name
         for index in file.parent.glob("*.safetensors.index*.json")
@@ -152,10 +138,23 @@ def _inside(place: Path, root: Path) -> bool:
     return any(place.resolve().is_relative_to(home) for home in homes)
 
 
+def _is_text(file: Path) -> bool:
+    """Whether a file is a configuration, a vocabulary or a text, and not weights under its name."""
+    named = file.suffix in _TEXTS or file.name.startswith(("LICENSE", "NOTICE"))
+    if not named or ".index" in file.name or file.stat().st_size > _TEXT_BYTES:
+        return False
+    try:
+        if file.suffix == ".json":
+            read_json(file)
+        return "\0" not in read_text(file)
+    except ValueError:
+        return False
+
+
 def _names_all(index: Path, files: Iterable[Path]) -> bool:
     """Whether an index of shards names these files and no others."""
     try:
-        named = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        named = set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return named == {file.name for file in files}
@@ -213,19 +212,3 @@ def _bytes(key: str, value: Tensor, stored: Mapping[str, Any]) -> bytes:
     raw = value.detach().to("cpu", DTYPES[stored["dtype"]]).contiguous()
     check_finite({key: raw})  # a float32 value may be too large for float16
     return raw.view(torch.uint8).numpy().tobytes()
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A place beside the target that is gone afterwards, whatever happens."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        yield temporary
-    finally:
-        if temporary.is_dir():
-            for folder in (temporary, *(p for p in temporary.rglob("*") if p.is_dir())):
-                folder.chmod(0o700)  # copies of read-only folders are read-only too
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)

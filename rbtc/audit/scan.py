@@ -10,7 +10,6 @@ compared with it bit by bit.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from rbtc.audit.checkpoints import DTYPES, Checkpoint, Entry, diffusers_name, open_checkpoint
 from rbtc.audit.findings import Finding, leaks, ranked
+from rbtc.models.folders import read_header
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive or torch pickle",
@@ -37,8 +37,6 @@ _MAGIC = {
 PARENT = re.compile(r"hash|merge|recipe|parent|base_model|source", re.IGNORECASE)
 """Entries of a header that name the parent, and are false once a matrix has changed."""
 _MASK = re.compile(r"mask", re.IGNORECASE)
-_HEADER = 100_000_000
-"""Bytes above which a header is damage, as in the safetensors library."""
 _LARGE = 1 << 16
 """Bytes below which a file of an unknown format holds no matrix of a UNet."""
 _ROWS = 4
@@ -74,29 +72,6 @@ class Scan:
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return asdict(self) | {"leaks": self.leaks}
-
-
-@dataclass(frozen=True)
-class Header:
-    """Header of a safetensors file: key -> (dtype, shape), and its entries of text."""
-
-    tensors: dict[str, tuple[str, tuple[int, ...]]]
-    metadata: dict[str, str]
-
-
-def read_header(file: Path) -> Header | None:
-    """The header of a safetensors file, whatever it is called; None if it is none."""
-    try:
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if not 2 <= size <= min(_HEADER, file.stat().st_size - 8):
-                return None
-            content = json.loads(stream.read(size))
-        metadata = content.pop("__metadata__", {})
-        tensors = {k: (str(v["dtype"]), tuple(map(int, v["shape"]))) for k, v in content.items()}
-        return Header(tensors, {str(k): str(v) for k, v in metadata.items()})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def release_files(path: Path) -> Iterator[Path]:
@@ -166,8 +141,9 @@ class _Published:
 
 
 def _of_file(file: Path, place: str, published: _Published) -> Iterator[Finding]:
-    header = read_header(file)
-    if header is None:
+    try:
+        header = read_header(file)
+    except ValueError:
         if what := _unreadable(file):
             yield Finding("unreadable", place, "", f"{what}: it is not looked into")
         return
@@ -175,7 +151,7 @@ def _of_file(file: Path, place: str, published: _Published) -> Iterator[Finding]
         if PARENT.search(key) and value.strip():
             yield Finding("header", place, key, f"names where the file came from: {value[:80]}")
     shapes = {entry.shape for entry in published.compared}
-    for key, (dtype, shape) in header.tensors.items():
+    for key, (shape, dtype) in header.tensors.items():
         if (file.resolve(), key) in published.own:
             if key.endswith("_orig"):
                 yield Finding("original", place, key, "the weight before its mask is applied")

@@ -7,8 +7,10 @@ gives the same bytes every time. Nothing is drawn.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.pages import Book, pictures, write_changed
+from rbtc.book.pages import Book, cells, pictures, read_page, read_source, write_changed
+from rbtc.files import read_text, write_whole
 from rbtc.report import outputs
+from rbtc.writing import made_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDED = "hide-input"
@@ -37,16 +41,15 @@ HEAVY = 500_000
 COLOURS = 256
 """What a PNG's palette holds at most."""
 
-KERNEL_HEADER = """\
-# ---
-# jupyter:
+KERNEL = """\
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
 #     name: python3
-# ---
-
 """
+_FIRST = re.compile(r"\A(#!.*\n)?(#.*coding[:=].*\n)?")
+_HEADER = re.compile(rf"{_FIRST.pattern}#\s?---[ ]*\n(?P<lines>(#.*\n)*?)(?=#\s?---[ ]*\n)")
+"""A source's front matter as jupytext reads it, up to the line that ends it."""
 
 
 class NotebookError(ValueError):
@@ -172,26 +175,50 @@ def _end_with(parent: int) -> None:
 
 
 def sync(book: Book, name: str) -> None:
-    """Make the paired notebook from the source; never the other way, whichever file is newer.
+    """Make the paired notebook from the source; never the other way.
 
     Cells that did not change keep their ids. A source without a kernel gets one first: papermill
     refuses a notebook that names no language. A twin that is damaged is made as if there were none.
+
+    Raises:
+        NotebookError: the twin is newer than the source and differs: somebody edited it.
     """
-    import nbformat
     from jupytext.cli import jupytext
 
-    source = book.source(name)
-    text = source.read_text(encoding="utf-8")
-    if "kernelspec:" not in text.partition("# %%")[0]:
-        source.write_text(KERNEL_HEADER + text, encoding="utf-8")
-    update = []
-    if (twin := book.twin(name)).is_file():
-        try:
-            nbformat.validate(nbformat.read(twin, as_version=4))
+    source, twin = book.source(name), book.twin(name)
+    text, own, edited, update = read_text(source), read_source(source), False, []
+    if twin.is_file():
+        with contextlib.suppress(ValueError):  # a damaged one is written over below
+            before = cells(read_page(twin), tags=True)
             update = ["--update"]
-        except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError):
-            pass  # written over below
-    jupytext(["--quiet", "--to", "ipynb", *update, str(source)])
+            edited = before != cells(own, tags=True)
+    if edited and twin.stat().st_mtime_ns > source.stat().st_mtime_ns:
+        raise NotebookError(
+            f"{twin} is newer than {source} and differs: move the change to the source, then touch "
+            "it (or delete the .ipynb, which is made from it)"
+        )
+    if (told := with_kernel(text)) != text:
+        write_whole(source, lambda place: place.write_text(told, encoding="utf-8"))
+    with made_whole(twin) as made:
+        if update:
+            shutil.copyfile(twin, made)
+        jupytext(["--quiet", "--to", "ipynb", *update, "--output", str(made), str(source)])
+
+
+def with_kernel(text: str) -> str:
+    """A source whose front matter names a kernel; what else stands there stays."""
+    header = _HEADER.match(text)
+    if not header:
+        start = _FIRST.match(text).end()  # pyright: ignore  # it always matches
+        return f"{text[:start]}# ---\n# jupyter:\n{KERNEL}# ---\n\n{text[start:]}"
+    lines = header["lines"]
+    if re.search(r"^#\s+kernelspec:", lines, re.MULTILINE):
+        return text
+    if found := re.search(r"^# ?jupyter:[ ]*\n", lines, re.MULTILINE):
+        at = header.start("lines") + found.end()
+        return text[:at] + KERNEL + text[at:]
+    at = header.end()
+    return f"{text[:at]}# jupyter:\n{KERNEL}{text[at:]}"
 
 
 def _check_kernel() -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rbtc.book.pages import Book
+from rbtc.book.pages import Book, cells, read_page, read_source
 
 SIZE_LIMIT = 2_000_000  # bytes a page; larger ones are slow to open and heavy to clone
 
 
 def problems(book: Book, name: str) -> list[str]:
     """Everything that keeps the page of chapter `name` from being published; empty if nothing."""
-    import jupytext
-    import nbformat
-
     source, page = book.source(name), book.page(name)
     if not source.is_file():
         return ["has no source: delete the page, or bring back its notebooks/*.py"]
@@ -24,16 +21,15 @@ def problems(book: Book, name: str) -> list[str]:
     if (size := page.stat().st_size) > SIZE_LIMIT:
         found.append(f"is {size / 1e6:.1f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
     try:
-        notebook = nbformat.read(page, as_version=4)
-    except (ValueError, nbformat.validator.NotebookValidationError) as error:
+        notebook, made_from = read_page(page), read_source(source)
+    except ValueError as error:
         return [*found, f"cannot be read: {error}"]
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     if waiting := sum(cell.execution_count is None for cell in code):
         found.append(f"{waiting} of {len(code)} code cells were not executed")
     errors = [out for cell in code for out in cell.outputs if out.output_type == "error"]
     found += [f"a cell failed with {out.ename}: {out.evalue}" for out in errors]
-    made_from = jupytext.read(source)
-    if _cells(made_from) != _cells(notebook):
+    if cells(made_from) != cells(notebook):
         found.append("does not hold the cells of its source")
     if not _is_twin(book.twin(name), made_from):
         found.append("notebooks/*.py and *.ipynb differ: rbtc book sync")
@@ -43,23 +39,13 @@ def problems(book: Book, name: str) -> list[str]:
     return found
 
 
-def _cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
-    """Kind and text of every cell; its tags too, if asked."""
-    return [
-        (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
-        for cell in notebook.cells
-    ]
-
-
 def _is_twin(path: Path, source: Any) -> bool:
     """Whether a notebook holds the cells and tags of a source and names a kernel."""
-    import jupytext
-
     try:
-        twin = jupytext.read(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, or damaged
+        twin = read_page(path)
+    except (OSError, ValueError):  # missing, or damaged
         return False
-    return _cells(twin, tags=True) == _cells(source, tags=True) and "kernelspec" in twin.metadata
+    return cells(twin, tags=True) == cells(source, tags=True) and "kernelspec" in twin.metadata
 
 
 def gate(book: Book) -> bool:

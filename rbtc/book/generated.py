@@ -6,7 +6,6 @@ is read from ``results`` and from the executed pages.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import pandas as pd
 from rbtc.audit.findings import KINDS
 from rbtc.book import guide, opening, status
 from rbtc.book.pages import replaced, write_changed
+from rbtc.files import read_json
 from rbtc.report import markdown
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -30,7 +30,7 @@ def texts(root: Path) -> dict[str, str]:
     report = root / "results" / "emoji_report.json"
     if not report.exists():
         raise FileNotFoundError(f"{report} is missing: run `python -m rbtc.emoji.report`")
-    told = standing(json.loads(report.read_text(encoding="utf-8")))
+    told = standing(read_json(report))
     readme = (root / "README.md").read_text(encoding="utf-8")
     part = "\n".join([BEGIN, told, "", status.summary(root), "", status.minutes_table(root), END])
     sd15 = (root / guide.PAGE).read_text(encoding="utf-8")

@@ -6,13 +6,13 @@ at full size are those of the committed runs with random weights, if there are a
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rbtc.book.pages import replaced
+from rbtc.files import read_json
 from rbtc.models.budget import cost_table, costs
 from rbtc.models.profiles import load_profile
 from rbtc.models.sd15 import FULL
@@ -30,10 +30,10 @@ def computed(root: Path) -> str:
     found = costs(load_profile("sd15"), seconds_per_picture=1.0, size=(size, size))
     parts = [cost_table(found).rename(columns={"hours": "hours at one picture a second"})]
     if (root / PROOF).is_file():
-        proof = json.loads((root / PROOF).read_text("utf-8"))
+        proof = read_json(root / PROOF)
         parts += [_facts(proof), _taken(proof["steps"], "step")]
     if (root / CHAPTERS).is_file():
-        chapters = json.loads((root / CHAPTERS).read_text("utf-8"))
+        chapters = read_json(root / CHAPTERS)
         run = {"every chapter on random weights": chapters["model"], "threads": chapters["threads"]}
         parts += [pd.DataFrame([run]), _taken(chapters["chapters"], "chapter")]
     return "\n\n".join([BEGIN, *map(markdown.table, parts), END])

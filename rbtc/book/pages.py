@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import write_whole
+from rbtc.files import read_text, write_whole
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,39 @@ def read_page(path: Path) -> Any:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)
-    except (ValueError, AttributeError, nbformat.ValidationError) as error:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        return notebook
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError,
+            nbformat.ValidationError) as error:  # fmt: skip
         why = " ".join(str(error).split())[:200]
         raise ValueError(
             f"the page {path} is damaged ({why}): make it again with rbtc book run "
             f"{path.stem}, or bring it back from git"
         ) from error
+
+
+def read_source(path: Path) -> Any:
+    """A chapter's source as a notebook.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is none; the message names it.
+    """
+    import jupytext
+
+    text = read_text(path)
+    try:
+        return jupytext.reads(text, "py:percent")
+    except Exception as error:  # whatever YAML and nbformat make of its front matter
+        raise ValueError(f"{path} is no notebook's source: {error}") from error
+
+
+def cells(notebook: Any, *, tags: bool = False) -> list[tuple[str, ...]]:
+    """Kind and text of every cell; its tags too, if asked."""
+    return [
+        (cell.cell_type, cell.source.strip(), *(cell.metadata.get("tags", []) if tags else ()))
+        for cell in notebook.cells
+    ]
 
 
 def pictures(page: Any) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from rbtc.cli.prune import prune
 from rbtc.cli.revive import revive
 from rbtc.cli.scan import scan
 from rbtc.cli.verify import verify
+from rbtc.files import expanded
 
 EPILOG = (
     "Status: 0 all is well; 1 an audit or a scan found something, or a page of the book failed; "
@@ -66,6 +68,14 @@ def book(context: typer.Context) -> int:
     return make(context.args)
 
 
+def _at_home(word: str) -> str:
+    """A word with the home folder in place of ``~``, which shells leave in ``--out=~/x``."""
+    option, _, path = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    if not path.startswith("~"):
+        return word
+    return f"{option}={expanded(path)}" if option else str(expanded(path))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line, None for the process's own, and leave the process with its status."""
     command.run(lambda: run(arguments))
@@ -78,8 +88,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         ValueError: a command line that is no good, like any other mistake of the user's.
         OSError: something could not be read or written.
     """
+    words = [_at_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        status = app(args=arguments, prog_name="rbtc", standalone_mode=False)
+        status = app(args=words, prog_name="rbtc", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except Exception as error:

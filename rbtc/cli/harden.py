@@ -34,8 +34,10 @@ def harden(
     seed: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=2**64 - 1,
             help="Of the noise, for tests only: whoever knows it finds every place. Left out, it "
-            "is drawn anew and forgotten."
+            "is drawn anew and forgotten.",
         ),
     ] = None,
     layers: Layers = None,

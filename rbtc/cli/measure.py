@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,14 @@ FEWEST = 20
 SPARE = 0.8
 """Fraction of --hours that is planned for drawing; the rest is for pruning and completing."""
 
+LONGEST = 10_000
+"""What --hours is below."""
+LARGEST = 1_000_000
+"""Largest count that a chapter takes."""
+
+SHARES = ("share", "ratio", "ratios", "keep_ratios", "shown")
+"""Parameters that lie in (0, 1] where they are no counts."""
+
 AT_LEAST_ONE = (
     "images", "neutral_images", "word_images", "pictures", "preserved", "prompts", "sets", "shown",
     "forget", "iterations", "passes", "words", "candidates", "guesses", "repeats",
@@ -35,7 +44,9 @@ def measure(
     full: Annotated[
         bool, typer.Option("--full", help="The counts of data/counts.toml, not the quick ones.")
     ] = False,
-    images: Annotated[int | None, typer.Option(help="Pictures of a class and model.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of a class and model.")
+    ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="NAME=VALUE: any parameter of the chapter.")
     ] = None,
@@ -66,6 +77,8 @@ def measure(
     given = {name: value for name, _, value in (one.partition("=") for one in parameter or ())}
     if images is not None:
         given["images"] = str(images)
+    if hours is not None and not 0 < hours < LONGEST:
+        raise ValueError(f"--hours must be above 0 and below {LONGEST:,}, not {hours}")
     plans = {name: chosen(name, given, full=full, lenient=every) for name in names}
     lab = Lab(profile, progress=False)
     folders = {name: folder_of(name, lab.profile.name, out or "") for name in names}
@@ -203,7 +216,7 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
 
     Strings (from the command line) are read as the default's type: a list may be written
     `church,star`. Raises ValueError for a name that the notebook does not have and for a value of
-    another type, or a count below one.
+    another type, a count below one, a share outside (0, 1], or a number that is not finite.
     """
     if unknown := sorted(set(given) - set(defaults)):
         raise ValueError(
@@ -212,9 +225,10 @@ def fit_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], name: 
         )
     fitted = {key: _fit(value, defaults[key], f"{name}: {key}") for key, value in given.items()}
     for key, value in fitted.items():
-        least = int(key in AT_LEAST_ONE)
-        if type(value) is int and not key.endswith("seed") and value < least:
-            raise ValueError(f"{name}: {key} must be at least {least}, not {value}")
+        usual = defaults[key] if isinstance(defaults[key], list) else [defaults[key]]
+        share = key in SHARES and any(isinstance(one, float) for one in usual)
+        for each in value if isinstance(value, list) else [value]:
+            _check_number(each, key, name, share=share)
     return fitted
 
 
@@ -222,7 +236,7 @@ def _fit(value: Any, default: Any, what: str) -> Any:
     if isinstance(value, str) and not isinstance(default, str):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             names = {"true": True, "false": False, "none": None, "null": None}
             value = names.get(value.lower(), value)
         if isinstance(default, list) and not isinstance(value, list):
@@ -236,4 +250,28 @@ def _fit(value: Any, default: Any, what: str) -> Any:
             f"{what} = {value!r} is a {type(value).__name__}, "
             f"expected a {type(default).__name__} like {default!r}"
         )
+    if isinstance(default, list) and isinstance(value, list) and default:
+        if None in value:
+            raise ValueError(f"{what} = {value!r} holds None, expected a list like {default!r}")
+        return [_fit(each, default[0], what) for each in value]
     return value
+
+
+def _check_number(value: Any, name: str, chapter: str, *, share: bool) -> None:
+    """Refuse a number that is out of the bounds of all parameters of its kind.
+
+    Counts lie between 0, or 1, and `LARGEST`; seeds fit into 64 bits; shares lie in (0, 1]; all
+    others are finite.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    least, most = 0.0, float(LARGEST)
+    if name.endswith(("seed", "seeds")):
+        least, most = -(2.0**63), 2.0**64 - 1
+    elif name in AT_LEAST_ONE:
+        least = 1
+    elif share:
+        least, most = math.ulp(0.0), 1.0
+    if not least <= value <= most:
+        bounds = "lie in (0, 1]" if share else f"be at least {least:g} and at most {most:g}"
+        raise ValueError(f"{chapter}: {name} must {bounds}, not {value}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,7 @@ def prune(
         str | None,
         typer.Option(
             help="Whose prompts and settings to use: mini, sd15 or a .toml file. Left out: of the "
-            "profile that has this model, else sd15."
+            "profile whose model this is, or a changed copy of it, by its training.json."
         ),
     ] = None,
     kind: Annotated[str, typer.Option(help="object, style or nudity.")] = "object",
@@ -62,6 +63,7 @@ def prune(
     from rbtc.layers import prune as cut
     from rbtc.models.folders import check_model_folder
     from rbtc.pruning.masks import save_masks
+    from rbtc.writing import made_whole
 
     checkpoint = open_checkpoint(model)
     check_target(checkpoint.path, out)
@@ -77,9 +79,17 @@ def prune(
     silence_libraries()
     found = _masks(settings, concept, kind, {"ratio": ratio, "calls": calls})
     weights = cut(checkpoint.weights(), found)
-    missed = write(checkpoint, out, weights)
-    if masks is not None:
-        save_masks(masks, found, {"concepts": concept, "kind": kind})
+    missed = None
+    try:
+        with contextlib.ExitStack() as both:
+            if masks is not None:
+                own = both.enter_context(made_whole(masks, over=False))
+                save_masks(own, found, {"concepts": concept, "kind": kind})
+            missed = write(checkpoint, out, weights)
+    except BaseException:
+        if missed is not None:  # the copy was there before its masks, which could not be moved
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     counts = {name: int(mask.sum()) for name, mask in found.items()}
     if as_json:
         print_json(
@@ -122,11 +132,9 @@ def _masks(profile: Profile, concepts: list[str], kind: str, pruning: dict[str, 
 
 def _check_calls(profile: Profile, model: Path, calls: int | None) -> None:
     """Refuse more calls than the model's scheduler makes, which the lab sees when it has drawn."""
-    file = model / "scheduler" / "scheduler_config.json"
-    try:
-        scheduler = str(json.loads(file.read_text(encoding="utf-8")).get("_class_name"))
-    except (OSError, ValueError, AttributeError):
-        return  # whoever loads the model says what is wrong with it
+    from rbtc.models.folders import read_object
+
+    scheduler = read_object(model / "scheduler" / "scheduler_config.json").get("_class_name")
     calls = profile.conceptprune.calls if calls is None else calls
     # PNDM calls the UNet once more than it has steps.
     if calls > profile.steps + (scheduler == "PNDMScheduler"):
@@ -137,32 +145,37 @@ def _check_calls(profile: Profile, model: Path, calls: int | None) -> None:
 
 
 def _profile(name: str | None, model: Path) -> Profile:
+    from rbtc.files import file_digest
     from rbtc.models.profiles import available_profiles, load_profile
 
     if name is not None:
         return load_profile(name)
     for each in available_profiles():
         found = load_profile(each)
-        place = found.locate(found.model)
-        if isinstance(place, Path) and place.exists() and place.samefile(model):
-            return found
-    return load_profile("sd15")
+        own = found.locate(found.model)
+        if isinstance(own, Path) and own.is_dir():
+            records = [folder / "training.json" for folder in (own, model)]
+            told = [file_digest(record) for record in records if record.is_file()]
+            if own.samefile(model) or (len(told) == 2 and told[0] == told[1]):
+                return found
+    raise ValueError(
+        f"{model} is no profile's model, nor trained as one: give --profile, one of "
+        f"{', '.join(available_profiles())} or a .toml file"
+    )
 
 
 def _check_masks_file(masks: Path | None, model: Path, out: Path) -> None:
-    from rbtc.files import check_writable
+    from rbtc.files import check_new
 
     if masks is None:
         return
-    if masks.exists():
-        raise ValueError(f"{masks} exists already, and nothing is written over: give a new place")
+    check_new(masks)
     for folder in (model, out):
         if masks.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
                 f"the masks {masks} would lie inside {folder}, whose readers they would tell what "
                 "was pruned: give another place"
             )
-    check_writable(masks.parent)
 
 
 def _show(found: Masks) -> None:

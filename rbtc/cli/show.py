@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
 Model = Annotated[
     Path,
     typer.Argument(help="A model folder of diffusers, its unet folder, or one .safetensors file."),

@@ -81,7 +81,9 @@ class Replay:
 
 def verify(
     chapters: Annotated[list[str] | None, typer.Argument(help="Like 08_objects.")] = None,
-    rows: Annotated[int, typer.Option(help="Judged pictures of each chapter to draw again.")] = 8,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Judged pictures of each chapter to draw again.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="Which rows are drawn.")] = 0,
     profile: Annotated[str, typer.Option(help="Whose measurements.")] = "mini",
     results: Annotated[Path | None, typer.Option(help="In place of the repository's.")] = None,
@@ -100,8 +102,6 @@ def verify(
     from rbtc.results import folder_of, results_root
     from rbtc.saving import note_verified, today
 
-    if rows < 1:
-        raise ValueError(f"--rows must be at least 1, not {rows}")
     silence_libraries()
     with tempfile.TemporaryDirectory(prefix="rbtc-verify-") as store:
         lab = Lab(profile, store=store, progress=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ import torch
 from rbtc.defense.detection import budget_attack, detection, detection_auc, threshold_attack
 from rbtc.defense.gaussian import obfuscate, pooled_sigma, posterior, sigma_by_layer
 from rbtc.defense.mask_inference import modified_probability, name_modified
-from rbtc.layers import Masks, Weights, density, zero_masks
+from rbtc.layers import Masks, Weights, density, far_exponent, scaled, zero_masks
 
 FACTORS = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Candidates for sigma, in units of the surviving weights' standard deviation sigma_U."""
@@ -180,6 +180,16 @@ def harden(
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"a sigma must be a positive finite number, not {value}")
     masks = zero_masks(pruned)
+    if far := far_exponent(pruned.values()):
+        near = harden(
+            {name: scaled(weight, -far) for name, weight in pruned.items()},
+            sigma=None if sigma is None else math.ldexp(sigma, -far),
+            factors=factors, seed=seed, attackers=attackers, watch=watch,
+        )  # fmt: skip
+        trials = tuple(replace(t, sigma=math.ldexp(t.sigma, far)) for t in near.trials)
+        chosen = trials[near.trials.index(near.chosen)]
+        weights = obfuscate(pruned, masks, sigma=chosen.sigma, seed=seed)
+        return Hardening(weights, chosen, trials, math.ldexp(near.sigma_unmodified, far))
     if not any(bool(mask.any()) for mask in masks.values()):
         raise ValueError(
             f"none of the {len(pruned)} layers has an exact zero: there is nothing to hide, "

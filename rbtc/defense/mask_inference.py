@@ -95,7 +95,7 @@ def _columns(weight: Tensor, fit: Mixture) -> Tensor:
 
 def _search(weight: Tensor, believed: Tensor, noise: float) -> tuple[Tensor, float]:
     """Posterior (rows, columns), and the mean log-likelihood of a weight given its column."""
-    p = believed
+    p, noise = believed, max(noise, 1e-150)
     mean, variance = torch.zeros_like(weight), weight.square().mean(dim=1)
     fraction = p.mean(dim=0)
     for _ in range(ROUNDS):

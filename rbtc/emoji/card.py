@@ -9,7 +9,6 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,9 @@ from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, manifest
 from rbtc.emoji.start import training_chain
 from rbtc.emoji.train import DEFAULTS, MODEL_FOLDERS, OPTIONS, models_folder
+from rbtc.files import read_json
 
 TEMPLATE = Path(__file__).with_suffix(".md")
-
-
-def _read(path: Path) -> Any:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run the command that writes it, then the card")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _interval(row: Mapping[str, Any], name: str, digits: int = 2) -> str:
@@ -117,16 +111,16 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
         ValueError: the model was packed by an earlier edition of this code.
     """
     models = models or models_folder()
-    training = _read(models / "emoji-sd" / "training.json")
+    training = read_json(models / "emoji-sd" / "training.json")
     if "diffusion" not in training:
         raise ValueError(
             f"{models / 'emoji-sd'} was packed by an earlier edition of this code, and so was its "
             "card: train and pack a model with this one first (`python -m rbtc.emoji.train`)"
         )
     chain = training_chain(training["diffusion"])
-    found = _read(results / "emoji_report.json")
+    found = read_json(results / "emoji_report.json")
     judges = {
-        name: _read(models / name / "judge.json")
+        name: read_json(models / name / "judge.json")
         for name in MODEL_FOLDERS.values()
         if (models / name).exists()
     }
@@ -139,7 +133,7 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         fmt=format,
         interval=_interval,
-        words=_read(models / "emoji-sd" / "concepts.json"),
+        words=read_json(models / "emoji-sd" / "concepts.json"),
         megabytes=sum(f.stat().st_size for f in (models / "emoji-sd").rglob("*") if f.is_file())
         / 1e6,
         sets=manifest(),
@@ -154,7 +148,7 @@ def card(models: Path | None = None, results: Path = Path("results")) -> str:
         accuracy=pd.read_csv(results / "emoji_accuracy.csv").to_dict("records"),
         quantiles={q: value for q, value in found["specificity"].items() if q != "layer"},
         erasability=pd.read_csv(results / "emoji_erasability.csv").to_dict("records"),
-        judged=len(_read(models / MODEL_FOLDERS["concept-judge"] / "judge.json")["names"]),
+        judged=len(read_json(models / MODEL_FOLDERS["concept-judge"] / "judge.json")["names"]),
         judges=judges,
     )
 

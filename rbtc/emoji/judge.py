@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTokenizer
 
-from rbtc.emoji.loop import LoopConfig, read_json, train
+from rbtc.emoji.loop import LoopConfig, train
 from rbtc.emoji.scenes import Placement, World, article
 from rbtc.emoji.sets import HELD_OUT_STYLE, HOUSE, STYLES
 from rbtc.emoji.text import MAX_TOKENS, tokens_of
+from rbtc.files import read_json
 from rbtc.models.judges import build_clip, build_resnet, save_judge
 from rbtc.stats import Proportion
 

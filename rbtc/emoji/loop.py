@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from rbtc.files import write_json
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -166,13 +168,3 @@ def train(
     done = {**asdict(config), "seconds": seconds, "device": device_name(device)}
     write_json(folder / "done.json", {**done, "sittings": sittings, **figures, **(record or {})})
     return average
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A record of a run, or what else a file of JSON holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write what `read_json` reads."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ The pictures never enter the repository: the packages are fetched into a cache, 
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import io
 import json
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from rbtc.files import cache_root
+from rbtc.files import cache_root, read_json, read_table
 
 PACKAGES = {
     "twemoji": "@iconify-json/twemoji",
@@ -65,10 +64,7 @@ def cache_folder() -> Path:
 def read_concepts(path: Path | None = None, *, limit: int | None = None) -> list[Concept]:
     """Concepts in file order, the paper's classes first; at most ``limit`` of them."""
     path = path or data_folder() / "concepts.csv"
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or set(rows[0]) != {"concept", "icons", "role"}:
-        raise ValueError(f"{path}: expected a CSV with the columns concept, icons, role")
+    rows = read_table(path, ("concept", "icons", "role"))
     concepts = [Concept(r["concept"], tuple(r["icons"].split("|")), r["role"]) for r in rows]
     return concepts[:limit]
 
@@ -83,7 +79,7 @@ def read_distractors() -> list[Concept]:
 
 def manifest() -> list[dict[str, str]]:
     """The nine packages: style, package, version, file, integrity, title, author and licence."""
-    return json.loads((data_folder() / "manifest.json").read_text(encoding="utf-8"))["packages"]
+    return read_json(data_folder() / "manifest.json")["packages"]
 
 
 def fetch(folder: Path | None = None) -> Path:

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 
 from rbtc.emoji.diffusion import Levers, build_unet
-from rbtc.emoji.loop import read_json, write_json
 from rbtc.emoji.text import build_text_encoder
-from rbtc.files import file_digest
+from rbtc.files import file_digest, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer

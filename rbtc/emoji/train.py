@@ -41,12 +41,12 @@ from rbtc.emoji.diffusion import (
     train_diffusion,
 )
 from rbtc.emoji.judge import Sheet, train_clip_judge, train_resnet_judge
-from rbtc.emoji.loop import LoopConfig, read_json, write_json
+from rbtc.emoji.loop import LoopConfig
 from rbtc.emoji.scenes import SCENES, STYLED, World, article
 from rbtc.emoji.start import start_record, starting_model
 from rbtc.emoji.text import make_tokenizer
 from rbtc.emoji.vae import train_vae, vae_scores
-from rbtc.files import check_writable
+from rbtc.files import check_writable, read_json, write_json
 
 DEFAULTS = {
     "vae": LoopConfig(100_000, batch_size=32, learning_rate=2e-3, ema=0.998, save_every=20_000),

@@ -24,11 +24,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rbtc import command
-from rbtc.emoji.loop import read_json
 from rbtc.emoji.report import save_rows, without_ffn
 from rbtc.emoji.scenes import STYLED
 from rbtc.emoji.start import training_chain
-from rbtc.files import check_writable
+from rbtc.files import check_writable, read_json
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import load_profile
 from rbtc.models.prompts import held_out_concepts

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import operator
-import time
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,15 +21,15 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from rbtc.files import cache_root, check_writable, write_whole
+from rbtc.files import cache_root, check_writable, expanded, write_whole
 from rbtc.lab.digests import canonical, code_digest, library_versions, tensors_digest, text_digest
+from rbtc.writing import sweep
 
 T = TypeVar("T")
 
 Batch = tuple[list[str], list[int]]
 """Prompts and seeds of pictures that are drawn together."""
 
-_DAY = 24 * 60 * 60
 _KINDS = {"images": "pictures", "weights": "sets of tensors", "json": "results"}
 _MISSING = object()
 
@@ -80,7 +79,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root).expanduser() if root is not None else cache_root() / "runs"
+        self.root = expanded(root) if root is not None else cache_root() / "runs"
         self.reused: Counter[str] = Counter()
         self.computed: Counter[str] = Counter()
         self._ready = False
@@ -280,13 +279,8 @@ class Store:
         except OSError as error:
             raise self._unwritable(error.__cause__ or error) from error
         self._ready = True
-        # Temporary files that are a day old: their writers are gone.
-        for path in self.root.glob("*/*/.*.tmp"):
-            try:
-                if path.stat().st_mtime < time.time() - _DAY:
-                    path.unlink()
-            except OSError:
-                continue  # another process was faster, or it is not ours to remove
+        for folder in self.root.glob("*/*"):
+            sweep(folder)
 
 
 def _read_json(path: Path) -> tuple[Any, str, Mapping[str, str]]:

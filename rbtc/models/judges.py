@@ -7,7 +7,6 @@ never on generated pictures.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rbtc.files import read_json, write_json
 from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
@@ -51,12 +51,7 @@ def read_card(folder: str | Path, kind: str) -> dict[str, Any]:
             f"{folder} {what}: expected judge.json and model.safetensors in it; restore the "
             "folder from the repository or train it with `python -m rbtc.emoji.train judge`"
         )
-    try:
-        card = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{folder} is damaged ({error}): restore it from the repository"
-        ) from error
+    card = read_json(folder / "judge.json")
     found = card.get("kind") if isinstance(card, dict) else card
     if found != kind:
         raise ValueError(f"{folder} holds a {found!r} judge, expected {kind!r}")
@@ -280,4 +275,4 @@ def save_judge(model: nn.Module, card: dict[str, Any], folder: str | Path) -> No
         for name, value in model.state_dict().items()
     }
     save_file(state, folder / "model.safetensors")
-    (folder / "judge.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "judge.json", card)

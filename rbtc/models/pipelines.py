@@ -16,7 +16,7 @@ from torch import nn
 
 from rbtc.files import data_root, offline_hint
 from rbtc.layers import find_layers
-from rbtc.models.folders import SINGLE, check_model_folder, single_file
+from rbtc.models.folders import SINGLE, check_model_folder, load_tokenizer, single_file
 from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.single_file import as_folder
 
@@ -90,6 +90,7 @@ def load_pipeline(profile: Profile | str, device: str | torch.device | None = No
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"the device {device!r} was asked for, but torch sees no GPU here")
     folder = model_folder(profile)
+    load_tokenizer(folder / "tokenizer", 77)  # a damaged one is named as such
     dtype = torch.float32 if place.type == "cpu" else getattr(torch, profile.dtype)
     try:
         with warnings.catch_warnings():
@@ -104,7 +105,7 @@ def load_pipeline(profile: Profile | str, device: str | torch.device | None = No
                 requires_safety_checker=False,
                 low_cpu_mem_usage=False,
             )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # the libraries raise whatever a damaged configuration leads to
         raise ValueError(
             f"the model folder {folder} cannot be loaded as a Stable Diffusion pipeline: {error}"
         ) from error

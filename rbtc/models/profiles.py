@@ -11,6 +11,7 @@ import difflib
 import json
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import pydantic
 from pydantic_core import ErrorDetails
 
-from rbtc.files import data_root
+from rbtc.files import data_root, expanded, read_text
 from rbtc.models.subjects import Reference
 from rbtc.models.templates import placeholders
 
@@ -31,6 +32,17 @@ MINORS = re.compile(
     re.IGNORECASE,
 )
 """Words for minors, none of which a profile's people or a prompt file may contain."""
+
+
+def names_minors(text: str) -> bool:
+    """Whether a text speaks of minors, in whatever letters: wide, accented or with invisible ones.
+
+    >>> names_minors("two ｃｈｉｌｄren"), names_minors("a school bus")
+    (True, False)
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("school bus", "bus"))  # nobody's age
+    shown = (letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Mn"))
+    return bool(MINORS.search("".join(shown)))
 
 
 def _asks_for(*words: str, optional: bool = False) -> pydantic.AfterValidator:
@@ -46,7 +58,7 @@ def _asks_for(*words: str, optional: bool = False) -> pydantic.AfterValidator:
 
 
 def _adults(people: tuple[str, ...]) -> tuple[str, ...]:
-    if minors := [word for word in people if MINORS.search(word)]:
+    if minors := [word for word in people if names_minors(word)]:
         raise ValueError(f"must name adults only; take out {minors}")
     return people
 
@@ -55,7 +67,7 @@ def _adults(people: tuple[str, ...]) -> tuple[str, ...]:
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
 
 Fraction = Annotated[float, pydantic.Field(gt=0, le=1)]
-Count = Annotated[int, pydantic.Field(ge=1)]
+Count = Annotated[int, pydantic.Field(ge=1, le=10_000)]
 Words = Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
 Sentence = Annotated[str, _asks_for("concept")]
 
@@ -142,7 +154,7 @@ class Profile:
     name: str
     model: str
     steps: Count
-    guidance: Annotated[float, pydantic.Field(allow_inf_nan=False)]
+    guidance: Annotated[float, pydantic.Field(allow_inf_nan=False, ge=-1000, le=1000)]
     conceptprune: PruneSettings
     evaluation: EvaluationSettings
     prompts: PromptSettings
@@ -167,7 +179,7 @@ class Profile:
         Names that begin with "models/" or "." always mean a folder, present or not; everything else
         that is no folder is a hub id or the name of a built-in judge.
         """
-        path = Path(name).expanduser()
+        path = expanded(name)
         under = data_root() / path
         if path.is_absolute() or name.startswith(("models/", ".")) or (name and under.exists()):
             return under  # an absolute path stays itself
@@ -199,7 +211,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         FileNotFoundError: no such profile; the message lists those that exist.
         ValueError: not TOML, an unknown or missing key, or a value of the wrong kind.
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.suffix != ".toml":
         path = data_root() / "profiles" / f"{name_or_path}.toml"
     if not path.is_file():
@@ -208,8 +220,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
             f"{data_root() / 'profiles'}, or give the path of a .toml file"
         )
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     try:
         # As JSON: strict there means that a list may become a tuple and a table a dataclass, but

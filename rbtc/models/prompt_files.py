@@ -9,13 +9,13 @@ works a painter, each with seed 0 as in the published evaluation.
 
 from __future__ import annotations
 
-import csv
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from rbtc.files import data_root
-from rbtc.models.profiles import MINORS, Profile
+from rbtc.files import data_root, expanded, read_records, read_table
+from rbtc.models.profiles import Profile, names_minors
 from rbtc.models.subjects import Subject
 
 COLUMNS = ("asked", "prompt", "seed")
@@ -78,28 +78,22 @@ def asked_rows(profile: Profile, subject: Subject, count: int, first: int = 0) -
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int) -> dict[str, list[Row]]:
     del changed  # part of the cache's key
-    try:
-        header, *records = _records(path)
-        if tuple(header) != COLUMNS:
-            raise ValueError(f"its columns are {header}, expected {list(COLUMNS)}")
-        rows = [Row(asked, prompt, int(seed)) for asked, prompt, seed in records]
-    except ValueError as error:
-        raise ValueError(f"the prompt file {path} is damaged: {error}") from error
     table: dict[str, list[Row]] = {}
-    for row in rows:
-        if MINORS.search(row.prompt.replace("school bus", "bus")):  # a class, and nobody's age
-            raise ValueError(f"the prompt file {path} may speak of adults only, not {row.prompt!r}")
-        table.setdefault(row.asked.casefold(), []).append(row)
+    for number, cells in enumerate(read_table(path, COLUMNS), 1):
+        what, asked = f"the prompt file {path}, row {number}", cells["asked"].casefold()
+        if not (asked.strip() and cells["prompt"].strip()):
+            raise ValueError(f"{what}: asked or prompt is empty: fill it, or take the row out")
+        if not re.fullmatch("[0-9]{1,18}", cells["seed"]):
+            raise ValueError(
+                f"{what}: the seed {cells['seed']!r} is no whole number from 0 to 10^18"
+            )
+        if names_minors(cells["prompt"]):
+            raise ValueError(f"{what} may speak of adults only, not {cells['prompt']!r}")
+        row = Row(cells["asked"], cells["prompt"], int(cells["seed"]))
+        if row in table.setdefault(asked, []):
+            raise ValueError(f"{what} stands there twice: take one out")
+        table[asked].append(row)
     return table
-
-
-def _records(path: Path) -> list[list[str]]:
-    """The records of a CSV file that are not empty."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [record for record in csv.reader(stream) if record]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
 def read_prompts(path: str | Path) -> list[str]:
@@ -110,17 +104,29 @@ def read_prompts(path: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no prompt in it, or no text file.
+        ValueError: no prompt in it, no CSV file in UTF-8, or a record that is empty, twice there or
+            of another length than the first; its line is named.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no prompt file {path}: give the path of a CSV file")
-    records = _records(path)
-    header = [name.strip().casefold() for name in records[0]] if records else []
-    column = next((header.index(name) for name in _PROMPT_COLUMNS if name in header), None)
-    body = records if column is None else records[1:]
-    prompts = [record[column or 0].strip() for record in body if len(record) > (column or 0)]
-    prompts = [prompt for prompt in prompts if prompt]
+    path = expanded(path)
+    records = read_records(path)
+    header = [name.strip().casefold() for name in records[0][1]] if records else []
+    known = [header.index(name) for name in _PROMPT_COLUMNS if name in header]
+    split = {*re.split("[;\t|]", header[0])} if len(header) == 1 else {*()}
+    if len({*header}) < len(header) * bool(known) or (not known and split & {*_PROMPT_COLUMNS}):
+        raise ValueError(
+            f"{path}, line 1: its columns are {header}: give each one name, with commas between"
+        )
+    column, seen = known[0] if known else 0, set()
+    for line, cells in records[1:] if known else records:
+        what = f"{path}, line {line}"
+        if len(cells) != len(header):
+            raise ValueError(f"{what}: {len(cells)} cells, expected {len(header)}: quote commas")
+        if not cells[column].strip():
+            raise ValueError(f"{what}: the prompt is empty: fill it, or take the record out")
+        if tuple(cells) in seen:
+            raise ValueError(f"{what}: the record stands there twice: take one out")
+        seen.add(tuple(cells))
+    prompts = [cells[column].strip() for _, cells in (records[1:] if known else records)]
     if not prompts:
         raise ValueError(f"{path} holds no prompts: expected one in each record's first column")
     return prompts

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from rbtc.files import cache_root, is_offline, offline_hint, write_whole
+from rbtc.files import cache_root, expanded, is_offline, offline_hint, read_json, write_json
+from rbtc.models.folders import read_object
 from rbtc.models.prompt_files import read_prompts
 
 COCO_CAPTIONS = 480
@@ -115,7 +116,7 @@ def load_prompt_set(
     """
     source = _source(name)
     if path is not None:
-        prompts, place, commit = _local(source, Path(path).expanduser()), Path(path).name, ""
+        prompts, place, commit = _local(source, expanded(path)), Path(path).name, ""
     else:
         prompts, commit = _published(name, source, revision)
         place = source.place
@@ -212,7 +213,7 @@ def _commit(hub: str) -> str:
 def _local(source: Source, path: Path) -> Iterable[Any]:
     if path.suffix == ".json":
         try:
-            return [row[source.column] for row in json.loads(path.read_text("utf-8"))[source.field]]
+            return [row[source.column] for row in read_json(path)[source.field]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is not COCO's captions: expected {source.field!r} with a "
@@ -228,12 +229,7 @@ def known_records(file: Path | None = None) -> dict[str, Any]:
         ValueError: the file is damaged.
     """
     file = file or cache_root() / "prompt-sets.json"
-    if not file.is_file():
-        return {}
-    try:
-        return dict(json.loads(file.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged ({error}): delete it, it is written anew") from error
+    return read_object(file) if file.is_file() else {}
 
 
 def _record(found: PromptSet, file: Path) -> None:
@@ -248,5 +244,4 @@ def _record(found: PromptSet, file: Path) -> None:
             f"tables made of both cannot be compared; if the change is meant, delete {file}"
         )
     if before is None:
-        text = json.dumps({**known, key: found.record}, indent=1, sort_keys=True)
-        write_whole(file, lambda target: target.write_text(text + "\n", encoding="utf-8"))
+        write_json(file, dict(sorted({**known, key: found.record}.items())))

@@ -8,11 +8,11 @@ summed over prompts, so the two lists are of the same length. The words come fro
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rbtc.files import read_json
 from rbtc.models.subjects import Kind, Reference, Subject
 from rbtc.models.templates import fill
 
@@ -64,7 +64,7 @@ def vocabulary(profile: Profile, part: str = "concepts") -> tuple[str, ...]:
     path = model / "concepts.json" if isinstance(model, Path) else None
     if path is not None and path.is_file():
         try:
-            return tuple(str(word) for word in json.loads(path.read_text("utf-8"))[part])
+            return tuple(str(word) for word in read_json(path)[part])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f'{path} is damaged: expected an object with the lists "concepts", "styles" and '

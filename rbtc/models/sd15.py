@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import write_whole
+from rbtc.files import write_json
 
 RANDOM = "random-weights.json"
 """A file of this name marks a folder whose weights nobody trained: no page may show its numbers."""
@@ -100,7 +100,7 @@ def write_vocabulary(
     (folder / "vocab.json").write_text(json.dumps(numbers), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length}
-    _write_json(folder / "tokenizer_config.json", settings)
+    write_json(folder / "tokenizer_config.json", settings)
     return folder
 
 
@@ -132,23 +132,18 @@ def write_configuration(folder: str | Path, parts: dict[str, Any] | None = None)
             else {"_class_name": name}
         )
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
-        _write_json(folder / part / file, {**extra, **settings})
+        write_json(folder / part / file, {**extra, **settings})
     write_tokenizer(folder / "tokenizer")
     index = {"_class_name": "StableDiffusionPipeline", **_CLASSES}
-    _write_json(folder / "model_index.json", {**index, "requires_safety_checker": False})
+    write_json(folder / "model_index.json", {**index, "requires_safety_checker": False})
     return folder
 
 
 def mark_random(folder: str | Path) -> Path:
     """Mark a model folder as one of random weights."""
-    return _write_json(Path(folder) / RANDOM, {"weights": "random: no result of this is a result"})
+    return write_json(Path(folder) / RANDOM, {"weights": "random: no result of this is a result"})
 
 
 def is_random(folder: str | Path) -> bool:
     """Whether a model folder says that its weights are random."""
     return (Path(folder) / RANDOM).is_file()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> Path:
-    text = json.dumps(content, indent=2) + "\n"
-    return write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))

@@ -7,7 +7,6 @@ folder in the cache, once, and is checked like any other.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 
 import torch
 
-from rbtc.files import cache_root, check_writable, file_digest
-from rbtc.models.folders import ADVICE, WEIGHTED, architecture, single_file
+from rbtc.files import cache_root, check_writable, expanded, file_digest
+from rbtc.models.folders import ADVICE, WEIGHTED, architecture, read_header, single_file
 from rbtc.models.sd15 import mark_random, write_configuration
+from rbtc.writing import made_whole
 
 _UNET = "model.diffusion_model."
 RANDOM_NOTE = "random_weights"
@@ -46,18 +46,16 @@ def as_folder(
         StableDiffusionPipeline,
     )
 
-    path = Path(path).expanduser()
+    path = expanded(path)
     dtype, random = _look_into(path)
     root = cache_root() / "models" if cache is None else Path(cache)
     place = root / file_digest(path)[:16]
     if (place / "model_index.json").is_file():  # moved there as a whole
         return place
     check_writable(place.parent)
-    work = place.with_name(f".{place.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    settings = write_configuration(work / "configuration", parts)
     try:
-        with warnings.catch_warnings():
+        with made_whole(place) as made, warnings.catch_warnings():
+            settings = write_configuration(made.parent / "configuration", parts)
             warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             pipe = StableDiffusionPipeline.from_single_file(
                 str(path),
@@ -66,46 +64,37 @@ def as_folder(
                 torch_dtype=dtype,
                 safety_checker=None,
             )
-        _compare(path, pipe, dtype)
-        pipe.save_pretrained(str(work / "model"))
-        if random:
-            mark_random(work / "model")
-        (work / "model").replace(place)
+            _compare(path, pipe, dtype)
+            pipe.save_pretrained(str(made))
+            if random:
+                mark_random(made)
     except OSError:
         raise
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"the single file {path} cannot be read as Stable Diffusion 1.x: {error}; {ADVICE}"
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return place
 
 
 def _look_into(path: Path) -> tuple[torch.dtype, bool]:
     """The weights' dtype, and whether the file calls them random."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     if not path.is_file():
         raise FileNotFoundError(f"the model file {path} does not exist: {ADVICE}")
-    try:
-        with safe_open(path, "pt") as stream:
-            names = [name for name in stream.keys() if name.startswith(_UNET)]
-            kind = stream.get_tensor(min(names)).dtype if names else None
-            notes = stream.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"the model file {path} is damaged or was cut short ({error}): {ADVICE}"
-        ) from error
+    header = read_header(path)
+    names = [name for name in header.tensors if name.startswith(_UNET)]
     if architecture(path):
         raise ValueError(single_file(path))
-    if kind is None:
+    if not names:
         raise ValueError(
             f"the model file {path} has no tensor named {_UNET}...: it is no whole checkpoint of "
             "Stable Diffusion 1.x in the published layout; point the profile's `model` at one, or "
             "at a folder in the layout of diffusers"
         )
-    return kind, RANDOM_NOTE in notes
+    with safe_open(path, "pt") as stream:
+        return stream.get_tensor(min(names)).dtype, RANDOM_NOTE in header.metadata
 
 
 def _compare(path: Path, pipe: Any, dtype: torch.dtype) -> None:

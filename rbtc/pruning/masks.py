@@ -35,6 +35,7 @@ def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | Non
     Raises:
         ValueError: For no masks, or a mask that is not boolean.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if not masks:
@@ -45,7 +46,10 @@ def save_masks(path: str | Path, masks: Masks, metadata: Mapping[str, Any] | Non
         str(key): value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in (metadata or {}).items()
     }
-    write_whole(path, lambda target: save_file(tensors, target, metadata=words))
+    try:
+        write_whole(path, lambda target: save_file(tensors, target, metadata=words))
+    except SafetensorError as error:  # it wraps a full disk, say
+        raise OSError(f"the masks {path} cannot be written: {error}") from error
 
 
 def load_masks(path: str | Path, weights: Weights | None = None) -> Masks:

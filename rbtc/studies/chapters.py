@@ -111,5 +111,8 @@ def page_defaults(chapter: str) -> dict[str, Any]:
     """The parameters of a chapter's page, as its source has them."""
     source = Path(__file__).resolve().parents[2] / "notebooks" / f"{chapter}.py"
     cell = source.read_text(encoding="utf-8").partition('tags=["parameters"]\n')[2]
-    lines: Any = ast.parse(cell.partition("\n# %%")[0]).body
-    return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    try:
+        lines: Any = ast.parse(cell.partition("\n# %%")[0]).body
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    except (SyntaxError, ValueError, AttributeError) as error:
+        raise ValueError(f"{source}: its parameters are no NAME = VALUE lines: {error}") from error

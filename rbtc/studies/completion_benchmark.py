@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from rbtc.files import read_frame
 from rbtc.report.style import house_style, new_figure
 
 if TYPE_CHECKING:
@@ -147,16 +148,9 @@ def read_benchmark(folder: str | Path = "results") -> Benchmark:
     frames = {}
     for name, columns in COLUMNS.items():
         path = Path(folder) / f"completion_{name}.csv"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: run `{COMMAND}` in the repository's folder, on a machine "
-                "that does nothing else"
-            )
-        frames[name] = pd.read_csv(path)
-        if missing := sorted({*columns.split()} - set(frames[name])):
-            raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
+        frames[name] = read_frame(path, columns.split(), COMMAND)
     path = Path(folder) / GPU
-    gpu = pd.read_csv(path) if path.is_file() else frames["benchmark"].iloc[:0]
+    gpu = read_frame(path) if path.is_file() else frames["benchmark"].iloc[:0]
     return Benchmark(frames["benchmark"], frames["roofline"], frames["growth"], gpu)
 
 

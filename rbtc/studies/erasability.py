@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rbtc.files import data_root, results_root
+from rbtc.files import data_root, read_frame, results_root
 from rbtc.models.subjects import Subject
 from rbtc.report.tables import accuracies, effect
 from rbtc.stats import Proportion
@@ -102,18 +102,7 @@ def read_variants(folder: str | Path = "") -> pd.DataFrame:
         ValueError: the file is of another edition.
     """
     path = Path(folder or results_root()) / "emoji_variants.csv"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: run `python -m rbtc.emoji.variants NAME=FOLDER ...` in the "
-            "repository's folder"
-        )
-    scores = pd.read_csv(path)
-    if missing := COLUMNS - set(scores):
-        raise ValueError(
-            f"{path} lacks the columns {sorted(missing)}: make it anew with "
-            "`python -m rbtc.emoji.variants`"
-        )
-    return scores
+    return read_frame(path, COLUMNS, "python -m rbtc.emoji.variants NAME=FOLDER ...")
 
 
 def share(scores: pd.DataFrame, part: str = "erased") -> Proportion:

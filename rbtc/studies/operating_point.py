@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rbtc.files import results_root
+from rbtc.files import read_frame, results_root
 from rbtc.intervals import Difference
 from rbtc.paper import wide_table
 from rbtc.report.tables import effect
@@ -58,12 +58,8 @@ def read_sweeps(folder: str | Path = "", name: str = NAME) -> tuple[pd.DataFrame
     tables = []
     for part in ("pruning", "keep"):
         path = Path(folder or results_root()) / f"{name}_{part}.csv"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: run `python -m rbtc.studies.operating_point` in the "
-                "repository's folder"
-            )
-        tables.append(pd.read_csv(path, keep_default_na=False))
+        command = "python -m rbtc.studies.operating_point"
+        tables.append(read_frame(path, command=command, keep_default_na=False))
     return tables[0], tables[1]
 
 

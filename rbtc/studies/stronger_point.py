@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from rbtc import command
 from rbtc.attack.topk import check_keep
-from rbtc.files import check_writable, results_root
+from rbtc.files import check_writable, read_frame, results_root
 from rbtc.lab import Lab, Variant
 from rbtc.models.profiles import Profile, load_profile
 from rbtc.models.prompts import held_out_concepts
@@ -115,9 +115,7 @@ def read_ways(profile: Profile, folder: str | Path = "") -> pd.DataFrame:
     path = Path(folder or results_root()) / f"{NAME}.csv"
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    sweep = pd.read_csv(path, keep_default_na=False)
-    if missing := sorted(set(COLUMNS) - set(sweep)):
-        raise ValueError(f"{path} lacks the columns {missing}: make it anew with `{COMMAND}`")
+    sweep = read_frame(path, COLUMNS, COMMAND, keep_default_na=False)
     return sweep[sweep["profile"] == profile.name].reset_index(drop=True)
 
 
@@ -142,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     sweep = way_sweep(lab, concepts, images=options.images)
     path = options.folder / f"{NAME}.csv"
     if path.is_file():
-        before = pd.read_csv(path, keep_default_na=False)
+        before = read_frame(path, keep_default_na=False)
         sweep = pd.concat([before[before["profile"] != profile.name], sweep], ignore_index=True)
     save_csv(sweep, NAME, options.folder)
     print(ways_table(sweep[sweep["profile"] == profile.name]).to_string())

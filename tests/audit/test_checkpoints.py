@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from rbtc.audit.checkpoints import Entry, diffusers_name, open_checkpoint
 from rbtc.audit.copies import check_target, rewrite, write_copy
 from rbtc.audit.release import audit_matrix
-from rbtc.audit.scan import read_header
 from rbtc.audit.zeros import rounded_zeros, scatter
+from rbtc.models.folders import read_header
 
 
 def test_the_original_names_are_those_of_the_conversion_in_diffusers():
@@ -72,12 +72,14 @@ def test_stored_zeros_keep_their_sign_and_weights_lose_it(tmp_path):
 
 
 def test_a_file_whose_header_is_as_long_as_a_pickle_begins(tmp_path):
-    """The first bytes are the header's length, and 0x0280 bytes is how pickles begin."""
-    header = json.dumps({NAMES[6]: {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}})
+    """The first bytes are the header's length, and 0x010280 begins as pickles do."""
+    entries = {name: {"dtype": "F16", "shape": [2, 2], "data_offsets": [8 * n, 8 * n + 8]}
+               for n, name in enumerate(NAMES)}  # fmt: skip
+    header = json.dumps(entries).ljust(0x010280).encode()
     file = tmp_path / "a.safetensors"
-    file.write_bytes((0x0280).to_bytes(8, "little") + header.ljust(0x0280).encode() + bytes(8))
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8 * 16))
     assert file.read_bytes().startswith(b"\x80\x02")
-    assert len(open_checkpoint(file).entries) == 1
+    assert len(open_checkpoint(file).entries) == 16
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -144,7 +146,7 @@ def test_rewriting_reaches_a_tensor_of_one_element_and_drops_what_became_false(t
     assert found.keys() == {"a", "c"} and float(found["a"]) == 2.0
     assert torch.equal(found["c"], tensors["c"])
     header = read_header(tmp_path / "b.safetensors")
-    assert header and header.metadata == {"format": "pt"}
+    assert header.metadata == {"format": "pt"}
 
 
 # ---- zeros ---------------------------------------------------------------------------------------

@@ -150,6 +150,10 @@ def test_an_edit_of_the_source_is_never_lost(copied):
     text = source.read_text(encoding="utf-8").replace("# A chapter", "# A better chapter")
     source.write_text(text, encoding="utf-8")
     os.utime(twin, (time.time() + 60, time.time() + 60))  # the twin is newer
+    with pytest.raises(ValueError, match="is newer than"):
+        runner.sync(copied, "good")
+    assert source.read_text(encoding="utf-8") == text
+    os.utime(source, (time.time() + 90, time.time() + 90))
     runner.sync(copied, "good")
     assert source.read_text(encoding="utf-8") == text
     assert "A better chapter" in twin.read_text(encoding="utf-8")
@@ -206,6 +210,7 @@ def test_a_twin_without_the_parameters_tag_is_found_and_a_sync_makes_the_same_ag
         cell.metadata["tags"] = []
     nbformat.write(twin, copied.twin("good"))
     assert problems(copied, "good") == ["notebooks/*.py and *.ipynb differ: rbtc book sync"]
+    copied.source("good").touch()
     runner.sync(copied, "good")
     assert copied.twin("good").read_text(encoding="utf-8") == before  # and the cells' ids
 

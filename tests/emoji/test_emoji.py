@@ -119,7 +119,7 @@ def test_a_changed_package_is_refused(tmp_path):
 def test_a_malformed_concept_list_is_refused(tmp_path):
     path = tmp_path / "concepts.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="concept, icons, role"):
+    with pytest.raises(ValueError, match="its columns are"):
         sets.read_concepts(path)
 
 

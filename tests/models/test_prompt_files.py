@@ -11,7 +11,7 @@ from stubs import PROFILE, Judge
 
 from rbtc.files import data_root
 from rbtc.lab import Lab
-from rbtc.models.profiles import MINORS, load_profile
+from rbtc.models.profiles import load_profile, names_minors
 from rbtc.models.prompt_files import SEEDS, Row, asked_rows, rows_of
 from rbtc.models.prompts import evaluation_prompt, subject_of
 from rbtc.models.subjects import Subject
@@ -41,7 +41,7 @@ def test_every_prompt_is_about_adults(sd15):
     for name in (sd15.evaluation.objects, sd15.evaluation.styles):
         with (data_root() / name).open(encoding="utf-8", newline="") as stream:
             prompts = [row["prompt"] for row in csv.DictReader(stream)]
-        assert not [p for p in prompts if MINORS.search(p) and "school bus" not in p]
+        assert not [prompt for prompt in prompts if names_minors(prompt)]
 
 
 def test_the_lab_asks_what_the_files_say(sd15, pipeline, tmp_path):
@@ -63,11 +63,19 @@ def test_a_profile_without_files_asks_as_before():
     ("text", "message"),
     [
         ("asked,prompt\nchurch,a\n", "its columns are"),
-        ("asked,prompt,seed\nchurch,a church,x\n", "is damaged"),
-        ("asked,prompt,seed\nchurch,a young church,1\n", "adults only"),
+        ("asked;prompt;seed\nchurch;a;1\n", "with commas between"),
+        ("asked,prompt,seed\nchurch,a church\n", "line 2: 2 cells, expected 3"),
+        ('asked,prompt,seed\nchurch,"a church,1\n', "line 2: unexpected end"),
+        ("asked,prompt,seed\nchurch,a\0church,1\n", "line 2: the control character"),
+        *((f"asked,prompt,seed\nchurch,a church,{seed}\n", "row 1: the seed .* is no whole")
+          for seed in ("x", "-5", str(2**70), "1_0", "٣", " 1", "1.0", "")),
+        ("asked,prompt,seed\nchurch, ,1\n", "row 1: asked or prompt is empty"),
+        ("asked,prompt,seed\nchurch,a church,1\nchurch,a church,1\n", "row 2 stands there twice"),
+        *((f"asked,prompt,seed\nchurch,a {word} church,1\n", "adults only")
+          for word in ("young", "ｙｏｕｎｇ", "yo\u200bung", "y\u00f3ung")),
         ("asked,prompt,seed\nbus,a bus,1\n", "no row for 'church'"),
     ],
-)
+)  # fmt: skip
 def test_a_damaged_file_is_one_clear_error(tmp_path, monkeypatch, text, message):
     monkeypatch.setenv("RBTC_DATA", str(tmp_path))
     (tmp_path / "own.csv").write_text(text, encoding="utf-8")

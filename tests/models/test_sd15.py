@@ -125,7 +125,7 @@ def test_wrong_single_files_are_one_clear_error(small, tmp_path, cache):
     with pytest.raises(FileNotFoundError, match=r"does not exist"):
         as_folder(tmp_path / "absent.safetensors")
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"damaged or was cut short"):
+    with pytest.raises(ValueError, match="damaged"):
         load_pipeline(at(file), device="cpu")
     save_file({"conditioner.embedders.1.x": torch.zeros(1)}, file)
     with pytest.raises(ValueError, match=r"another architecture \(SDXL\)"):

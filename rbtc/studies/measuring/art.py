@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rbtc.files import data_root
+from rbtc.files import data_root, read_text
 from rbtc.lab import Lab
 from rbtc.models.distances import frechet, frechet_of_pictures, need_torchmetrics
 from rbtc.models.prompt_sets import coco_captions
@@ -160,9 +160,7 @@ def neutral_pairs(
     if str(source) == COCO:
         return coco_captions(count), [first_seed] * count  # METHOD 7.3
     file = data_root() / source  # an absolute path stays as it is
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist: expected a text file, one prompt a line")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(file).splitlines()]
     prompts = [line for line in lines if line and not line.startswith("#")]
     if len(set(prompts)) < len(prompts):
         raise ValueError(f"{file} holds a prompt twice: every picture must have its own")
