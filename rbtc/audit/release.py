@@ -120,7 +120,7 @@ class Audit:
         every = (*self.layers, *self.others)
         signed = [x for x in every if x.leaks]
         constant = [x for x in every if x.repeated]
-        explained = [x for x in every if x.expected >= 1 and not x.pruned]
+        explained = [x for x in every if not x.pruned and (x.expected >= 1 or x.negative_zeros)]
         back, signs = [x for x in self.pruned if x.signs], self.signs
         if signs is None or signs.low <= 0.5 <= signs.high:
             back = []
@@ -129,7 +129,11 @@ class Audit:
             "signed zeros": (signed, f"{minus} of {_zeros(signed)} zeros are -0.0"),
             "repeated values": (constant, _constants([x.repeated for x in constant if x.repeated])),
             "recoverable": (back, f"{signs} of hidden survivors' signs come back"),
-            "rounded zeros": (explained, f"{_zeros(explained)} zeros, which rounding explains"),
+            "rounded zeros": (
+                explained,
+                f"{_zeros(explained)} zeros, {sum(x.negative_zeros for x in explained)} of them "
+                "-0.0, which rounding explains",
+            ),
         }
         found = [
             Finding(

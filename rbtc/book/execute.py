@@ -146,8 +146,10 @@ def execute_all(
 
     failed: dict[str, str] = {}
     terminal = sys.stderr.isatty()
+    log = book.root / "_build" / "logs" / "kernels.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with (
-        ProcessPoolExecutor(jobs, initializer=_end_with, initargs=(os.getpid(),)) as pool,
+        ProcessPoolExecutor(jobs, initializer=_begin, initargs=(os.getpid(), log)) as pool,
         tqdm(total=len(names), unit="chapter", disable=not terminal) as bar,
     ):
         waiting = {pool.submit(execute, book, name): name for name in names}
@@ -163,8 +165,13 @@ def execute_all(
     return failed
 
 
-def _end_with(parent: int) -> None:
-    """Let this process end when its parent is gone, however that ended."""
+def _begin(parent: int, log: Path) -> None:
+    """Let this process end when its parent is gone, however that ended.
+
+    What kernels and their connections say, warnings or tracebacks of an interruption, is logged.
+    """
+    with log.open("w") as stream:
+        os.dup2(stream.fileno(), 2)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -6,6 +6,7 @@ which needs every variant's weights; here the counts are only read.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,6 +177,33 @@ def summary(scores: pd.DataFrame, ratio: float, keep_ratio: float) -> pd.DataFra
             "product": product(before, share(pruned), after),
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def yardstick(scores: pd.DataFrame, accuracy: float = 0.2) -> pd.DataFrame:
+    """Density at which pruning brings erased concepts down to an accuracy, and what others keep.
+
+    Between the ratios that were counted both are interpolated.
+
+    Returns:
+        One line per variant: ``density, %`` and ``others keep``, a fraction of their accuracy
+        before; NaN for a variant that begins lower, or never falls so far.
+    """
+    lines = {}
+    for name, rows in scores.groupby("variant", sort=False):
+        erased, others = (
+            {density: share.value for density, share in curve.items()}
+            for part in ("erased", "preserved")
+            for curve in erasing_curves(rows, part=part).values()
+        )
+        places, values = sorted(erased), [erased[x] for x in sorted(erased)]
+        density = float("nan")
+        for (a, high), (b, low) in itertools.pairwise(zip(places, values, strict=True)):
+            if high > accuracy >= low:
+                density = a + (b - a) * (high - accuracy) / (high - low)
+                break
+        left = float(np.interp(density, places, [others[x] for x in places]))
+        lines[name] = {"density, %": density, "others keep": left / others[0.0]}
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index="variant")
 
 
 def product(pretrained: Proportion, pruned: Proportion, revived: Proportion) -> float:

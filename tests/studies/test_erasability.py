@@ -8,6 +8,7 @@ from rbtc.studies.erasability import (
     product,
     read_variants,
     summary,
+    yardstick,
 )
 
 
@@ -46,6 +47,13 @@ def test_a_line_per_variant(scores):
     assert table.loc["B", "product"] == pytest.approx(1 * 0.7 * 0.8)
     with pytest.raises(ValueError, match=r"no variant was attacked at ratio 0\.2"):
         summary(scores, 0.2, 0.6)
+
+
+def test_the_yardstick_is_read_between_the_counted_densities(scores):
+    found = yardstick(scores, 0.6)
+    assert found.loc["A"].isna().all()  # .9 is left of it
+    assert found.loc["B", "density, %"] == pytest.approx(8 * 0.4 / 0.7)
+    assert found.loc["B", "others keep"] == pytest.approx(1 - 0.2 * 0.4 / 0.7)
 
 
 def test_the_product_rewards_what_is_drawn_lost_and_found_again():
