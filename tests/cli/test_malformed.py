@@ -313,7 +313,8 @@ FOLDERS = {
     "a shard alone": (folder_with(shards={SHARDS[0]: FIRST}), f"{SHARDS[1]} is missing"),
     "a shard by another name": (folder_with(config=FITS, shards={WEIGHTS: FIRST}), "8 of the 16"),
     "an index of a tensor elsewhere": (
-        folder_with(shards=BOTH, told=map_of([*FIRST, NAMES[15]], [])), "lacks 'up_blocks"
+        folder_with(shards=BOTH, told=map_of([*FIRST, NAMES[15]], [])),
+        "which diffusion_pytorch_model.safetensors.index.json says is in it",
     ),
     "an index of a tensor that is gone": (
         folder_with(shards=BOTH, told=map_of(FIRST, [*LAST, "gone"])), "lacks 'gone'"

@@ -100,6 +100,9 @@ def test_lists_from_files_take_the_place_of_ours(lab, tmp_path, monkeypatch):
     bare.write_text('"a boat,\nat sea"\na bus\n\n')
     named = tmp_path / "named.csv"
     named.write_text("case_number,Prompt\n0,a road\n1,\n")
+    with pytest.raises(ValueError, match=r"named\.csv, line 3: the prompt is empty"):
+        read_prompts(named)
+    named.write_text("case_number,Prompt\n0,a road\n")
     assert read_prompts(bare) == ["a boat,\nat sea", "a bus"]
     assert read_prompts(named) == ["a road"]
     found = measure(lab, ["bus"], 2, prompt_files=[f"I2P={bare}", f"MMA={named}"], **FEW).restricted
