@@ -24,9 +24,27 @@ _YES = {"1", "on", "yes", "true"}  # what the hub's clients take for a yes
 
 
 def data_root() -> Path:
-    """Folder of profiles, models and the paper's tables: ``RBTC_DATA``, else the repository's."""
+    """Folder of profiles, prompts, models and the paper's tables: ``RBTC_DATA``, else our own.
+
+    That is the repository's, or in an installed wheel the package's, which has profiles and prompts
+    alone.
+    """
     given = os.environ.get("RBTC_DATA")
-    return expanded(given) if given else Path(__file__).resolve().parents[1] / "data"
+    if given:
+        return expanded(given)
+    here = Path(__file__).resolve().parent
+    return here / "data" if (here / "data").is_dir() else here.parent / "data"
+
+
+def absence_hint(path: Path) -> str:
+    """What to do, for an error message about a file that no wheel has, else nothing."""
+    own = Path(__file__).resolve().parent / "data"
+    if not (own.is_dir() and path.is_relative_to(own)):
+        return ""
+    return (
+        "the miniature, its judges and the paper's tables are not in the installed package: clone "
+        "the repository and set RBTC_DATA to its data folder"
+    )
 
 
 def results_root() -> Path:

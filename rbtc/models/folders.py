@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import read_json
+from rbtc.files import absence_hint, read_json
 
 ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
 
@@ -51,7 +51,8 @@ def check_model_folder(folder: Path) -> Path:
     index = folder / "model_index.json"
     if not index.exists():
         what = "has no model_index.json" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"the model folder {folder} {what}: {ADVICE}")
+        advice = absence_hint(folder) or ADVICE
+        raise FileNotFoundError(f"the model folder {folder} {what}: {advice}")
     parts = read_object(index)
     missing = {*_CLASSES, "scheduler"} - parts.keys()
     name = parts.get("_class_name")
