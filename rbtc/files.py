@@ -22,6 +22,8 @@ LARGEST = 100_000_000
 
 _YES = {"1", "on", "yes", "true"}  # what the hub's clients take for a yes
 
+_PACKAGED = Path(__file__).resolve().with_name("data")  # in a wheel; a clone has no such folder
+
 
 def data_root() -> Path:
     """Folder of profiles, prompts, models and the paper's tables: ``RBTC_DATA``, else our own.
@@ -32,19 +34,7 @@ def data_root() -> Path:
     given = os.environ.get("RBTC_DATA")
     if given:
         return expanded(given)
-    here = Path(__file__).resolve().parent
-    return here / "data" if (here / "data").is_dir() else here.parent / "data"
-
-
-def absence_hint(path: Path) -> str:
-    """What to do, for an error message about a file that no wheel has, else nothing."""
-    own = Path(__file__).resolve().parent / "data"
-    if not (own.is_dir() and path.is_relative_to(own)):
-        return ""
-    return (
-        "the miniature, its judges and the paper's tables are not in the installed package: clone "
-        "the repository and set RBTC_DATA to its data folder"
-    )
+    return _PACKAGED if _PACKAGED.is_dir() else results_root().with_name("data")
 
 
 def results_root() -> Path:

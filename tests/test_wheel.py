@@ -135,7 +135,7 @@ def test_weights_that_no_wheel_has_are_asked_for(monkeypatch, tmp_path):
     for name in ("profiles", "prompts"):
         shutil.copytree(ROOT / "data" / name, tmp_path / "rbtc" / "data" / name)
     monkeypatch.delenv("RBTC_DATA", raising=False)
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "rbtc" / "files.py"))
+    monkeypatch.setattr(files, "_PACKAGED", tmp_path / "rbtc" / "data")
     mini, judge = load_profile("mini"), files.data_root() / "models" / "emoji-judge-concept"
     for load in (lambda: model_folder(mini), lambda: load_judge(judge)):
         with pytest.raises(FileNotFoundError, match="RBTC_DATA"):

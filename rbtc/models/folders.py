@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import absence_hint, read_json
+from rbtc.files import data_root, read_json
 
 ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
 
@@ -33,6 +33,17 @@ _CLASSES = {
 
 DEFAULT_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
 """What the libraries read when no variant is asked for: one file, or numbered shards of it."""
+
+
+def absence_hint(folder: Path) -> str:
+    """What to do about a model or judge that is not there: nothing to say where some are."""
+    root = data_root()
+    if not folder.is_relative_to(root) or (root / "models").exists():
+        return ""
+    return (
+        f"{root} has no models; the miniature and its judges are not in the installed package: "
+        "clone the repository and set RBTC_DATA to its data folder"
+    )
 
 
 def check_model_folder(folder: Path) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rbtc.files import absence_hint, read_json, write_json
-from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
+from rbtc.files import read_json, write_json
+from rbtc.models.folders import absence_hint, check_tokenizer_folder, load_tokenizer
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
 
