@@ -37,7 +37,7 @@ test: $(ENV)  ## Run the tests in two processes (ARGS="tests/attack -x")
 floors: $(ENV)  ## Run the core's tests on the oldest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
 	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct \
-		-e '.[book,test,train,fid,sd15]'
+		-e '.[models,book,test,train,fid,sd15]'
 	$(FLOORS)/bin/python -m pytest -q $(WORKERS) -W ignore::DeprecationWarning $(FLOOR_TESTS)
 
 browser: $(ENV)  ## Look at the built site in the machine's chromium

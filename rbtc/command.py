@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import signal
@@ -75,6 +76,27 @@ def run(main: Callable[[], int | None]) -> None:
             if signal.getsignal(each) is stop:  # else stopped: what is left is to end
                 signal.signal(each, handler)
     raise SystemExit(status or 0)
+
+
+EXTRAS = {
+    "models": ("diffusers", "transformers", "pandas", "pydantic", "platformdirs", "tqdm"),
+    "book": ("scipy", "matplotlib", "seaborn", "torchvision", "open_clip"),
+}
+"""What an extra brings, by the names to import; "book" brings what "models" does, too."""
+
+
+def needs(extra: str) -> None:
+    """Make sure that an extra is installed, before any work.
+
+    Raises:
+        ImportError: some of its packages are not; the message says how to get them.
+    """
+    names = EXTRAS["models"] if extra == "models" else sum(EXTRAS.values(), ())
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        raise ImportError(
+            f"this needs {', '.join(missing)}: install rbtc[{extra}], with "
+            f"pip install 'rbtc[{extra}]' or, in a clone, pip install -e '.[{extra}]'"
+        )
 
 
 def one_line(error: BaseException) -> str:

@@ -22,11 +22,19 @@ LARGEST = 100_000_000
 
 _YES = {"1", "on", "yes", "true"}  # what the hub's clients take for a yes
 
+_PACKAGED = Path(__file__).resolve().with_name("data")  # in a wheel; a clone has no such folder
+
 
 def data_root() -> Path:
-    """Folder of profiles, models and the paper's tables: ``RBTC_DATA``, else the repository's."""
+    """Folder of profiles, prompts, models and the paper's tables: ``RBTC_DATA``, else our own.
+
+    That is the repository's, or in an installed wheel the package's, which has profiles and prompts
+    alone.
+    """
     given = os.environ.get("RBTC_DATA")
-    return expanded(given) if given else Path(__file__).resolve().parents[1] / "data"
+    if given:
+        return expanded(given)
+    return _PACKAGED if _PACKAGED.is_dir() else results_root().with_name("data")
 
 
 def results_root() -> Path:

@@ -15,10 +15,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Direction = Literal["rises", "falls", "undecided"]
 Z = NormalDist().inv_cdf(0.975)
@@ -126,7 +128,7 @@ def clustered(hits: Sequence[Any] | pd.Series, clusters: Sequence[Any]) -> Share
         raise ValueError(f"expected as many clusters as hits, got {len(clusters)} and {len(hits)}")
     trials = np.asarray(hits, float)
     value, n = float(trials.mean()), len(trials)
-    excess = np.bincount(_codes(clusters), trials - value)  # (clusters,)
+    excess = np.bincount(label_codes(clusters), trials - value)  # (clusters,)
     m = len(excess)
     plain = value * (1 - value) * n
     effect = float((excess**2).sum()) / plain if plain > 0 else 1.0
@@ -160,7 +162,7 @@ def paired(
     if not ((both >= 0) & (both <= 1)).all():
         raise ValueError("pairs must hold truth values or numbers in [0, 1], without NaN")
     change, p = second - first, math.nan
-    codes = np.arange(len(change)) if clusters is None else _codes(clusters)
+    codes = np.arange(len(change)) if clusters is None else label_codes(clusters)
     if len(codes) != len(change):
         raise ValueError(f"expected {len(change)} clusters, one a pair, got {len(codes)}")
     means = np.bincount(codes, change) / np.bincount(codes)
@@ -209,10 +211,10 @@ def matched(before: Any, after: Any, least: int = 1) -> tuple[np.ndarray, np.nda
     return first, second
 
 
-def _codes(labels: Iterable[Any]) -> np.ndarray:
+def label_codes(labels: Iterable[Any]) -> np.ndarray:
     """Labels as whole numbers from 0 on, in order of appearance."""
     seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(label, len(seen)) for label in labels])
+    return np.array([seen.setdefault(label, len(seen)) for label in labels], np.int64)
 
 
 def wilson(value: float, n: float, z: float = Z) -> tuple[float, float]:

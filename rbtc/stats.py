@@ -12,17 +12,19 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from rbtc.intervals import Difference, Estimate, Share, Z, matched, wilson
+from rbtc.intervals import Difference, Estimate, Share, Z, label_codes, matched, wilson
 from rbtc.intervals import clustered as clustered
 from rbtc.intervals import interval as interval
 from rbtc.intervals import paired as paired
 from rbtc.intervals import paired_means as paired_means
 from rbtc.intervals import smallest_change as smallest_change
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def crossed(
     """
     if len(first) != len(second):
         raise ValueError(f"expected a label of both kinds for each, got {len(first), len(second)}")
-    codes = [pd.factorize(pd.Series(list(labels)))[0] for labels in (first, second)]
+    codes = [label_codes(labels) for labels in (first, second)]
     counts = [int(code.max()) + 1 if len(code) else 0 for code in codes]
     if min(counts) < LEAST:
         raise ValueError(f"an interval needs at least {LEAST} things of each kind, got {counts}")
@@ -236,7 +238,7 @@ def _cluster_means(values: np.ndarray, clusters: Sequence[Any] | None) -> np.nda
     if clusters is not None:
         if len(clusters) != len(values):
             raise ValueError(f"expected {len(values)} clusters, one a value, got {len(clusters)}")
-        codes = pd.factorize(pd.Series(list(clusters)))[0]
+        codes = label_codes(clusters)
         values = np.bincount(codes, values) / np.bincount(codes)
     if len(values) < LEAST:
         raise ValueError(f"an interval needs at least {LEAST} pictures, got {len(values)}")

@@ -197,20 +197,22 @@ def complete_all(
         raise ValueError(
             f"nothing is missing in any of the {len(weights)} layers: is this model pruned?"
         )
-    from tqdm import tqdm
+    from rich.console import Console
+    from rich.progress import Progress
 
     def work(name: str) -> Completion:
         try:
             found = complete(weights[name], masks[name], **options)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        bar.update()
+        bar.advance(layers)
         return found
 
     with (
-        tqdm(total=len(names), desc="completing", unit="layer", disable=not progress) as bar,
+        Progress(console=Console(stderr=True), disable=not progress) as bar,
         _workers([weights[name] for name in names]) as pool,
     ):
+        layers = bar.add_task("completing", total=len(names))
         # The largest first, so that no worker is left alone with one at the end.
         order = sorted(names, key=lambda name: -weights[name].numel())
         running = {name: pool.submit(work, name) for name in order}

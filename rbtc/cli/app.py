@@ -51,6 +51,8 @@ def doctor(
 
     Nothing is fetched. Status 1 if something is missing.
     """
+    command.needs("book")
+
     from rbtc.cli.doctor import report
 
     return report(profile, chapter, measure, seconds_per_picture=seconds_per_picture, device=device)
@@ -63,6 +65,8 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 @app.command(context_settings=PASSED_ON)
 def book(context: typer.Context) -> int:
     """Make the book: `rbtc book run`, `check`, `sync`, `gate`, `build`."""
+    command.needs("book")
+
     from rbtc.book.runner import main as make
 
     return make(context.args)

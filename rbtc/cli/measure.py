@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbtc.cli.show import say, shown, silence_libraries
+from rbtc.command import needs
 
 if TYPE_CHECKING:
     from rbtc.lab import Lab
@@ -63,6 +64,8 @@ def measure(
     Everything computed is kept under RBTC_CACHE: a command that was stopped goes on where it was,
     and ends with the same results. RBTC_ENGINE=ray draws on several GPUs.
     """
+    needs("book")
+
     from tqdm.auto import tqdm
 
     from rbtc.files import check_writable

@@ -22,6 +22,7 @@ from rbtc.cli.show import (
     waiting,
     write,
 )
+from rbtc.command import needs
 
 if TYPE_CHECKING:
     from rbtc.layers import Masks
@@ -57,6 +58,8 @@ def prune(
 
     The pruned weights are +0.0: none keeps the sign of what it was.
     """
+    needs("models")
+
     from rbtc.audit.checkpoints import open_checkpoint
     from rbtc.audit.copies import check_target
     from rbtc.layers import density

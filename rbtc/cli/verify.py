@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbtc.cli.show import Json, print_json, say, silence_libraries
+from rbtc.command import needs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,8 @@ def verify(
     Every file is compared with its digest; the profile's models and settings with those of the
     record; one concept is pruned, completed and attacked; random rows are drawn and judged again.
     """
+    needs("book")
+
     import torch
 
     from rbtc.lab import Lab

@@ -12,14 +12,17 @@ of sigma_M in its table, so `obfuscate` takes either, by name.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from rbtc.layers import Masks, Weights, check_masks, check_same_layers, check_weights, short_name
 from rbtc.models.generate import seeded_generators
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def noise_deviation(sigma: float | None, variance: float | None) -> float:
@@ -199,6 +202,13 @@ def posterior(x: Any, *, alpha: Any, sigma_modified: Any, sigma_unmodified: Any)
 
 
 def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
+    """`survivors` as a frame, one row per layer."""
+    import pandas as pd
+
+    return pd.DataFrame(survivors(weights, masks))
+
+
+def survivors(weights: Weights, masks: Masks) -> dict[str, list[Any]]:
     """Mean and standard deviation of the surviving weights of each layer: what sigma_U is.
 
     Args:
@@ -206,8 +216,8 @@ def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
         masks: Weight name -> bool (rows, columns), True = pruned.
 
     Returns:
-        One row per layer: name, short, count (survivors), mean, sigma (population standard
-        deviation). A layer without survivors has NaN for both.
+        Columns, one entry per layer: name, short, count (survivors), mean, sigma (population
+        standard deviation). A layer without survivors has NaN for both.
 
     Raises:
         ValueError: When layers or shapes differ, a mask is not boolean, or weights are not finite.
@@ -215,20 +225,14 @@ def sigma_by_layer(weights: Weights, masks: Masks) -> pd.DataFrame:
     check_same_layers(weights, masks)
     check_masks(masks)
     check_weights(weights)
-    rows = []
+    found: dict[str, list[Any]] = {"name": [], "short": [], "count": [], "mean": [], "sigma": []}
     for name in sorted(weights):
         kept = weights[name].detach()[~masks[name].to(weights[name].device)].cpu().double().numpy()
         mean, sigma = (kept.mean(), kept.std()) if kept.size else (math.nan, math.nan)
-        rows.append(
-            {
-                "name": name,
-                "short": short_name(name),
-                "count": kept.size,
-                "mean": float(mean),
-                "sigma": float(sigma),
-            }
-        )
-    return pd.DataFrame(rows)
+        line = (name, short_name(name), kept.size, float(mean), float(sigma))
+        for column, value in zip(found.values(), line, strict=True):
+            column.append(value)
+    return found
 
 
 def standard_deviation(variance: float) -> float:
@@ -241,10 +245,10 @@ def standard_deviation(variance: float) -> float:
     return float(f"{math.sqrt(variance):.12g}")
 
 
-def pooled_sigma(layers: pd.DataFrame) -> float:
-    """Standard deviation of all surviving weights, from those of `sigma_by_layer`."""
-    known = layers.dropna(subset=["sigma"])
-    count, mean, sigma = (known[name].to_numpy(float) for name in ("count", "mean", "sigma"))
+def pooled_sigma(layers: pd.DataFrame | Mapping[str, Sequence[float]]) -> float:
+    """Standard deviation of all surviving weights, from those of `survivors`."""
+    columns = np.array([layers[name] for name in ("count", "mean", "sigma")], float)
+    count, mean, sigma = columns[:, ~np.isnan(columns[2])]
     parts = count / count.sum()
     square = float(parts @ (sigma**2 + mean**2))
     return math.sqrt(max(square - float(parts @ mean) ** 2, 0.0))

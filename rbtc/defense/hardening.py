@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from rbtc.defense.detection import budget_attack, detection, detection_auc, threshold_attack
-from rbtc.defense.gaussian import obfuscate, pooled_sigma, posterior, sigma_by_layer
+from rbtc.defense.gaussian import obfuscate, pooled_sigma, posterior, survivors
 from rbtc.defense.mask_inference import modified_probability, name_modified
 from rbtc.layers import Masks, Weights, density, far_exponent, scaled, zero_masks
 
@@ -195,7 +195,7 @@ def harden(
             f"none of the {len(pruned)} layers has an exact zero: there is nothing to hide, "
             "prune the model first"
         )
-    wide = pooled_sigma(sigma_by_layer(pruned, masks))
+    wide = pooled_sigma(survivors(pruned, masks))
     if not wide > 0:
         raise ValueError("no surviving weight differs from another: there is nothing to hide among")
     candidates = sorted({factor * wide for factor in factors} | ({sigma} if sigma else set()))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from rbtc.layers import Masks, check_masks, check_same_layers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +61,14 @@ class Roc:
 
     def sweep(self, thresholds: Sequence[float]) -> pd.DataFrame:
         """`at` for several thresholds, one line each."""
+        import pandas as pd
+
         return pd.DataFrame([self.at(threshold) for threshold in thresholds])
 
     def curve(self, points: int = 101) -> pd.DataFrame:
         """The curve at evenly spaced false positive rates: false_positive, true_positive."""
+        import pandas as pd
+
         x = np.linspace(0, 1, points)
         y = np.interp(x, self.false_positive, self.true_positive)
         return pd.DataFrame({"false_positive": x, "true_positive": y})

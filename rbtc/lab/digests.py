@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -166,8 +167,15 @@ class _Bare(ast.NodeTransformer):
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Public versions of the libraries that decide numbers: part of every result's identity."""
-    return {name: importlib.metadata.version(name).partition("+")[0] for name in LIBRARIES}
+    """Public versions of the libraries that decide numbers: part of every result's identity.
+
+    Of those that are installed: pruning needs no judges.
+    """
+    found = {}
+    for name in LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name).partition("+")[0]
+    return found
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:

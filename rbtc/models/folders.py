@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbtc.files import read_json
+from rbtc.files import data_root, read_json
 
 ADVICE = "fetch or copy the model again, or point the profile's `model` at another folder"
 
@@ -35,6 +35,17 @@ DEFAULT_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.sa
 """What the libraries read when no variant is asked for: one file, or numbered shards of it."""
 
 
+def absence_hint(folder: Path) -> str:
+    """What to do about a model or judge that is not there: nothing to say where some are."""
+    root = data_root()
+    if not folder.is_relative_to(root) or (root / "models").exists():
+        return ""
+    return (
+        f"{root} has no models; the miniature and its judges are not in the installed package: "
+        "clone the repository and set RBTC_DATA to its data folder"
+    )
+
+
 def check_model_folder(folder: Path) -> Path:
     """Make sure that a folder holds a whole Stable Diffusion 1.x model and no code, and return it.
 
@@ -51,7 +62,8 @@ def check_model_folder(folder: Path) -> Path:
     index = folder / "model_index.json"
     if not index.exists():
         what = "has no model_index.json" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"the model folder {folder} {what}: {ADVICE}")
+        advice = absence_hint(folder) or ADVICE
+        raise FileNotFoundError(f"the model folder {folder} {what}: {advice}")
     parts = read_object(index)
     missing = {*_CLASSES, "scheduler"} - parts.keys()
     name = parts.get("_class_name")

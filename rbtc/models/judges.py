@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from rbtc.files import read_json, write_json
-from rbtc.models.folders import check_tokenizer_folder, load_tokenizer
+from rbtc.models.folders import absence_hint, check_tokenizer_folder, load_tokenizer
 from rbtc.models.open_clips import NAME as CLIP_NAME
 from rbtc.models.open_clips import OpenClipJudge, load_open_clip
 
@@ -47,9 +47,12 @@ def read_card(folder: str | Path, kind: str) -> dict[str, Any]:
     folder = Path(folder)
     if not all((folder / name).is_file() for name in ("judge.json", "model.safetensors")):
         what = "is no judge" if folder.is_dir() else "does not exist"
+        advice = absence_hint(folder) or (
+            "restore the folder from the repository or train it with `python -m rbtc.emoji.train "
+            "judge`"
+        )
         raise FileNotFoundError(
-            f"{folder} {what}: expected judge.json and model.safetensors in it; restore the "
-            "folder from the repository or train it with `python -m rbtc.emoji.train judge`"
+            f"{folder} {what}: expected judge.json and model.safetensors in it; {advice}"
         )
     card = read_json(folder / "judge.json")
     found = card.get("kind") if isinstance(card, dict) else card

@@ -6,11 +6,12 @@ import pytest
 import torch
 from checkpoint_files import NAMES, ORIGINAL, cut, matrices, others, save
 from safetensors.torch import load_file, save_file
+from scipy.stats import chi2, poisson
 
 from rbtc.audit.checkpoints import Entry, diffusers_name, open_checkpoint
 from rbtc.audit.copies import check_target, rewrite, write_copy
 from rbtc.audit.release import audit_matrix
-from rbtc.audit.zeros import rounded_zeros, scatter
+from rbtc.audit.zeros import RARE, poisson_bound, rounded_zeros, scatter
 from rbtc.models.folders import read_header
 
 
@@ -175,6 +176,22 @@ def test_rounding_explains_its_own_zeros_and_no_others(scale):
     cut_too = weight.clone()
     cut_too[:, :10] = 0
     assert int((cut_too == 0).sum()) > rounded_zeros(cut_too) or scale == 1e-6
+
+
+@pytest.mark.parametrize("mean", [1, 1.5, 7, 333.5, 1e4, 123456.5, 1e6])
+def test_the_bound_of_a_count_is_the_quantile_of_poisson(mean):
+    assert poisson_bound(mean) == poisson.isf(RARE, mean)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 40), (24, 96), (320, 1280)])
+def test_the_kinds_of_scatter_end_at_the_quantiles_of_chi_squared(rows, columns):
+    generator = torch.Generator().manual_seed(rows)
+    low, high = chi2.ppf([0.025, 0.975], rows - 1) / (rows - 1)
+    for _ in range(100):
+        found = scatter(torch.rand(rows, columns, generator=generator) < 0.1)
+        assert found is not None
+        kind = "even" if found.ratio < low else "gathered" if found.ratio > high else "random"
+        assert found.kind == kind
 
 
 def test_a_pruned_matrix_is_counted_exactly():
