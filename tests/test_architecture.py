@@ -35,7 +35,7 @@ FLOORS = (
 
 PAGES = sorted((ROOT.parent / "notebooks").glob("*.py"))
 
-MOST_LINES = {"": 1080, "10_claims": 1930, "11_contradictions": 1200}
+MOST_LINES = {"": 1100, "10_claims": 1930, "11_contradictions": 1200}
 """Page -> lines of code of ``rbtc`` that its imports load; "" for all others."""
 
 OWNER = {"rbtc.pruning", "rbtc.lab", "rbtc.models", "rbtc.studies"}
