@@ -162,6 +162,8 @@ def execute_all(
             bar.update()
             if not terminal:
                 print(f"{'FAIL' if name in failed else 'ok  '}  {name}", flush=True)
+    if not failed:
+        log.unlink(missing_ok=True)
     return failed
 
 
