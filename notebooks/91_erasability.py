@@ -33,7 +33,9 @@
 # the concept, and a column of weights that says what to draw. So the *text width* was narrowed to
 # a quarter. The narrow variant began with the trained network, with fresh keys, values and text
 # encoder; another began from nothing with three times as many concepts, and in as many pictures
-# as could be afforded learned colours and outlines, but no things.
+# as could be afforded learned colours and outlines, but no things. The weights of the narrow
+# variant half way, of the sparser one and of that with many concepts were not kept: their counts
+# can be read here, and made again only by training.
 
 # %% tags=["parameters"]
 profile = "mini"
@@ -53,7 +55,7 @@ from rbtc.report import pictures as plates
 from rbtc.results import folder_of, read_run
 from rbtc.studies import chapters, erasability
 
-settings = read_run(folder_of("90_operating_point", profile)).settings
+settings = read_run(folder_of("90_operating_point", profile, results)).settings
 ratio, keep_ratio = settings["ratio"], settings["keep_ratio"]
 scores = erasability.read_variants()
 
@@ -160,7 +162,7 @@ plates.picture_grid(study.contact_sheet(), across=9, cell_width=5.4)
 # recognised by eye?
 
 # %%
-table = study.looked_at(run.files["pictures.webp"])
+table = study.looked_at(run.files.get("pictures.webp", ""))
 tables.save_csv(table, "91_looked_at")
 table
 

@@ -33,7 +33,8 @@ threads (``results/verify_1_thread.json``) or another version of torch
 ALLOWED_NUMBERS = 0.005
 """Fraction of a chapter's recomputed numbers that may differ, rounded down to whole numbers.
 
-On a processor of another make one of 343 does in chapter 02: soft-impute on shuffled weights, whose
+On a processor of another make one does in chapter 02 (``results/verify_other_processor.json``, by
+``rbtc verify 02_matrix_completion --rows 2 --json``): soft-impute on shuffled weights, whose
 singular values lie so close together that rounding decides which are kept.
 """
 
