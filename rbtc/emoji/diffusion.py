@@ -63,6 +63,8 @@ class Levers:
             first learns and then specialises.
         time_power: training times are the schedule's length times u ** time_power, u uniform;
             below one, more of them fall where the picture's content is decided.
+        fresh_text: with a start, begin the text encoder, and the keys and values that read it,
+            afresh, so that another text width fits.
         styled: fraction of pictures whose caption names a style.
     """
 
@@ -78,6 +80,7 @@ class Levers:
     sparse_from: float = 0.0
     time_power: float = 0.7
     styled: float = STYLED
+    fresh_text: bool = False
 
 
 def build_unet(levers: Levers) -> UNet2DConditionModel:

@@ -9,6 +9,7 @@ the folder tells, how those were trained in turn.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 PARTS = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
 
 
+_OF_TEXT = re.compile(r"text_encoder\.|unet\..*\.attn2\.to_[kv]\.weight")
+"""Parameters whose shapes follow the width of the text."""
+
+
 def fresh_model(tokenizer: CLIPTokenizer, levers: Levers, *, seed: int = 0) -> nn.ModuleDict:
     """Untrained text encoder and UNet."""
     torch.manual_seed(seed)
@@ -38,6 +43,8 @@ def fresh_model(tokenizer: CLIPTokenizer, levers: Levers, *, seed: int = 0) -> n
 
 def trained_model(folder: Path, tokenizer: CLIPTokenizer, levers: Levers) -> nn.ModuleDict:
     """Text encoder and UNet of ``folder``, in float32.
+
+    With ``levers.fresh_text`` what depends on the text's width is untrained.
 
     Raises:
         FileNotFoundError: ``folder`` lacks one of the two.
@@ -53,22 +60,22 @@ def trained_model(folder: Path, tokenizer: CLIPTokenizer, levers: Levers) -> nn.
                 f"{folder} is nothing to start from: expected {part}/{file} in it, as the stage "
                 "`diffusion` and `pack` write them"
             )
-    unet = UNet2DConditionModel.from_pretrained(
-        folder / "unet", torch_dtype=torch.float32, dropout=levers.resnet_dropout
-    )
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
-    found, wanted = (
-        {name: tuple(value.shape) for name, value in one.named_parameters()}
-        for one in (model, fresh_model(tokenizer, levers))
-    )
-    for name in sorted(found.keys() | wanted.keys()):
-        if found.get(name) != wanted.get(name):
+    given = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).state_dict()
+    model = fresh_model(tokenizer, levers)
+    own = model.state_dict()
+    if levers.fresh_text:
+        given = {name: own.get(name, value) if _OF_TEXT.match(name) else value
+                 for name, value in given.items()}  # fmt: skip
+    for name in sorted(given.keys() | own.keys()):
+        found, wanted = (tuple(one[name].shape) if name in one else None for one in (given, own))
+        if found != wanted:
             raise ValueError(
-                f"{folder}: the shape of {name} is {found.get(name)}, the levers and the "
-                f"vocabulary ask for {wanted.get(name)}: give the levers and the list of concepts "
-                "that it was trained with"
+                f"{folder}: the shape of {name} is {found}, the levers and the vocabulary ask for "
+                f"{wanted}: give the levers and the list of concepts that it was trained with"
             )
+    model.load_state_dict(given)
     return model
 
 

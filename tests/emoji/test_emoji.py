@@ -394,6 +394,16 @@ def test_a_run_starts_from_given_weights_and_its_record_says_so(tmp_path, tokeni
             starting_model(start, tokenizer, TINY, run)
 
 
+def test_a_run_of_another_text_width_begins_its_text_afresh(tmp_path, tokenizer, first):
+    levers = dataclasses.replace(TINY, text_width=2 * TINY.text_width, fresh_text=True)
+    model, _ = starting_model(first, tokenizer, levers, tmp_path / "run")
+    fresh = fresh_model(tokenizer, levers).state_dict()
+    trained = fresh_model(tokenizer, TINY, seed=1).half().float().state_dict()
+    for name, value in model.state_dict().items():
+        of_text = name.startswith("text_encoder") or "attn2.to_k" in name or "attn2.to_v" in name
+        assert torch.equal(value, (fresh if of_text else trained)[name]), name
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path, tokenizer, first):
     run = tmp_path / "run"
     with pytest.raises(FileNotFoundError, match="is nothing to start from"):
